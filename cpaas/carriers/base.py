@@ -1,0 +1,254 @@
+"""What every carrier adapter is: a pure translator between our words and a carrier's wire.
+
+An adapter does no I/O, knows no Django and no database. An operation that needs one or more HTTP
+exchanges is a generator: it yields an `HttpRequest`, is sent the `HttpResponse`, and returns its
+result or raises one of the errors below. `cpaas.transport` drives it, blocking or in asyncio, so
+that time-outs, redaction and the question "was it taken?" (R32) are answered in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Literal, Protocol, TypeVar
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """One request to a carrier. `secrets`: header and JSON field names (lower case) that no trace may show."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    secrets: frozenset[str] = frozenset({"authorization"})
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    """One answer of a carrier; header names in lower case, the body as received."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+ResultT = TypeVar("ResultT")
+Operation = Generator[HttpRequest, HttpResponse, ResultT]
+
+
+class CarrierError(Exception):
+    """Something a carrier said or did not say. `detail` is a sentence for a person, `code` the carrier's own word."""
+
+    def __init__(self, detail: str, code: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+
+
+class Refused(CarrierError):
+    """The carrier said no for certain: wrong credentials, bad number, `success: false`. Asking again is no use (R32)."""
+
+
+class NotTaken(CarrierError):
+    """The carrier surely did not take it: not reached, 429, 503 or its own try-again code. May be asked again (R32)."""
+
+    def __init__(self, detail: str, code: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(detail, code)
+        self.retry_after_s = retry_after_s
+
+
+class Doubtful(CarrierError):
+    """The request went out and no usable answer came: it may or may not have been taken (R32)."""
+
+
+class NumberNotOnAccount(Refused):
+    """The TN does not belong to this carrier account (S4.29)."""
+
+
+class ForbiddenWebhook(CarrierError):
+    """A webhook call without the right signature or account; answered 403, nothing stored."""
+
+
+class UnreadableWebhook(CarrierError):
+    """A webhook call without object, form or message id; answered 400."""
+
+
+@dataclass(frozen=True)
+class CredentialField:
+    """One thing staff paste from the carrier's portal (S4.10). `generated`: made at random when left out."""
+
+    name: str
+    label: str
+    help_text: str
+    secret: bool = True
+    required: bool = True
+    generated: bool = False
+
+
+@dataclass(frozen=True)
+class CarrierAccount:
+    """A CPaaS platform as an adapter sees it: plain credentials, options with defaults filled in, our webhook URLs."""
+
+    credentials: Mapping[str, str]
+    options: Mapping[str, str]
+    inbound_url: str
+    status_url: str
+
+
+@dataclass(frozen=True)
+class CarrierNumber:
+    """What the carrier says of a TN. `messaging_class`: the carrier's word (`P2P`, `A2PLC`), "" when it has none."""
+
+    tn: str
+    in_service: bool
+    sms: bool
+    mms: bool
+    messaging_class: str = ""
+    status_word: str = ""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One inbound webhook row at the carrier. `tn` in E.164, "" for the account default."""
+
+    id: str
+    tn: str
+    url: str
+
+
+@dataclass(frozen=True)
+class OutboundText:
+    """One text to one remote party; numbers in E.164. With `media_urls` it is an MMS."""
+
+    from_number: str
+    to_number: str
+    text: str
+    media_urls: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The carrier took the text and calls it `sid`."""
+
+    sid: str
+
+
+ReceiptStatus = Literal["queued", "sent", "delivered", "undelivered", "failed"]
+
+
+@dataclass(frozen=True)
+class InboundText:
+    """An inbound SMS or MMS. `sender` is E.164 or, for short codes and alphanumeric senders, verbatim (facts 4.5).
+
+    `recipients` are our own TNs in E.164; more than one in a group MMS.
+    """
+
+    sid: str
+    sender: str
+    recipients: tuple[str, ...]
+    text: str
+    media_urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A delivery receipt for `sid`. `status` None: a word we do not know, which changes nothing (R21); `word` keeps it."""
+
+    sid: str
+    status: ReceiptStatus | None
+    word: str
+    error_code: str = ""
+    error_text: str = ""
+
+
+WebhookEvent = InboundText | Receipt
+
+
+@dataclass(frozen=True)
+class WebhookRequest:
+    """A call to one of our webhook URLs; header names in lower case, body at most 1 MB as received."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True)
+class WebhookAnswer:
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Which text to look for at the carrier: its id when we have it, else by numbers and the time it was sent."""
+
+    from_number: str
+    to_number: str
+    sent_at: datetime
+    sid: str = ""
+
+
+@dataclass(frozen=True)
+class LookUpMatch:
+    """A text the carrier has on record. `status` None when its word says nothing about the fate."""
+
+    at: datetime
+    to_number: str
+    status: ReceiptStatus | None
+    word: str
+    sid: str = ""
+
+
+class Carrier(Protocol):
+    """The contract of an adapter; one file and one line in `cpaas.carriers.registry` per carrier."""
+
+    code: ClassVar[str]
+    label: ClassVar[str]
+    credential_fields: ClassVar[tuple[CredentialField, ...]]
+    default_options: ClassVar[Mapping[str, str]]
+    """Base URLs with the version part; every value is a URL."""
+    supports_mms: ClassVar[bool]
+    secret_names: ClassVar[frozenset[str]]
+    """Lower-case header, JSON and form names whose values no log or trace may hold."""
+
+    def verify(self, account: CarrierAccount) -> Operation[None]:
+        """Check every credential (S4.22). Raises Refused (which key is wrong) or NotTaken."""
+        ...
+
+    def find_number(self, account: CarrierAccount, tn: str) -> Operation[CarrierNumber]:
+        """What the carrier knows of `tn` (S4.29). Raises NumberNotOnAccount, Refused, NotTaken."""
+        ...
+
+    def set_hook(self, account: CarrierAccount, tn: str) -> Operation[Hook]:
+        """Make inbound texts of `tn` come to `account.inbound_url`; safe to repeat (S4.31)."""
+        ...
+
+    def remove_hook(self, account: CarrierAccount, tn: str) -> Operation[int]:
+        """Undo `set_hook`; returns how many hooks were removed, 0 when none was left (S4.40)."""
+        ...
+
+    def list_hooks(self, account: CarrierAccount) -> Operation[list[Hook]]: ...
+
+    def send(self, account: CarrierAccount, text: OutboundText) -> Operation[Sent]:
+        """Hand one text over. Raises Refused, NotTaken or Doubtful and never leaves it open which (R32)."""
+        ...
+
+    def look_up(self, account: CarrierAccount, query: LookUp) -> Operation[list[LookUpMatch]]:
+        """The carrier's records that may be this text, newest first."""
+        ...
+
+    def authenticate(self, account: CarrierAccount, request: WebhookRequest) -> str:
+        """The call's nonce ("" where the carrier has none). Raises ForbiddenWebhook."""
+        ...
+
+    def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
+        """What the call says. Raises UnreadableWebhook. Bad bytes are replaced, NUL removed."""
+        ...
+
+    def answer(self, events: Sequence[WebhookEvent]) -> WebhookAnswer:
+        """The answer the carrier takes as success (contracts section 3)."""
+        ...
