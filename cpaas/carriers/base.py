@@ -16,13 +16,17 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request to a carrier. `secrets`: header and JSON field names (lower case) that no trace may show."""
+    """One request to a carrier. `secrets`: header and JSON field names (lower case) that no trace may show.
+
+    The transport reads at most `max_response_bytes` of the answer; raise it only for lists that grow with the account.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     secrets: frozenset[str] = frozenset({"authorization"})
+    max_response_bytes: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class CarrierError(Exception):
 
 
 class Refused(CarrierError):
-    """The carrier said no for certain: wrong credentials, bad number, `success: false`. Asking again is no use (R32)."""
+    """The carrier said no for certain: wrong key, bad number, `success: false`. Asking again is no use (R32)."""
 
 
 class NotTaken(CarrierError):
@@ -65,6 +69,14 @@ class Doubtful(CarrierError):
 
 class NumberNotOnAccount(Refused):
     """The TN does not belong to this carrier account (S4.29)."""
+
+    @classmethod
+    def for_carrier(cls, label: str) -> NumberNotOnAccount:
+        """With the text that S4.29 prescribes; `label` is the carrier's name."""
+        return cls(
+            f"This number is not assigned to this {label} account, please check the number and try again "
+            f"or check with the {label} customer portal for more information"
+        )
 
 
 class ForbiddenWebhook(CarrierError):
@@ -154,7 +166,7 @@ class InboundText:
 
 @dataclass(frozen=True)
 class Receipt:
-    """A delivery receipt for `sid`. `status` None: a word we do not know, which changes nothing (R21); `word` keeps it."""
+    """A delivery receipt for `sid`. `status` None: an unknown word, which changes nothing (R21); `word` keeps it."""
 
     sid: str
     status: ReceiptStatus | None

@@ -1,0 +1,96 @@
+"""Tolerant reading of what carriers put on the wire, shared by the adapters: they differ from their own papers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+# A quotation of the carrier's own words in a sentence for people.
+MAX_QUOTED = 200
+_SEPARATORS = re.compile(r"[\s().\-]")
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def clean(value: object) -> str:
+    """The text of a JSON value: strings and numbers as text, anything else "".
+
+    NUL is removed and lone surrogates are replaced, because no database stores them.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python converts
+        return ""
+    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in `body`, None when there is none. Undecodable bytes become U+FFFD."""
+    try:
+        value = json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """A list as it is, nothing for null, a lone value as a list of one: carriers that think in XML send both."""
+    if value is None or value == "":
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def party(value: object) -> str:
+    """A telephone number in E.164; short codes (3–8 digits) and alphanumeric senders verbatim (facts 4.5).
+
+    Takes strings and numbers, ten digits (North America) or more, with or without `+`.
+    """
+    text = clean(value).strip()
+    digits = _SEPARATORS.sub("", text).removeprefix("+")
+    if not _DIGITS.fullmatch(digits):
+        return text
+    if len(digits) > 10 and digits.startswith("00"):
+        digits = digits[2:]
+    international = text.startswith("+") and len(digits) > 6
+    if not international and len(digits) <= 8:
+        return digits
+    if not international and len(digits) == 10:
+        return "+1" + digits
+    return "+" + digits
+
+
+def without_plus(number: str) -> str:
+    """E.164 as the digits most carriers want; short codes stay what they are."""
+    return number.removeprefix("+")
+
+
+def quote(words: Iterable[object], secrets: Iterable[str]) -> str:
+    """The carrier's own words for a sentence: joined, each once, on one line, shortened, no secret in them."""
+    said = dict.fromkeys(" ".join(clean(word).split()) for word in words)
+    text = ": ".join(word for word in said if word)
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds; a date counts from the answer's own `Date`. None when absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if _DIGITS.fullmatch(value):
+        return float(value[:9])
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    return max(0.0, wait.total_seconds())

@@ -1,0 +1,22 @@
+"""Drives the operations of carrier adapters: one place for time-outs, redaction and the question "was it taken?" (R32).
+
+`run` blocks and serves tasks and pages, `run_async` serves the dispatcher with a session from `client_session`. Both
+give up on an exchange after `timeout_s` in all, follow no redirect, and never run inside a database transaction.
+A failure before the request was written is thrown into the operation as `NotTaken`, any later one as `Doubtful`.
+"""
+
+from cpaas.transport.addresses import ForbiddenAddress, check_base_url
+from cpaas.transport.blocking import run
+from cpaas.transport.exchanges import CONNECT_TIMEOUT_S, TIMEOUT_S, TransactionOpen
+from cpaas.transport.streaming import client_session, run_async
+
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "TIMEOUT_S",
+    "ForbiddenAddress",
+    "TransactionOpen",
+    "check_base_url",
+    "client_session",
+    "run",
+    "run_async",
+]
