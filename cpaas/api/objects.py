@@ -1,0 +1,149 @@
+"""Messaging objects as the end-user API and the event stream show them (contracts section 4)."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Max
+
+from cpaas.models import Attempt, Conversation, CpaasNumber, Message
+from cpaas.services.conversations import remote_names
+from cpaas.services.opt_in import prompt_of
+from cpaas.states import OUTBOUND, RESENDABLE
+from portal.models import EndUser
+from portal.phone_numbers import national_digits, number_kind
+
+# Held, suppressed and blocked texts are not in this API until they become received (contracts, message).
+SHOWN_STATUSES = (*OUTBOUND, "received")
+
+
+def iso(at: datetime | None) -> str | None:
+    """A time as the API writes it: UTC, whole seconds, `Z`."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+
+
+def number_object(number: CpaasNumber) -> dict[str, Any]:
+    """One of `session.numbers[]`. The number comes with platform, system provider and user loaded."""
+    return {
+        "id": str(number.pk),
+        "number": number.number,
+        "national": number.national,
+        "friendly_name": number.friendly_name or number.national,
+        "display": number.display,
+        "carrier": number.platform.carrier,
+        "messaging_type": number.messaging_type,
+        "can_block": number.can_block_effective,
+        "status": number.status,
+        "opt_in": {
+            "state": number.opt_in_state,
+            "at": iso(number.opt_in_at),
+            "prompt": prompt_of(number),
+        },
+        "usable": number.is_usable,
+    }
+
+
+def message_objects(user: EndUser, messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Messages with their attempts, in the given order; two queries however many."""
+    rows = list(messages)
+    numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
+    attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
+    for attempt in Attempt.objects.filter(message_id__in=[row.pk for row in rows]).order_by("n"):
+        attempts[attempt.message_id].append(attempt)
+    return [_message(row, numbers[row.number_id].number, attempts[row.pk]) for row in rows]
+
+
+def conversation_objects(user: EndUser, conversations: Iterable[Conversation]) -> list[dict[str, Any]]:
+    """Conversations with their last message and the name of the remote party, in the given order."""
+    rows = list(conversations)
+    numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
+    names = remote_names(user, [row.remote for row in rows])
+    last = _last_messages(user, rows)
+    return [_conversation(row, numbers[row.number_id], names, last.get(row.pk)) for row in rows]
+
+
+def remote_object(remote: str, names: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """The remote party: a number or, inbound only, a short code or a name."""
+    name, source = names.get(remote, (None, None))
+    return {
+        "number": remote,
+        "national": national_digits(remote) if remote.startswith("+") else remote,
+        "name": name,
+        "kind": number_kind(remote),
+        "source": source,
+    }
+
+
+def _message(row: Message, own_number: str, attempts: list[Attempt]) -> dict[str, Any]:
+    outbound = row.direction == "out"
+    return {
+        "id": str(row.pk),
+        "conversation": str(row.conversation_id),
+        "direction": row.direction,
+        "kind": row.kind,
+        "status": row.status,
+        "from": own_number if outbound else row.remote,
+        "to": row.remote if outbound else own_number,
+        "text": row.text,
+        "encoding": row.encoding,
+        "segments": row.segments,
+        "characters": row.characters,
+        "attachments": [],
+        "error": _error(row.error_code, row.error_text),
+        "attempts": [
+            {
+                "n": attempt.n,
+                "sid": attempt.sid or None,
+                "status": attempt.status,
+                "at": iso(attempt.changed_at or attempt.created_at),
+                "error": _error(attempt.error_code, attempt.error_text),
+            }
+            for attempt in attempts
+        ],
+        "resendable": outbound and row.status in RESENDABLE,
+        "at": iso(row.created_at),
+        "sent_at": iso(row.sent_at),
+        "delivered_at": iso(row.delivered_at),
+    }
+
+
+def _error(code: str, text: str) -> dict[str, str] | None:
+    return {"code": code, "text": text} if code or text else None
+
+
+def _conversation(
+    row: Conversation, number: CpaasNumber, names: dict[str, tuple[str, str]], last: dict[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "id": str(row.pk),
+        "number": {"id": str(number.pk), "number": number.number, "display": number.display},
+        "remote": remote_object(row.remote, names),
+        "last_message_at": iso(row.last_message_at),
+        "last_received_at": iso(row.last_received_at),
+        "last_message": last,
+        "new_count": row.new_count,
+        "blocked": False,
+        "stopped": False,
+        "reserved_by": None,
+        # A name as sender ("ACME") cannot be answered (facts 4.5).
+        "can_reply": row.remote.startswith("+") or row.remote.isdigit(),
+    }
+
+
+def _last_messages(user: EndUser, conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
+    """The newest message of each conversation that the user may see."""
+    shown = Message.objects.filter(
+        conversation_id__in=[row.pk for row in conversations], status__in=SHOWN_STATUSES
+    )
+    newest = shown.values("conversation_id").annotate(position=Max("position"))
+    positions = {row["conversation_id"]: row["position"] for row in newest}
+    rows = [
+        row
+        for row in shown.filter(position__in=set(positions.values()))
+        if positions[row.conversation_id] == row.position
+    ]
+    return {uuid.UUID(found["conversation"]): found for found in message_objects(user, rows)}

@@ -1,0 +1,20 @@
+from cpaas.models.consent import OptInEvidence
+from cpaas.models.conversations import Conversation
+from cpaas.models.media_streams import MediaStream
+from cpaas.models.messages import Attempt, Message
+from cpaas.models.numbers import CpaasNumber, NumberPace
+from cpaas.models.platforms import CpaasPlatform
+from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
+
+__all__ = [
+    "Attempt",
+    "Conversation",
+    "CpaasNumber",
+    "CpaasPlatform",
+    "MediaStream",
+    "Message",
+    "NumberPace",
+    "OptInEvidence",
+    "ParkedReceipt",
+    "WebhookEvent",
+]

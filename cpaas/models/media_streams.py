@@ -1,0 +1,31 @@
+"""Contact-centre media streams: a queue of a group that a number can end at (S4.3, S4.33)."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from portal.models.base import BelowGroup
+
+
+class MediaStream(BelowGroup):
+    name = models.CharField(max_length=120)
+    media_type = models.CharField(
+        max_length=10, choices=[("web_chat", "Web chat"), ("sms", "SMS")], default="sms"
+    )
+    routing = models.CharField(
+        max_length=15,
+        choices=[("ring_all", "Ring all"), ("longest_idle", "Longest idle"), ("round_robin", "Round robin")],
+        default="ring_all",
+    )
+    agents = models.ManyToManyField("portal.EndUser", blank=True, related_name="media_streams")
+
+    class Meta:
+        verbose_name = "media stream"
+        indexes = [
+            models.Index(fields=["system_provider", "id"], name="stream_sp_id"),
+            models.Index(fields=["reseller", "id"], name="stream_reseller_id"),
+            models.Index(fields=["group", "id"], name="stream_group_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

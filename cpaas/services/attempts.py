@@ -1,0 +1,84 @@
+"""Moving attempts, and with them their message, forward (R21).
+
+Locks are always taken in the order conversation, attempt, message, event stream, so that writers cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from cpaas.models import Attempt, Message
+from cpaas.states import MessageStatus, may_become
+from portal.events import News
+
+_FAILED = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
+
+
+def move_attempt(
+    attempt: Attempt,
+    status: str,
+    news: News,
+    *,
+    error_code: str = "",
+    error_text: str = "",
+    sid: str = "",
+    claim: uuid.UUID | None = None,
+) -> bool:
+    """Move `attempt` forward to `status`; False when that would be a step back or `claim` no longer stands.
+
+    An error is only ever added, never erased by a later word. Runs in the caller's transaction.
+    """
+    changes: dict[str, Any] = {"status": status, "changed_at": timezone.now()}
+    if error_code or error_text:
+        changes |= {"error_code": error_code[:60], "error_text": error_text[:300]}
+    if sid:
+        changes["sid"] = sid
+    if status == MessageStatus.UNKNOWN:
+        changes["next_check_at"] = check_time(attempt.sending_at or timezone.now(), attempt.checks)
+    rows = Attempt.objects.filter(pk=attempt.pk, status__in=may_become(status))
+    if claim is not None:
+        rows = rows.filter(claim=claim)
+    if not rows.update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(attempt, name, value)
+    show_attempt(attempt, news)
+    return True
+
+
+def show_attempt(attempt: Attempt, news: News) -> None:
+    """Make the message show this attempt if it is the newest or delivered; `delivered` of any attempt wins (R21)."""
+    messages: QuerySet[Message] = Message.objects.filter(pk=attempt.message_id).exclude(status=MessageStatus.DELIVERED)
+    if attempt.status != MessageStatus.DELIVERED:
+        newest = Attempt.objects.filter(message_id=attempt.message_id, n__gt=attempt.n)
+        if newest.exists():
+            return
+    if messages.update(**_shown(attempt)):
+        user_id = Message.objects.filter(pk=attempt.message_id).values_list("user_id", flat=True).first()
+        news.add(user_id, "message.updated", attempt.message_id)
+
+
+def check_time(sent_at: datetime, checks: int) -> datetime | None:
+    """When a text of unknown fate is looked up next: 2 min, 10 min, 1 h, 24 h after the send, then never (R32)."""
+    if checks >= len(settings.RECHECK_S):
+        return None
+    return sent_at + timedelta(seconds=settings.RECHECK_S[checks])
+
+
+def _shown(attempt: Attempt) -> dict[str, Any]:
+    """The message's columns that follow its shown attempt."""
+    shown: dict[str, Any] = {"status": attempt.status}
+    failed = attempt.status in _FAILED
+    shown["error_code"] = attempt.error_code if failed else ""
+    shown["error_text"] = attempt.error_text if failed or attempt.status == MessageStatus.UNKNOWN else ""
+    if attempt.status == MessageStatus.SENT:
+        shown["sent_at"] = attempt.changed_at
+    if attempt.status == MessageStatus.DELIVERED:
+        shown["delivered_at"] = attempt.changed_at
+    return shown

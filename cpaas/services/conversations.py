@@ -1,0 +1,56 @@
+"""What a user does with conversations: reading them, and seeing names instead of numbers (S1.34, S1.52–S1.54)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.db.models import Count, Sum
+
+from cpaas.models import Conversation, CpaasNumber, Message
+from cpaas.states import MessageStatus
+from portal.events import News
+from portal.models import EndUser
+from portal.scoping import get_visible
+
+
+def mark_read(*, user: EndUser, conversation: Conversation, up_to: Message) -> Conversation:
+    """Clear *new* for `up_to` and older, on every device (S1.54). Going backwards changes nothing."""
+    with transaction.atomic():
+        row = get_visible(Conversation.objects.select_for_update(), user, conversation.pk)
+        if up_to.position <= row.read_position:
+            return row
+        row.read_position = up_to.position
+        row.new_count = Message.objects.filter(
+            conversation=row, position__gt=row.read_position, status=MessageStatus.RECEIVED
+        ).count()
+        row.save(update_fields=["read_position", "new_count"])
+        news = News()
+        news.add(user.pk, "conversation.updated", row.pk)
+        news.write()
+    return row
+
+
+def new_counts(user: EndUser) -> dict[str, int]:
+    """How many conversations and messages are new (S1.52)."""
+    totals = Conversation.objects.filter(user=user, new_count__gt=0).aggregate(
+        conversations=Count("pk"), messages=Sum("new_count")
+    )
+    return {"conversations": totals["conversations"], "messages": totals["messages"] or 0}
+
+
+def remote_names(user: EndUser, remotes: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The name and its source for each remote number that a directory knows (S1.34).
+
+    Today's directory is the user's own group: mobile numbers and CPaaS numbers of its people.
+    """
+    wanted = set(remotes)
+    names = {
+        number: (name, "group")
+        for number, name in CpaasNumber.objects.filter(
+            group_id=user.group_id, number__in=wanted, user__isnull=False
+        ).values_list("number", "user__name")
+    }
+    people = EndUser.objects.filter(group_id=user.group_id, mobile__in=wanted, is_active=True)
+    names |= {mobile: (name, "group") for mobile, name in people.values_list("mobile", "name")}
+    return names

@@ -1,0 +1,104 @@
+"""The background half of a number's life: set its hook at the carrier, or take it away (S4.31, S4.40, R29).
+
+A worker claims a due number for two minutes, talks to the carrier without a transaction, and writes only while its
+claim still stands. A killed worker's number is due again when the claim runs out; both operations are safe to repeat.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from cpaas import transport
+from cpaas.carriers.base import CarrierError, Doubtful, NotTaken
+from cpaas.carriers.registry import get_carrier
+from cpaas.models import CpaasNumber
+from cpaas.services.held import deliver_held
+from cpaas.states import NumberStatus
+from portal.events import News
+from portal.services import audit
+
+_CLAIM = timedelta(minutes=2)
+_WORK = (NumberStatus.PROVISIONING, NumberStatus.REMOVING)
+
+
+def work_due_numbers() -> int:
+    """Work on every number that is due; returns how many. Any number of workers may run at once."""
+    done = 0
+    while (number := _claim_one()) is not None:
+        if number.status == NumberStatus.PROVISIONING:
+            _provision(number)
+        else:
+            _remove(number)
+        done += 1
+    return done
+
+
+def _claim_one() -> CpaasNumber | None:
+    now = timezone.now()
+    due = CpaasNumber.objects.filter(status__in=_WORK, next_try_at__lte=now).order_by("next_try_at")
+    for key in due.values_list("pk", flat=True)[:20]:
+        claim = uuid.uuid4()
+        # Conditional UPDATE, not a lock: it works the same on SQLite (architecture, rule 3).
+        if due.filter(pk=key).update(claim=claim, next_try_at=now + _CLAIM):
+            return CpaasNumber.objects.select_related("platform").filter(pk=key, claim=claim).first()
+    return None
+
+
+def _provision(number: CpaasNumber) -> None:
+    carrier, account = get_carrier(number.platform.carrier), number.platform.account()
+    try:
+        found = transport.run(carrier.find_number(account, number.number))
+        if not found.sms:
+            reason = f"Messaging is not switched on for this number at {carrier.label}. Switch it on there, then retry."
+            _finish(number, NumberStatus.FAILED, reason)
+            return
+        transport.run(carrier.set_hook(account, number.number))
+    except (NotTaken, Doubtful) as error:
+        _later(number, error)
+    except CarrierError as error:
+        _finish(number, NumberStatus.FAILED, error.detail)
+    else:
+        _finish(number, NumberStatus.ENABLED, "")
+
+
+def _remove(number: CpaasNumber) -> None:
+    try:
+        transport.run(get_carrier(number.platform.carrier).remove_hook(number.platform.account(), number.number))
+    except CarrierError as error:
+        _later(number, error)
+        return
+    with transaction.atomic():
+        gone, _ = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.REMOVING).delete()
+        if not gone:
+            # Added again while we were at the carrier: what we removed there may have been the new number's hook.
+            CpaasNumber.objects.filter(number=number.number).exclude(status=NumberStatus.REMOVING).update(
+                status=NumberStatus.PROVISIONING, next_try_at=timezone.now(), claim=None
+            )
+
+
+def _finish(number: CpaasNumber, status: str, detail: str) -> None:
+    """Write the outcome if the claim still stands, with its audit row and event."""
+    with transaction.atomic():
+        changed = CpaasNumber.objects.filter(
+            pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING
+        ).update(status=status, status_detail=detail[:400], claim=None)
+        if changed:
+            number.status, number.status_detail = status, detail[:400]
+            audit.record(None, status, number, after={"detail": number.status_detail})
+            news = News()
+            if number.is_usable:
+                deliver_held(number, news)
+            news.add(number.user_id, "number.updated", number.pk)
+            news.write()
+
+
+def _later(number: CpaasNumber, error: CarrierError) -> None:
+    """The carrier could not be asked: again in 5 s, doubling to 5 min, with the reason on the number's page."""
+    wait = timedelta(seconds=min(5 * 2 ** min(number.tries, 10), 300))
+    CpaasNumber.objects.filter(pk=number.pk, claim=number.claim).update(
+        status_detail=error.detail[:400], tries=number.tries + 1, next_try_at=timezone.now() + wait, claim=None
+    )

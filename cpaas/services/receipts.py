@@ -1,0 +1,80 @@
+"""Delivery receipts: matched by the carrier's id, applied in any order, doubled or early without harm (S1.41, R21)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from cpaas.carriers.base import Receipt
+from cpaas.models import Attempt, CpaasPlatform, ParkedReceipt
+from cpaas.services.attempts import move_attempt
+from portal.events import News
+
+PARKED_FOR = timedelta(hours=24)
+
+
+def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> str:
+    """Apply one receipt in the caller's transaction; returns `applied`, `duplicate`, `parked` or `ignored`.
+
+    A word we do not know changes nothing. A receipt whose id no attempt has yet is parked for 24 h; the caller then
+    calls `apply_parked` after its commit, because the answer to the send may have been stored meanwhile. Both sides
+    look again after their own commit, so whoever commits last sees the other.
+    """
+    if receipt.status is None:
+        return "ignored"
+    attempt = Attempt.objects.filter(platform_id=platform_id, sid=receipt.sid).first()
+    if attempt is None:
+        _park(platform_id, receipt)
+        return "parked"
+    moved = move_attempt(
+        attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text
+    )
+    return "applied" if moved else "duplicate"
+
+
+def apply_parked(platform_id: uuid.UUID, sids: Iterable[str]) -> int:
+    """Apply the receipts that came before their send's answer was stored; returns how many attempts they reached."""
+    reached = 0
+    waiting = ParkedReceipt.objects.filter(platform_id=platform_id, sid__in=list(sids))
+    for sid in sorted(set(waiting.values_list("sid", flat=True))):
+        attempt = Attempt.objects.filter(platform_id=platform_id, sid=sid).first()
+        if attempt is not None:
+            _apply_to(attempt)
+            reached += 1
+    return reached
+
+
+def settle_parked() -> int:
+    """Apply what a crash between the two looks left parked, and forget what nobody asked for in 24 h."""
+    sent = Attempt.objects.filter(platform_id=OuterRef("platform_id"), sid=OuterRef("sid"))
+    found = ParkedReceipt.objects.filter(Exists(sent)).values_list("platform_id", "sid")[:200]
+    settled = sum(apply_parked(platform_id, [sid]) for platform_id, sid in set(found))
+    ParkedReceipt.objects.filter(created_at__lt=timezone.now() - PARKED_FOR).delete()
+    return settled
+
+
+def _park(platform_id: uuid.UUID, receipt: Receipt) -> None:
+    ParkedReceipt.objects.create(
+        platform_id=platform_id,
+        sid=receipt.sid,
+        status=receipt.status or "",
+        error_code=receipt.error_code[:60],
+        error_text=receipt.error_text[:300],
+    )
+
+
+def _apply_to(attempt: Attempt) -> None:
+    with transaction.atomic():
+        news = News()
+        parked = ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=attempt.sid)
+        for receipt in parked.order_by("pk"):
+            move_attempt(
+                attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text
+            )
+        parked.delete()
+        news.write()

@@ -1,0 +1,200 @@
+"""Outbound texts: checked, stored as queued, and left to the dispatcher (S1.20, S1.24–S1.27, R22, R33)."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from cpaas.models import Attempt, Conversation, CpaasNumber, Message
+from cpaas.segments import count_segments
+from cpaas.services.destinations import check_destination, parse_remote
+from cpaas.services.threads import take_place
+from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
+from portal.events import News, wake
+from portal.models import EndUser
+from portal.phone_numbers import InvalidNumber, parse_number
+from portal.problems import Problem, conflict, invalid, not_found
+from portal.scoping import parse_id
+
+LONGEST_TEXT = 1600
+_ALLOWED_CONTROLS = "\n\r\t"
+
+
+def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
+    """The own number to send from: by id, by telephone number, or the only one when left out (S1.27).
+
+    Raises Problem `from_required`, `number_not_enabled`, `not_found`.
+    """
+    numbers = CpaasNumber.objects.visible_to(user).exclude(status=NumberStatus.REMOVING).select_related("platform")
+    if value:
+        return _named(numbers.filter(pk=parse_id(value)).first() or numbers.filter(number=_e164(value)).first())
+    found = list(numbers[:2])
+    if not found:
+        raise conflict("number_not_enabled", "You have no number for text messaging. Ask your administrator for one.")
+    if len(found) > 1:
+        raise Problem(
+            "from_required",
+            "You have several numbers. Say which one to send from.",
+            errors={"from": ["Choose one of your numbers."]},
+        )
+    return found[0]
+
+
+def send_message(*, user: EndUser, number: CpaasNumber, to: object, text: str) -> Message:
+    """Queue one text. From here on it is the dispatcher's: it is sent once, or ends in a state that says why not.
+
+    Raises Problem `invalid_number`, `several_recipients`, `empty`, `too_long`, `number_not_enabled`, `not_licensed`,
+    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`.
+    """
+    _check_text(text)
+    remote = parse_remote(user=user, number=number, to=to)
+    require_sendable(number, user)
+    check_destination(user=user, number=number, remote=remote)
+    with transaction.atomic():
+        # Under the number's lock: it cannot be deleted, reset or declined between this check and our commit.
+        row = lock_number(number.pk)
+        require_sendable(row, user)
+        message = _store(row, user, remote, text)
+        news = News()
+        news.add(user.pk, "message.created", message.pk)
+        news.add(user.pk, "conversation.updated", message.conversation_id)
+        news.write()
+        transaction.on_commit(lambda: wake("dispatch"), robust=True)
+    return message
+
+
+def resend_message(*, user: EndUser, message: Message) -> Message:
+    """A new attempt of a text that failed, was not delivered, or whose fate is unknown (S1.43, R22).
+
+    Raises Problem `not_resendable` (409) and what `send_message` raises of number, opt-in and licence.
+    """
+    with transaction.atomic():
+        number = lock_number(message.number_id)
+        require_sendable(number, user)
+        conversation = Conversation.objects.select_for_update().get(pk=message.conversation_id)
+        row = Message.objects.select_for_update().filter(pk=message.pk).first()
+        if row is None:
+            raise not_found("Message")
+        if row.direction != "out" or row.status not in RESENDABLE:
+            raise conflict("not_resendable", f"Only a failed text can be sent again; this one is {row.status}.")
+        now = timezone.now()
+        conversation.last_position += 1
+        conversation.outbox_at = conversation.outbox_at or now
+        conversation.save(update_fields=["last_position", "outbox_at"])
+        last = Attempt.objects.filter(message=row).order_by("-n").values_list("n", flat=True).first() or 0
+        _queue(row, number, n=last + 1, position=conversation.last_position)
+        row.status, row.error_code, row.error_text = MessageStatus.QUEUED, "", ""
+        row.save(update_fields=["status", "error_code", "error_text"])
+        news = News()
+        news.add(user.pk, "message.updated", row.pk)
+        news.write()
+        transaction.on_commit(lambda: wake("dispatch"), robust=True)
+    return row
+
+
+def preview_message(*, user: EndUser, number: CpaasNumber, to: object, text: str) -> dict[str, Any]:
+    """What a text would be on the wire: alphabet, segments, and the first character that forces UCS-2."""
+    _check_text(text, empty_is_fine=True)
+    remote = parse_remote(user=user, number=number, to=to)
+    counted = count_segments(text)
+    return {
+        "to": remote,
+        "kind": "sms",
+        "encoding": counted.encoding,
+        "segments": counted.segments,
+        "characters": counted.characters,
+        "culprit": counted.culprit,
+    }
+
+
+def require_sendable(number: CpaasNumber, user: EndUser) -> None:
+    """Raises the Problem that keeps `number` from sending now; the dispatcher asks the same again (R33)."""
+    if number.user_id != user.pk or number.status == NumberStatus.REMOVING:
+        raise not_found("CPaaS number")
+    if not (user.is_licensed and user.is_active):
+        raise conflict("not_licensed", "You have no client licence. Ask your administrator for one.")
+    if number.status != NumberStatus.ENABLED:
+        raise conflict("number_not_enabled", f"{number.display} is not yet enabled for text messaging.")
+    if number.opt_in_state == OptInState.DECLINED:
+        raise conflict("opt_in_declined", "You declined text messaging for this number. Your administrator can reset it.")
+    if number.opt_in_state in (OptInState.PENDING, OptInState.POSTPONED):
+        raise conflict("opt_in_pending", "Confirm first that you want to use text messaging with this number.")
+
+
+def lock_number(number_id: uuid.UUID) -> CpaasNumber:
+    """The number as it is now, kept from being deleted or reset until commit. Raises Problem `not_found`."""
+    row = (
+        CpaasNumber.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("platform")
+        .filter(pk=number_id)
+        .first()
+    )
+    if row is None:
+        raise not_found("CPaaS number")
+    return row
+
+
+def _named(number: CpaasNumber | None) -> CpaasNumber:
+    if number is None:
+        raise not_found("CPaaS number")
+    return number
+
+
+def _e164(value: str) -> str:
+    try:
+        return parse_number(value)
+    except InvalidNumber:
+        return ""
+
+
+def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
+    """Raises Problem `empty`, `too_long`, `invalid` (characters that no phone can show)."""
+    if not text.strip() and not empty_is_fine:
+        raise Problem("empty", "Write a text first.", errors={"text": ["Write a text first."]})
+    if len(text) > LONGEST_TEXT:
+        sentence = f"A text may have at most {LONGEST_TEXT} characters; this one has {len(text)}."
+        raise Problem("too_long", sentence, errors={"text": [sentence]})
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in _ALLOWED_CONTROLS:
+            raise invalid(text=f"The character U+{ord(character):04X} cannot be sent.")
+
+
+def _store(number: CpaasNumber, user: EndUser, remote: str, text: str) -> Message:
+    now = timezone.now()
+    place = take_place(
+        number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True
+    )
+    counted = count_segments(text)
+    message = Message.objects.create(
+        created_at=now,
+        conversation_id=place.conversation_id,
+        number=number,
+        user=user,
+        position=place.position,
+        direction="out",
+        status=MessageStatus.QUEUED,
+        remote=remote,
+        text=text,
+        encoding=counted.encoding,
+        segments=counted.segments,
+        characters=counted.characters,
+    )
+    _queue(message, number, n=1, position=place.position)
+    return message
+
+
+def _queue(message: Message, number: CpaasNumber, *, n: int, position: int) -> Attempt:
+    ttl = timedelta(seconds=number.platform.option("queue_ttl_s"))
+    return Attempt.objects.create(
+        message=message,
+        conversation_id=message.conversation_id,
+        platform_id=number.platform_id,
+        n=n,
+        position=position,
+        expires_at=timezone.now() + ttl,
+    )

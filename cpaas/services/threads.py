@@ -1,0 +1,61 @@
+"""Conversations as writers meet them: found or made by (own number, remote party), with the next place taken (S1.20)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from portal.ids import new_id
+from portal.sql import as_uuid, execute
+
+# One statement finds or makes the conversation, takes the next position under its row lock, and rolls up what the
+# list shows, so two writers at once get two positions and one conversation.
+_UPSERT = """
+    INSERT INTO cpaas_conversation AS c (
+        id, created_at, number_id, remote, user_id, last_message_at, last_received_at,
+        last_position, read_position, new_count, message_count, outbox_at
+    ) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s)
+    ON CONFLICT (number_id, remote) DO UPDATE SET
+        last_message_at = COALESCE(excluded.last_message_at, c.last_message_at),
+        last_received_at = COALESCE(excluded.last_received_at, c.last_received_at),
+        last_position = c.last_position + 1,
+        new_count = c.new_count + excluded.new_count,
+        message_count = c.message_count + 1,
+        outbox_at = COALESCE(c.outbox_at, excluded.outbox_at)
+    RETURNING id, last_position
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a message stands: its conversation and its position in it."""
+
+    conversation_id: uuid.UUID
+    position: int
+
+
+def take_place(
+    *, number_id: uuid.UUID, user_id: uuid.UUID | None, remote: str, at: datetime, inbound: bool, visible: bool
+) -> Place:
+    """The next place in the conversation of `number_id` and `remote`, made if there is none.
+
+    `visible` False: a held or suppressed text, which the user's list must not show. Outbound texts put the
+    conversation up for dispatch. Must run inside a transaction that already holds the number's share lock.
+    """
+    seen_at = at if visible else None
+    rows = execute(
+        _UPSERT,
+        [
+            new_id(),
+            at,
+            number_id,
+            remote,
+            user_id,
+            seen_at,
+            seen_at if inbound else None,
+            1 if inbound and visible else 0,
+            None if inbound else at,
+        ],
+    )
+    return Place(as_uuid(rows[0][0]), rows[0][1])

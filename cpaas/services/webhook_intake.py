@@ -1,0 +1,83 @@
+"""One authenticated webhook call: kept raw, made harmless when repeated, applied (contracts section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from cpaas.carriers.base import InboundText, WebhookEvent, WebhookRequest
+from cpaas.services.inbound import receive_text
+from cpaas.services.receipts import apply_parked, apply_receipt
+from portal.events import News
+from portal.ids import new_id
+from portal.problems import Problem
+from portal.sql import execute
+
+_KEEP = """
+    INSERT INTO cpaas_webhookevent (id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'applied')
+    ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
+"""
+_DIGEST = "SELECT body_digest FROM cpaas_webhookevent WHERE platform_id = %s AND nonce = %s"
+_STATE = "UPDATE cpaas_webhookevent SET state = %s WHERE id = %s"
+
+
+def take_in(*, platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> None:
+    """Store and apply one call in one transaction. A replay changes nothing.
+
+    Raises Problem `forbidden_webhook` (403) for a nonce seen with another body, which only a forger sends.
+    """
+    try:
+        states = _apply(platform_id, nonce, request, events)
+    except IntegrityError:
+        # A parallel replay stored the same text between our look and our insert: now we find it there.
+        states = _apply(platform_id, nonce, request, events)
+    if "parked" in states:
+        apply_parked(platform_id, [event.sid for event in events])
+
+
+def _apply(
+    platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]
+) -> set[str]:
+    digest = hashlib.sha256(request.body).hexdigest()
+    # A carrier without nonces repeats itself with the same body.
+    nonce = (nonce or digest)[:200]
+    with transaction.atomic():
+        kept = execute(
+            _KEEP,
+            [
+                new_id(),
+                timezone.now(),
+                platform_id,
+                nonce,
+                digest,
+                request.body,
+                request.content_type[:100],
+                events[0].sid[:100] if events else "",
+            ],
+        )
+        if not kept:
+            _require_same_body(platform_id, nonce, digest)
+            return set()
+        news = News()
+        states = {_apply_event(platform_id, event, news) for event in events}
+        news.write()
+        if "applied" not in states:
+            execute(_STATE, [next(iter(sorted(states)), "ignored"), kept[0][0]])
+    return states
+
+
+def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News) -> str:
+    if isinstance(event, InboundText):
+        return receive_text(platform_id=platform_id, text=event, news=news)
+    return apply_receipt(platform_id=platform_id, receipt=event, news=news)
+
+
+def _require_same_body(platform_id: uuid.UUID, nonce: str, digest: str) -> None:
+    rows = execute(_DIGEST, [platform_id, nonce])
+    if rows and rows[0][0] != digest:
+        raise Problem("forbidden_webhook", "This message id was already used for something else.", status=403)

@@ -1,0 +1,118 @@
+"""The carriers' door: `POST /webhooks/<carrier>/<platform id>/<secret>/[status/]` (contracts section 3).
+
+A plain Django view on purpose: it carries every inbound text, and DRF would halve its rate (facts/perf.md 2.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from cpaas.carriers.base import Carrier, ForbiddenWebhook, UnreadableWebhook, WebhookRequest
+from cpaas.carriers.registry import get_carrier
+from cpaas.metrics import WEBHOOKS
+from cpaas.models import CpaasPlatform
+from cpaas.services.webhook_intake import take_in
+from portal.logs import get_logger
+from portal.problems import Problem
+from portal.scoping import parse_id
+
+logger = get_logger(__name__)
+LARGEST_BODY = 1024 * 1024
+_last_line = 0.0
+
+
+@csrf_exempt
+@require_POST
+def receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -> HttpResponse:
+    """Take one call in and answer at once, in the carrier's own form."""
+    try:
+        return _receive(request, carrier, platform_id, secret)
+    except Problem as problem:
+        if problem.code == "forbidden_webhook":
+            _note_forbidden(carrier)
+        return _problem(problem)
+    except DatabaseError as error:
+        logger.warning("webhook_not_stored", carrier=carrier, error=type(error).__name__)
+        return _problem(Problem("unavailable", "The database is away. Send this again later.", status=503))
+
+
+def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -> HttpResponse:
+    platform = _platform(carrier, platform_id, secret)
+    adapter, call = get_carrier(carrier), _call(request)
+    nonce = _authenticate(adapter, platform, call)
+    try:
+        events = adapter.parse_webhook(platform.account(), call)
+    except UnreadableWebhook as error:
+        WEBHOOKS.labels(carrier, "unreadable").inc()
+        raise Problem("invalid", error.detail, status=400) from error
+    take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)
+    WEBHOOKS.labels(carrier, "taken").inc()
+    answer = adapter.answer(events)
+    return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
+
+
+def _platform(carrier: str, platform_id: str, secret: str) -> CpaasPlatform:
+    """The platform the URL names, when the secret is its own; an unknown id and a wrong secret look the same."""
+    key = parse_id(platform_id)
+    platform = CpaasPlatform.objects.filter(pk=key, carrier=carrier).first() if key else None
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    if not hmac.compare_digest(digest, platform.webhook_digest if platform else "-" * 64) or platform is None:
+        raise _forbidden()
+    return platform
+
+
+def _call(request: HttpRequest) -> WebhookRequest:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > LARGEST_BODY:
+        raise Problem("too_large", "A webhook body may have at most 1 MB.", status=413)
+    # Read by hand: Django's own limit would answer 400, and a body without a length must be bounded too.
+    body = request.read(LARGEST_BODY + 1)
+    if len(body) > LARGEST_BODY:
+        raise Problem("too_large", "A webhook body may have at most 1 MB.", status=413)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return WebhookRequest(headers, body, request.content_type or "")
+
+
+def _authenticate(adapter: Carrier, platform: CpaasPlatform, call: WebhookRequest) -> str:
+    try:
+        return adapter.authenticate(platform.account(), call)
+    except ForbiddenWebhook as error:
+        raise _forbidden() from error
+
+
+def _forbidden() -> Problem:
+    return Problem("forbidden_webhook", "This call does not carry the right secret or signature.", status=403)
+
+
+def _note_forbidden(carrier: str) -> None:
+    """A counter, and at most one line a second: a flood must not fill the log."""
+    global _last_line
+    WEBHOOKS.labels(carrier, "forbidden").inc()
+    if time.monotonic() - _last_line > 1:
+        _last_line = time.monotonic()
+        logger.warning("webhook_forbidden", carrier=carrier)
+
+
+def _problem(problem: Problem) -> HttpResponse:
+    body = {
+        "type": f"{settings.PUBLIC_URL}/problems/{problem.code}",
+        "code": problem.code,
+        "title": problem.code.replace("_", " ").capitalize(),
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    return JsonResponse(body, status=problem.status, content_type="application/problem+json")
+
+
+urlpatterns = [
+    path("webhooks/<str:carrier>/<str:platform_id>/<str:secret>/", receive),
+    path("webhooks/<str:carrier>/<str:platform_id>/<str:secret>/status/", receive),
+]

@@ -1,0 +1,87 @@
+"""What messaging plugs into the portal: guards, followers, event renderers, session parts (portal.extensions)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cpaas.api import objects
+from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
+from cpaas.services.conversations import new_counts
+from cpaas.services.held import deliver_held_of_user
+from cpaas.states import NumberStatus
+from portal import extensions
+from portal.events import register_renderer
+from portal.models import EndUser, PortalAccount
+from portal.problems import Problem, conflict
+from portal.services.accounts import alert_accounts
+
+
+def connect() -> None:
+    extensions.register_guard(PortalAccount, guard_last_alert_account)
+    extensions.register_guard(EndUser, guard_user_with_numbers)
+    extensions.register_follower(EndUser, deliver_held_of_user)
+    extensions.session_contributors.append(session_part)
+    register_renderer("message.created", render_messages)
+    register_renderer("message.updated", render_messages)
+    register_renderer("conversation.updated", render_conversations)
+    register_renderer("number.updated", render_numbers)
+
+
+def guard_last_alert_account(account: PortalAccount, change: extensions.Change) -> Problem | None:
+    """A tenant with a platform keeps at least one account that gets alerts (S4.21, R10).
+
+    `account.left_tenant_id` is the tenant it belonged to before this change, which the service holds locked.
+    """
+    system_provider_id = account.left_tenant_id
+    if system_provider_id is None or not CpaasPlatform.objects.of_tenant(system_provider_id).exists():
+        return None
+    if any(other.pk != account.pk or change == "update" for other in alert_accounts(system_provider_id)):
+        return None
+    return conflict(
+        "last_alert_account",
+        "A CPaaS platform exists, so at least one active account of the system provider must have Send Alerts "
+        "enabled. Enable it for another account first.",
+    )
+
+
+def guard_user_with_numbers(user: EndUser, change: extensions.Change) -> Problem | None:
+    """A user with a number is not deleted; the numbers are named (contracts, users)."""
+    if change != "delete":
+        return None
+    numbers = [number.display for number in CpaasNumber.objects.filter(user=user)[:5]]
+    if not numbers:
+        return None
+    return conflict("in_use", f"{user.name} still has {', '.join(numbers)}. Delete these numbers first.")
+
+
+def session_part(user: EndUser) -> dict[str, Any]:
+    """What messaging adds to `GET session/`: the enabled numbers with their prompts (S1.1, S1.3) and what is new."""
+    numbers = (
+        CpaasNumber.objects.visible_to(user)
+        .filter(status=NumberStatus.ENABLED)
+        .select_related("platform__system_provider", "user")
+        .order_by("id")
+    )
+    return {"numbers": [objects.number_object(number) for number in numbers], "new": new_counts(user)}
+
+
+def render_messages(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
+    rows = Message.objects.visible_to(user).filter(pk__in=ids).filter(status__in=objects.SHOWN_STATUSES)
+    return _by_id(objects.message_objects(user, rows))
+
+
+def render_conversations(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
+    rows = Conversation.objects.visible_to(user).filter(pk__in=ids)
+    return _by_id(objects.conversation_objects(user, rows))
+
+
+def render_numbers(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
+    rows = CpaasNumber.objects.visible_to(user).filter(pk__in=ids).exclude(status=NumberStatus.REMOVING)
+    numbers = rows.select_related("platform__system_provider", "user")
+    return _by_id([objects.number_object(number) for number in numbers])
+
+
+def _by_id(rendered: Sequence[dict[str, Any]]) -> dict[uuid.UUID, dict[str, Any]]:
+    return {uuid.UUID(row["id"]): row for row in rendered}

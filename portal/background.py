@@ -1,0 +1,31 @@
+"""Starting a task soon: a hint to the workers after commit. The row in its state is what gets the work done (rule 3)."""
+
+from __future__ import annotations
+
+import time
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from portal.logs import get_logger
+
+logger = get_logger(__name__)
+_silent_until = 0.0
+
+
+def run_soon(task: str) -> None:
+    """After commit, ask a worker to run the task named `task`. With the broker away the schedule gets to it."""
+    transaction.on_commit(lambda: _send(task), robust=True)
+
+
+def _send(task: str) -> None:
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return
+    try:
+        current_app.send_task(task, retry=False, ignore_result=True)
+    except (OperationalError, OSError) as error:
+        # Do not make every request wait for a dead broker.
+        _silent_until = time.monotonic() + 5
+        logger.warning("task_not_queued", task=task, error=type(error).__name__)

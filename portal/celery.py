@@ -1,0 +1,94 @@
+"""The Celery application. Workers run threads (carrier calls wait, they do not compute) and hold no truth: a task is a
+hint to look at rows, so lost, doubled and late tasks are harmless (architecture 3.3).
+
+    celery -A portal.celery worker                       tasks
+    celery -A portal.celery worker -c 1 --residents      residents and the scheduler, no tasks
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+import structlog
+from celery import Celery, signals
+from celery.contrib.django.task import DjangoTask
+from django.conf import settings
+from kombu.transport import TRANSPORT_ALIASES
+
+from portal import atomicfs, request_context
+from portal.residents.bootstep import RESIDENTS_OPTION, RefusePrefork, ResidentsStep
+
+TASK_QUEUE = "portal"
+# Published by whoever sends a task, so that its log lines and audit rows carry the request they come from.
+REQUEST_ID_HEADER = "portal_request_id"
+
+TRANSPORT_ALIASES["atomicfs"] = "portal.atomicfs:Transport"
+
+
+def broker_options(url: str) -> dict[str, Any]:
+    """Transport options for the broker at `url`."""
+    scheme = urlsplit(url).scheme
+    if scheme == "atomicfs":
+        return atomicfs.transport_options(settings.VAR_DIR / "broker")
+    if scheme.startswith(("redis", "sentinel")):
+        return {"socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
+    return {}
+
+
+class RequestTask(DjangoTask):
+    """A task that runs in the context of the request that asked for it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        request_id = getattr(self.request, REQUEST_ID_HEADER, None) or self.request.id or ""
+        context = request_context.RequestContext(request_id=request_id, client="worker")
+        with (
+            request_context.entered(context),
+            structlog.contextvars.bound_contextvars(request_id=request_id, task=self.name),
+        ):
+            return super().__call__(*args, **kwargs)
+
+
+app = Celery("portal", task_cls=RequestTask)
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_transport_options=broker_options(settings.CELERY_BROKER_URL),
+    broker_connection_timeout=2,
+    broker_connection_retry_on_startup=True,
+    # With retries exhausted the worker would exit and take its residents along; they go on by their sweep.
+    broker_connection_max_retries=None,
+    task_default_queue=TASK_QUEUE,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_acks_late=True,
+    task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1},
+    task_always_eager=False,
+    timezone="UTC",
+    enable_utc=True,
+    worker_pool="threads",
+    worker_concurrency=4,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=False,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+)
+app.autodiscover_tasks()
+app.user_options["worker"].add(RESIDENTS_OPTION)
+app.steps["worker"].add(RefusePrefork)
+app.steps["worker"].add(ResidentsStep)
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_: Any) -> None:
+    """Having a receiver keeps Celery from replacing the logging of the settings."""
+
+
+@signals.before_task_publish.connect
+def send_request_id(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    request_id = request_context.current().request_id
+    if headers is not None and request_id:
+        headers[REQUEST_ID_HEADER] = request_id

@@ -1,0 +1,72 @@
+"""What goes up: apps above fill these registries in `ready()`, so that portal imports none of them (architecture 1).
+
+- `page_tabs`: tabs on the pages of the four levels, each a callable (level object, actor) -> Tab or None
+- `session_contributors`: parts of `GET session/`, each a callable (user) -> dict merged into the answer
+- `guards`: (object, change) -> Problem or None, called inside the service's transaction before a row is deleted
+  ("delete") or after it was changed ("update"); a Problem takes the transaction back
+- `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
+- `searchers`: staff search, each a callable (actor, words) -> list of hits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.db import models
+
+from portal.problems import Problem
+
+Change = Literal["update", "delete"]
+Guard = Callable[[Any, Change], Problem | None]
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab on a level's page. `name` is the last part of its URL."""
+
+    name: str
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One search result."""
+
+    title: str
+    subtitle: str
+    url: str
+
+
+page_tabs: list[Callable[[models.Model, Any], Tab | None]] = []
+session_contributors: list[Callable[[Any], dict[str, Any]]] = []
+searchers: list[Callable[[Any, str], list[Hit]]] = []
+_guards: dict[type[models.Model], list[Guard]] = {}
+
+
+def register_guard(model: type[models.Model], guard: Guard) -> None:
+    _guards.setdefault(model, []).append(guard)
+
+
+def check_guards(row: models.Model, change: Change) -> None:
+    """Ask every guard of the row's model. Raises the first Problem."""
+    for guard in _guards.get(type(row), []):
+        problem = guard(row, change)
+        if problem is not None:
+            raise problem
+
+
+Follower = Callable[[Any], None]
+_followers: dict[type[models.Model], list[Follower]] = {}
+
+
+def register_follower(model: type[models.Model], follower: Follower) -> None:
+    """`follower(row)` runs inside the transaction after a service changed a row of `model`."""
+    _followers.setdefault(model, []).append(follower)
+
+
+def tell_followers(row: models.Model) -> None:
+    for follower in _followers.get(type(row), []):
+        follower(row)

@@ -1,0 +1,32 @@
+from portal.models.accounts import Level, PortalAccount, Role
+from portal.models.audit import AuditEntry
+from portal.models.events import Event, EventStream
+from portal.models.idempotency import IdempotencyKey
+from portal.models.mail import OutgoingMail
+from portal.models.residents import Lease, PeriodicRun, Service
+from portal.models.settings import UserSettings
+from portal.models.tenants import Group, Reseller, SystemProvider
+from portal.models.tokens import Device, StaffToken
+from portal.models.users import EndUser, Licence
+
+__all__ = [
+    "AuditEntry",
+    "Device",
+    "EndUser",
+    "Event",
+    "EventStream",
+    "Group",
+    "IdempotencyKey",
+    "Lease",
+    "Level",
+    "Licence",
+    "OutgoingMail",
+    "PeriodicRun",
+    "PortalAccount",
+    "Reseller",
+    "Role",
+    "Service",
+    "StaffToken",
+    "SystemProvider",
+    "UserSettings",
+]

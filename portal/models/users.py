@@ -1,0 +1,81 @@
+"""End users: the people of a group who text, call and see presence through the REST API."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.contrib.auth.hashers import check_password, make_password
+from django.db import models
+
+from portal.models.base import BelowGroup
+from portal.time_zones import validate_time_zone
+
+
+class Licence(models.TextChoices):
+    NONE = "none", "None"
+    DESKTOP = "desktop", "Desktop"
+    AGENT = "agent", "Agent"
+    SUPERVISOR = "supervisor", "Supervisor"
+    RECEPTION = "reception", "Reception"
+
+
+class EndUser(BelowGroup):
+    """A user of the client. `login` is the BroadWorks user id, unique over all tenants."""
+
+    login = models.CharField(max_length=160, unique=True, help_text="BroadWorks user id.")
+    password = models.CharField(max_length=128, blank=True, default="", editable=False)
+    name = models.CharField(max_length=120)
+    email = models.EmailField(blank=True, default="")
+    licence = models.CharField(max_length=20, choices=Licence.choices, default=Licence.DESKTOP)
+    extension = models.CharField(max_length=20, blank=True, default="")
+    sip_uri = models.CharField("SIP URI", max_length=255, blank=True, default="")
+    mobile = models.CharField(max_length=32, blank=True, default="", help_text="Mobile number, stored as E.164.")
+    country = models.CharField(max_length=2, blank=True, default="", help_text="ISO 3166; empty: the provider's.")
+    time_zone = models.CharField(max_length=64, blank=True, default="", help_text="Empty: the provider's.")
+    voicemail_number = models.CharField(max_length=32, blank=True, default="")
+    is_active = models.BooleanField("active", default=True)
+    mailbox = models.BooleanField(default=True)
+    ring_seconds = models.PositiveSmallIntegerField(default=20)
+    monitored = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="monitored_by")
+
+    tenant_paths: ClassVar[dict[str, str]] = {**BelowGroup.tenant_paths, "user": "pk"}
+
+    class Meta:
+        verbose_name = "user"
+        indexes = [
+            models.Index(fields=["system_provider", "id"], name="user_sp_id"),
+            models.Index(fields=["reseller", "id"], name="user_reseller_id"),
+            models.Index(fields=["group", "id"], name="user_group_id"),
+            models.Index(fields=["group", "mobile"], name="user_group_mobile"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.login
+
+    def clean_fields(self, exclude: object = None) -> None:
+        super().clean_fields(exclude=exclude)  # type: ignore[arg-type]
+        if self.time_zone:
+            validate_time_zone(self.time_zone)
+
+    @property
+    def actor_level(self) -> str:
+        return "user"
+
+    @property
+    def actor_scope_id(self) -> uuid.UUID:
+        return self.pk
+
+    @property
+    def may_write(self) -> bool:
+        return True
+
+    @property
+    def is_licensed(self) -> bool:
+        return self.licence != Licence.NONE
+
+    def set_password(self, raw: str) -> None:
+        self.password = make_password(raw)
+
+    def check_password(self, raw: str) -> bool:
+        return bool(self.password) and check_password(raw, self.password)

@@ -1,0 +1,78 @@
+"""Who sees what: `visible_to(actor)`, the one tenant filter of every face.
+
+Staff of a level see that level and what is below it; an end user sees what is theirs. A model says in `tenant_paths`
+where its level is found; a level without a path sees nothing, so a forgotten model is closed, not open.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+
+from django.db import models
+
+from portal.problems import Problem, invalid, not_found
+
+if TYPE_CHECKING:
+    from portal.models import EndUser, PortalAccount
+
+    Actor = PortalAccount | EndUser
+
+ModelT = TypeVar("ModelT", bound=models.Model)
+
+
+class TenantQuerySet(models.QuerySet[ModelT]):
+    """A queryset that knows the tenants."""
+
+    def visible_to(self, actor: Actor | None) -> Self:
+        """The rows `actor` may see; none for nobody and for whoever is deactivated."""
+        if actor is None or not actor.is_active:
+            return self.none()
+        level = actor.actor_level
+        if level == "operator":
+            return self.all()
+        path = getattr(self.model, "tenant_paths", {}).get(level)
+        if path is None:
+            return self.none()
+        return self.filter(**{path: actor.actor_scope_id})
+
+
+class TenantModel(models.Model):
+    """A model with tenants: `tenant_paths` maps a level to the lookup that holds that level's id."""
+
+    tenant_paths: ClassVar[dict[str, str]] = {}
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+def parse_id(value: object) -> uuid.UUID | None:
+    """An id as the faces give it, None when it cannot be one."""
+    try:
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))
+    except ValueError:
+        return None
+
+
+def get_visible(queryset: TenantQuerySet[ModelT], actor: Actor | None, row_id: object, what: str = "") -> ModelT:
+    """The row with `row_id` that `actor` may see. Raises Problem `not_found` otherwise, whatever the reason."""
+    key = parse_id(row_id)
+    row = queryset.visible_to(actor).filter(pk=key).first() if key else None
+    if row is None:
+        raise not_found(what or str(queryset.model._meta.verbose_name).capitalize())
+    return row
+
+
+def require_writer(actor: Actor | None) -> None:
+    """Raises Problem `read_only` when a read-only account tries to write. None is the system itself."""
+    if actor is not None and not actor.may_write:
+        raise Problem("read_only", "Your account may look but not change anything.", status=403)
+
+
+def require_id(value: object, field: str) -> uuid.UUID:
+    key = parse_id(value)
+    if key is None:
+        raise invalid(**{field: "This is not an id."})
+    return key

@@ -1,0 +1,160 @@
+"""End users: made, changed and deleted by staff; their own settings by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.deletion import ProtectedError
+
+from portal.countries import require_country
+from portal.events import publish
+from portal.extensions import check_guards, tell_followers
+from portal.models import Device, EndUser, Group, UserSettings
+from portal.phone_numbers import InvalidNumber, parse_number
+from portal.problems import Problem, conflict, invalid
+from portal.scoping import require_writer
+from portal.services import audit
+from portal.services.changes import apply_changes, validate
+from portal.services.tenants import in_use_sentence
+
+if TYPE_CHECKING:
+    from portal.scoping import Actor
+
+USER_FIELDS = {
+    "login",
+    "name",
+    "email",
+    "licence",
+    "extension",
+    "sip_uri",
+    "mobile",
+    "country",
+    "time_zone",
+    "voicemail_number",
+    "is_active",
+    "mailbox",
+    "ring_seconds",
+}
+SETTINGS_FIELDS = {field.name for field in UserSettings._meta.concrete_fields if field.name != "user"}
+
+
+def create_user(
+    *,
+    actor: Actor | None,
+    group: Group,
+    password: str = "",
+    monitored: Iterable[EndUser] = (),
+    **fields: Any,
+) -> EndUser:
+    """A new user of `group`. Settings start from the user's country, else the provider's (S1.15).
+
+    Raises Problem `invalid`.
+    """
+    require_writer(actor)
+    with transaction.atomic():
+        user = EndUser(
+            group=group, reseller_id=group.reseller_id, system_provider_id=group.system_provider_id, **fields
+        )
+        _normalise(user)
+        if password:
+            _set_password(user, password)
+        validate(user)
+        user.save(force_insert=True)
+        _set_monitored(user, monitored)
+        UserSettings.objects.create(user=user, default_country=user.country or group.system_provider.default_country)
+        audit.record(actor, "create", user, after={"login": user.login, "name": user.name, "licence": user.licence})
+    return user
+
+
+def update_user(
+    *,
+    actor: Actor | None,
+    user: EndUser,
+    changes: Mapping[str, Any],
+    password: str | None = None,
+    monitored: Iterable[EndUser] | None = None,
+) -> EndUser:
+    """Change a user. A new password or deactivation ends all their tokens at once (contracts, lifetimes)."""
+    require_writer(actor)
+    with transaction.atomic():
+        user = EndUser.objects.select_for_update().get(pk=user.pk)
+        before, after = apply_changes(user, changes, allowed=USER_FIELDS)
+        _normalise(user)
+        if password:
+            _set_password(user, password)
+            after["password"] = "changed"
+        validate(user)
+        user.save()
+        if monitored is not None:
+            _set_monitored(user, monitored)
+            after["monitored"] = [str(key) for key in user.monitored.values_list("pk", flat=True)]
+        if password or not user.is_active:
+            Device.objects.filter(user=user).delete()
+        check_guards(user, "update")
+        tell_followers(user)
+        audit.record(actor, "update", user, before=before, after=after)
+        if {"licence", "is_active"} & set(after):
+            publish(user.pk, "session.updated", user.pk)
+    return user
+
+
+def delete_user(*, actor: Actor | None, user: EndUser) -> None:
+    """Delete a user who has no number. Raises Problem `in_use` (409) naming what the user still has."""
+    require_writer(actor)
+    with transaction.atomic():
+        check_guards(user, "delete")
+        audit.record(actor, "delete", user, before={"login": user.login, "name": user.name})
+        try:
+            user.delete()
+        except ProtectedError as error:
+            raise conflict("in_use", in_use_sentence(user, error)) from error
+
+
+def update_settings(*, user: EndUser, changes: Mapping[str, Any]) -> UserSettings:
+    """Change the user's own settings. Raises Problem `invalid` naming unknown ones."""
+    with transaction.atomic():
+        settings, _ = UserSettings.objects.select_for_update().get_or_create(user=user)
+        _, after = apply_changes(settings, changes, allowed=SETTINGS_FIELDS)
+        settings.default_country = require_country(settings.default_country, "default_country")
+        validate(settings, exclude={"user"})
+        settings.save()
+        if after:
+            publish(user.pk, "session.updated", user.pk)
+    return settings
+
+
+def _normalise(user: EndUser) -> None:
+    """Numbers to E.164, countries to upper case (S1.15, S1.17)."""
+    if user.country:
+        user.country = require_country(user.country, "country")
+    country = user.country or user.system_provider.default_country
+    if user.mobile:
+        try:
+            user.mobile = parse_number(user.mobile, country=country)
+        except InvalidNumber as error:
+            raise invalid(mobile=str(error)) from error
+
+
+def _set_password(user: EndUser, password: str) -> None:
+    try:
+        validate_password(password)
+    except ValidationError as error:
+        raise Problem("invalid", " ".join(error.messages), errors={"password": error.messages}) from error
+    user.set_password(password)
+
+
+def _set_monitored(user: EndUser, monitored: Iterable[EndUser]) -> None:
+    """Whom a user may monitor: the own group, and groups of the reseller with the same enterprise (R42)."""
+    for other in monitored:
+        same_enterprise = (
+            other.reseller_id == user.reseller_id
+            and user.group.enterprise
+            and other.group.enterprise == user.group.enterprise
+        )
+        if other.group_id != user.group_id and not same_enterprise:
+            raise invalid(monitored=f"{other.name} is not in the same organisation.")
+    user.monitored.set(monitored)

@@ -1,0 +1,36 @@
+"""Statements the ORM has no words for (upserts that count and return), the same on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+
+def adapt(value: Any) -> Any:
+    """A Python value as the database at hand stores it."""
+    if isinstance(value, uuid.UUID) and not connection.features.has_native_uuid_field:
+        return value.hex
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
+
+
+def execute(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement; returns the rows of a SELECT or RETURNING."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [adapt(value) for value in values])
+        return cursor.fetchall() if cursor.description else []
+
+
+def as_uuid(value: Any) -> uuid.UUID:
+    """An id as the database returned it."""
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def share_lock() -> str:
+    """Keeps a row from being deleted or locked FOR UPDATE until commit, without holding up other writers."""
+    return "FOR KEY SHARE" if connection.vendor == "postgresql" else ""
