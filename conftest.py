@@ -1,0 +1,52 @@
+"""Fixtures of all apps' tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.core.cache import caches
+from rest_framework.test import APIClient
+
+from portal.models import PortalAccount
+from portal.tests.factories import PortalAccountFactory, staff_token
+from portal.tests.tenants import Tenant, make_tenant
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Login attempts counted for one test are not the next one's, nor another worker's that shares the Redis."""
+    monkeypatch.setattr(caches["default"], "key_prefix", f"test-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def two_tenants(db: None) -> tuple[Tenant, Tenant]:
+    """Two complete tenants that know nothing of each other."""
+    return make_tenant("Acme"), make_tenant("Zenith")
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    """One complete tenant."""
+    return make_tenant("Acme")
+
+
+@pytest.fixture
+def operator(db: None) -> PortalAccount:
+    """An operator with the role administrator."""
+    return PortalAccountFactory(username="operator")
+
+
+@pytest.fixture
+def api() -> Callable[[str | PortalAccount | None], APIClient]:
+    """`api(token)` is a client that sends that token; an account stands for a new token of it, None for no token."""
+
+    def client(token: str | PortalAccount | None) -> APIClient:
+        plain = staff_token(token) if isinstance(token, PortalAccount) else token
+        made = APIClient(raise_request_exception=False)
+        if plain:
+            made.credentials(HTTP_AUTHORIZATION=f"Bearer {plain}")
+        return made
+
+    return client
