@@ -7,11 +7,16 @@ from collections.abc import Callable
 
 import pytest
 from django.core.cache import caches
+from hypothesis import HealthCheck, settings
 from rest_framework.test import APIClient
 
 from portal.models import PortalAccount
 from portal.tests.factories import PortalAccountFactory, staff_token
 from portal.tests.tenants import Tenant, make_tenant
+
+# Tests make no statement about time: a loaded machine must not fail them.
+settings.register_profile("portal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("portal")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,9 @@
 """Drives the operations of carrier adapters: one place for time-outs, redaction and the question "was it taken?" (R32).
 
-`run` blocks and serves tasks and pages, `run_async` serves the dispatcher with a session from `client_session`. Both
-give up on an exchange after `timeout_s` in all, follow no redirect, and never run inside a database transaction.
-A failure before the request was written is thrown into the operation as `NotTaken`, any later one as `Doubtful`.
+`run` blocks, serves tasks and pages, and refuses to run inside a database transaction; `run_async` serves the
+dispatcher with a session from `client_session`. Both give up on an exchange after `timeout_s` in all and follow no
+redirect. A failure before the request was written is thrown into the operation as `NotTaken`, any later one as
+`Doubtful`.
 """
 
 from cpaas.transport.addresses import ForbiddenAddress, check_base_url

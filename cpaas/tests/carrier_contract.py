@@ -1,0 +1,172 @@
+"""What every carrier adapter must do: subclass `CarrierContract` and say what the carrier's wire looks like.
+
+Also the means to play an operation without a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from cpaas.carriers.base import (
+    CarrierAccount,
+    CarrierError,
+    Doubtful,
+    ForbiddenWebhook,
+    HttpRequest,
+    HttpResponse,
+    InboundText,
+    NotTaken,
+    NumberNotOnAccount,
+    Operation,
+    OutboundText,
+    Receipt,
+    Refused,
+    UnreadableWebhook,
+    WebhookRequest,
+)
+from cpaas.carriers.registry import CARRIERS, get_carrier
+
+
+@dataclass
+class Played:
+    """What came of an operation: its result or its error, and the requests it made."""
+
+    result: Any = None
+    error: CarrierError | None = None
+    requests: list[HttpRequest] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.body) for request in self.requests]
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.url.rsplit("/", 1)[1] for request in self.requests]
+
+
+def answer(body: Any = b"", status: int = 200, **headers: str) -> HttpResponse:
+    """An answer; anything but bytes becomes JSON. `retry_after=…` gives a header."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def play(operation: Operation[Any], *answers: HttpResponse | CarrierError) -> Played:
+    """Run an operation against prepared answers, which must be exactly as many as it asks for."""
+    played, script = Played(), iter(answers)
+    try:
+        request = next(operation)
+        while True:
+            played.requests.append(request)
+            said = next(script)
+            request = operation.throw(said) if isinstance(said, CarrierError) else operation.send(said)
+    except StopIteration as finished:
+        played.result = finished.value
+    except CarrierError as error:
+        played.error = error
+    assert not list(script), "the operation asked less than expected"
+    return played
+
+
+class CarrierContract:
+    """Inherit, set the attributes and methods below, and a carrier is held to the rules all of them share."""
+
+    code: str
+    account: CarrierAccount
+    taken: HttpResponse
+    """An answer to `send` that calls the message `sid-1`."""
+    refusals: Iterable[HttpResponse]
+    """Answers to `send` that mean no for certain, 4xx aside."""
+
+    def inbound(self, text: str, *, sender: str = "+12015550123") -> WebhookRequest:
+        raise NotImplementedError
+
+    def receipt(self, sid: str, word: str) -> WebhookRequest:
+        raise NotImplementedError
+
+    text = OutboundText("+12019920781", "+12015550123", "Hello")
+
+    def send(self, *answers: HttpResponse | CarrierError, text: OutboundText | None = None) -> Played:
+        return play(get_carrier(self.code).send(self.account, text or self.text), *answers)
+
+    def test_it_is_registered_with_labelled_fields(self) -> None:
+        carrier = CARRIERS[self.code]
+        assert carrier.code == self.code
+        assert all(field.label and field.help_text for field in carrier.credential_fields)
+        assert set(self.account.options) == set(carrier.default_options)
+
+    def test_r32_a_taken_text_has_the_carriers_id(self) -> None:
+        assert self.send(self.taken).result.sid == "sid-1"
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
+    def test_r32_a_4xx_is_a_certain_no(self, status: int) -> None:
+        assert isinstance(self.send(answer(b"", status)).error, Refused)
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_r32_throttled_and_unavailable_were_not_taken(self, status: int) -> None:
+        error = self.send(answer(b"<html>busy</html>", status, retry_after="7")).error
+        assert isinstance(error, NotTaken)
+        assert error.retry_after_s == 7
+
+    @pytest.mark.parametrize("status", [200, 201, 301, 302, 500, 502, 504, 599])
+    def test_r32_an_unusable_answer_leaves_it_open(self, status: int) -> None:
+        assert isinstance(self.send(answer(b"<html><h1>Oops</h1></html>", status)).error, Doubtful)
+
+    def test_r32_the_carriers_own_no_is_certain(self) -> None:
+        for refusal in self.refusals:
+            assert isinstance(self.send(refusal).error, Refused), refusal
+
+    @pytest.mark.parametrize("error", [NotTaken("down"), Doubtful("silence")])
+    def test_r32_send_keeps_what_the_transport_found_out(self, error: CarrierError) -> None:
+        assert self.send(error).error is error
+
+    @pytest.mark.parametrize("operation", ["verify", "find_number", "set_hook", "remove_hook", "list_hooks"])
+    @pytest.mark.parametrize("said", [Doubtful("silence"), answer(b"<html/>", 502), answer(b"<html/>")])
+    def test_s4_22_what_may_be_repeated_is_never_doubtful(self, operation: str, said: Any) -> None:
+        arguments = () if operation in ("verify", "list_hooks") else ("+12019920781",)
+        started = getattr(get_carrier(self.code), operation)(self.account, *arguments)
+        assert isinstance(play(started, said).error, NotTaken)
+
+    def test_s4_29_a_number_that_is_not_there_has_the_prescribed_text(self) -> None:
+        label = get_carrier(self.code).label
+        assert NumberNotOnAccount.for_carrier(label).detail == (
+            f"This number is not assigned to this {label} account, please check the number and try again "
+            f"or check with the {label} customer portal for more information"
+        )
+
+    def test_no_secret_of_ours_comes_back_in_an_error_text(self) -> None:
+        for secret in self.account.credentials.values():
+            echoed = {"success": False, "reason": f"bad {secret}", "message": secret, "detail": secret}
+            error = self.send(answer(echoed, 400)).error
+            assert secret not in f"{error.detail} {error.code}"
+
+    def test_a_webhook_with_the_right_signature_is_read(self) -> None:
+        carrier, request = get_carrier(self.code), self.inbound("Grüße 🎉")
+        carrier.authenticate(self.account, request)
+        (event,) = carrier.parse_webhook(self.account, request)
+        assert isinstance(event, InboundText)
+        assert (event.text, event.sender, event.recipients) == ("Grüße 🎉", "+12015550123", ("+12019920781",))
+        assert carrier.answer([event]).status in (200, 204)
+
+    @pytest.mark.parametrize("sender", ["72345", "AMAZON"])
+    def test_short_codes_and_names_arrive_verbatim(self, sender: str) -> None:
+        (event,) = get_carrier(self.code).parse_webhook(self.account, self.inbound("Hi", sender=sender))
+        assert event.sender == sender
+
+    def test_an_unknown_receipt_word_changes_nothing_and_is_kept(self) -> None:
+        (event,) = get_carrier(self.code).parse_webhook(self.account, self.receipt("sid-1", "BEWILDERED"))
+        assert event == Receipt("sid-1", None, "BEWILDERED")
+
+    def test_a_wrong_secret_is_forbidden(self) -> None:
+        other = replace(self.account, credentials=dict.fromkeys(self.account.credentials, "other"))
+        with pytest.raises(ForbiddenWebhook):
+            get_carrier(self.code).authenticate(other, self.inbound("Hello"))
+
+    @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b"{}", b"null", b"{", b"[" * 100_000, b"9" * 5000])
+    def test_a_body_without_object_or_id_is_unreadable(self, body: bytes) -> None:
+        with pytest.raises(UnreadableWebhook):
+            get_carrier(self.code).parse_webhook(self.account, replace(self.inbound(""), body=body))
