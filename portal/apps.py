@@ -6,4 +6,8 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        from portal import checks  # noqa: F401
+        # The Celery application must exist wherever a task is sent from.
+        from portal import celery, checks  # noqa: F401
+        from portal.residents import register
+
+        register("portal.beat.SchedulerResident")

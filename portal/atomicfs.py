@@ -37,12 +37,12 @@ def transport_options(folder: Path) -> dict[str, Any]:
 class Channel(filesystem.Channel):
     """Message files are `<time>_<id>.<queue>.msg`; names that start with a dot are not complete or already taken."""
 
-    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]
         # Wall-clock time, unlike the stock monotonic one, keeps the order over a reboot.
         name = f"{time.time_ns():020}_{uuid.uuid4().hex}.{queue}.msg"
         _write(Path(self.data_folder_out) / name, payload)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         folder = self.data_folder_in
         for name in sorted(os.listdir(folder)):
             if name.partition(".")[2] != f"{queue}.msg":
@@ -57,8 +57,8 @@ class Channel(filesystem.Channel):
             return loads(bytes_to_str(payload))
         raise Empty
 
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        file = self._exchange_file(exchange)
+    def _queue_bind(self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None) -> None:
+        file = self.control_folder / f"{exchange}.exchange"
         entry = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
         with _locked(file.with_suffix(".lock")):
             table = self.get_table(exchange)

@@ -39,7 +39,7 @@ def broker_options(url: str) -> dict[str, Any]:
     return {}
 
 
-class RequestTask(DjangoTask):
+class RequestTask(DjangoTask[..., Any]):
     """A task that runs in the context of the request that asked for it."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,142 @@
+"""What machines ask: is the process up, can it work, how is it doing. Put `urlpatterns` into the project's URLs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from portal.models import OutgoingMail, Service
+
+TIMEOUT_S = 2
+# A resident that did not report for this long is taken for dead.
+SILENT_AFTER = timedelta(seconds=30)
+# Parts of /metrics that apps add in `ready()`: each a callable -> (name, help, value), read at every scrape.
+gauges: list[Callable[[], tuple[str, str, float]]] = []
+
+
+class NotReadyError(Exception):
+    """What keeps the process from working, in a few words without addresses or secrets."""
+
+
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when database, broker and migrations are fine; 503 naming the first state of each that is not."""
+    parts = {"database": _outcome(check_database), "broker": _outcome(check_broker)}
+    fine = parts["database"] == "ok"
+    parts["migrations"] = _outcome(check_migrations) if fine else "not checked"
+    ready = all(outcome == "ok" for outcome in parts.values())
+    return JsonResponse({"status": "ok" if ready else "failed", **parts}, status=200 if ready else 503)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text: what this process counted, then what the database knows."""
+    text = generate_latest(REGISTRY)
+    try:
+        text += generate_latest(_of_database())
+    except DatabaseError:
+        text += b"# the database does not answer\n"
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def _outcome(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except NotReadyError as error:
+        return str(error)
+    return "ok"
+
+
+def check_database() -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        raise NotReadyError(f"does not answer ({type(error).__name__})") from error
+
+
+def check_broker() -> None:
+    """The broker takes connections. A folder is there when this process started."""
+    url = urlsplit(settings.CELERY_BROKER_URL)
+    try:
+        if url.scheme.startswith("redis"):
+            _redis_ping(settings.CELERY_BROKER_URL)
+        elif url.scheme != "atomicfs":
+            socket.create_connection((url.hostname or "127.0.0.1", url.port or 5672), timeout=TIMEOUT_S).close()
+    except (redis.RedisError, OSError) as error:
+        raise NotReadyError(f"does not answer ({type(error).__name__})") from error
+
+
+def _redis_ping(url: str) -> None:
+    client = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    try:
+        client.ping()
+    finally:
+        client.close()
+
+
+def check_migrations() -> None:
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise NotReadyError(f"not known ({type(error).__name__})") from error
+    if missing:
+        raise NotReadyError(f"{len(missing)} to apply")
+
+
+class _DatabaseCollector:
+    """Residents and queues as the database knows them, the same in every process."""
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("portal_resident_up", "1 when running and heard of lately.", labels=["name", "tenant"])
+        total = CounterMetricFamily(
+            "portal_resident_events", "Counters of residents over all workers.", labels=["name", "tenant", "counter"]
+        )
+        heard_since = timezone.now() - SILENT_AFTER
+        for row in Service.objects.all():
+            tenant = str(row.system_provider_id or "")
+            alive = row.actual == "running" and row.seen_at is not None and row.seen_at > heard_since
+            up.add_metric([row.name, tenant], float(alive))
+            for counter, value in row.counters.items():
+                total.add_metric([row.name, tenant, counter], value)
+        yield up
+        yield total
+        queued = OutgoingMail.objects.filter(state="queued").count()
+        yield GaugeMetricFamily("portal_mails_queued", "Mails waiting to go out.", value=queued)
+        for gauge in gauges:
+            name, help_text, value = gauge()
+            yield GaugeMetricFamily(name, help_text, value=value)
+
+
+def _of_database() -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_DatabaseCollector())
+    return registry
+
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
+]

@@ -1,0 +1,36 @@
+"""Dropping what is past its time, in batches, so that no other writer waits long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from portal.models import Device, Event, IdempotencyKey, StaffToken
+
+BATCH = 1000
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+
+
+def tidy_portal() -> dict[str, int]:
+    """Drop old events and idempotency keys, expired tokens and sessions; returns how many rows of each."""
+    now = timezone.now()
+    return {
+        "events": _delete(Event.objects.filter(at__lt=now - timedelta(days=settings.EVENT_DAYS))),
+        "idempotency_keys": _delete(IdempotencyKey.objects.filter(created_at__lt=now - IDEMPOTENCY_KEPT)),
+        "devices": _delete(Device.objects.filter(expires_at__lt=now)),
+        "staff_tokens": _delete(StaffToken.objects.filter(expires_at__lt=now)),
+        "sessions": _delete(Session.objects.filter(expire_date__lt=now)),
+    }
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    total = 0
+    while keys := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        total += len(keys)
+    return total
