@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cpaas.api import objects
+from cpaas.dispatch import Dispatcher
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
@@ -15,6 +16,7 @@ from portal import extensions
 from portal.events import register_renderer
 from portal.models import EndUser, PortalAccount
 from portal.problems import Problem, conflict
+from portal.residents import register
 from portal.services.accounts import alert_accounts
 
 
@@ -27,6 +29,7 @@ def connect() -> None:
     register_renderer("message.updated", render_messages)
     register_renderer("conversation.updated", render_conversations)
     register_renderer("number.updated", render_numbers)
+    register(Dispatcher)
 
 
 def guard_last_alert_account(account: PortalAccount, change: extensions.Change) -> Problem | None:

@@ -1,4 +1,4 @@
-"""Starting a task soon: a hint to the workers after commit. The row in its state is what gets the work done (rule 3)."""
+"""Starting a task soon: a hint to the workers after commit. The row in its state gets the work done (rule 3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """What goes up: apps above fill these registries in `ready()`, so that portal imports none of them (architecture 1).
 
-- `page_tabs`: tabs on the pages of the four levels, each a callable (level object, actor) -> Tab or None
+- `page_tabs`: tabs on the pages of system providers, resellers, groups and users, each a callable (row) -> Tab or None
+- `page_sections`: parts of a row's page, each a callable (row, actor) -> Section or None
+- `landing_sections`: parts of the landing page, each a callable (actor) -> Section or None
 - `session_contributors`: parts of `GET session/`, each a callable (user) -> dict merged into the answer
 - `guards`: (object, change) -> Problem or None, called inside the service's transaction before a row is deleted
   ("delete") or after it was changed ("update"); a Problem takes the transaction back
@@ -24,11 +26,19 @@ Guard = Callable[[Any, Change], Problem | None]
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab on a level's page. `name` is the last part of its URL."""
+    """A tab on a level's page: the rows of `model` at that level and below. `name` is the last part of its URL."""
 
     name: str
     title: str
-    url: str
+    model: type[models.Model]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page of the staff site: a template and what it shows."""
+
+    template: str
+    context: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,9 @@ class Hit:
     url: str
 
 
-page_tabs: list[Callable[[models.Model, Any], Tab | None]] = []
+page_tabs: list[Callable[[models.Model], Tab | None]] = []
+page_sections: list[Callable[[models.Model, Any], Section | None]] = []
+landing_sections: list[Callable[[Any], Section | None]] = []
 session_contributors: list[Callable[[Any], dict[str, Any]]] = []
 searchers: list[Callable[[Any, str], list[Hit]]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}

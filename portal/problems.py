@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Problem(Exception):
-    """A rule was broken. `code`, `status` (HTTP), `detail`: a sentence that says what to do, `errors`: field -> sentences.
+    """A rule was broken. `code`, `status` (HTTP), `detail`: a sentence that says what to do.
 
-    `extra` are further members of the problem object (`message_count`, `by` ...).
+    `errors` holds sentences by field, `extra` further members of the problem object (`message_count`, `by` ...).
     """
 
     def __init__(

@@ -7,18 +7,29 @@ where its level is found; a level without a path sees nothing, so a forgotten mo
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from django.db import models
 
 from portal.problems import Problem, invalid, not_found
 
-if TYPE_CHECKING:
-    from portal.models import EndUser, PortalAccount
-
-    Actor = PortalAccount | EndUser
-
 ModelT = TypeVar("ModelT", bound=models.Model)
+
+
+class Actor(Protocol):
+    """Whoever acts: a portal account or an end user. Services take None for the system itself."""
+
+    pk: Any
+    is_active: Any
+
+    @property
+    def actor_level(self) -> str: ...
+
+    @property
+    def actor_scope_id(self) -> uuid.UUID | None: ...
+
+    @property
+    def may_write(self) -> bool: ...
 
 
 class TenantQuerySet(models.QuerySet[ModelT]):

@@ -1,4 +1,4 @@
-"""Settings of the Partner Portal. Everything an operator may set comes from the environment; `.env.example` lists it."""
+"""Settings of the Partner Portal. What an operator may set comes from the environment; `.env.example` lists it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SINGLE_HOST = env.bool("PORTAL_SINGLE_HOST", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     read_or_create_secret(VAR_DIR / "secret_key") if DEBUG or TESTING else ""
 )
-# Comma-separated Fernet keys, newest first. Without it the first start writes var/keys: back it up apart from the database.
+# Comma-separated Fernet keys, newest first. Without it the first start writes var/keys.
 ENCRYPTION_KEYS: list[str] = env.list("PORTAL_ENCRYPTION_KEYS", default=[]) or [read_or_create_key(VAR_DIR / "keys")]
 
 PUBLIC_URL = env.str("PORTAL_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")

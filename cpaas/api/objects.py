@@ -136,9 +136,7 @@ def _conversation(
 
 def _last_messages(user: EndUser, conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
     """The newest message of each conversation that the user may see."""
-    shown = Message.objects.filter(
-        conversation_id__in=[row.pk for row in conversations], status__in=SHOWN_STATUSES
-    )
+    shown = Message.objects.filter(conversation_id__in=[row.pk for row in conversations], status__in=SHOWN_STATUSES)
     newest = shown.values("conversation_id").annotate(position=Max("position"))
     positions = {row["conversation_id"]: row["position"] for row in newest}
     rows = [

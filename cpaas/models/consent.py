@@ -9,7 +9,6 @@ from django.db import models
 
 from portal.models.base import Row
 
-
 STATE_OF_ANSWER = {"yes": "accepted", "no": "declined", "cancel": "postponed"}
 
 

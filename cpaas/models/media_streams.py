@@ -9,9 +9,7 @@ from portal.models.base import BelowGroup
 
 class MediaStream(BelowGroup):
     name = models.CharField(max_length=120)
-    media_type = models.CharField(
-        max_length=10, choices=[("web_chat", "Web chat"), ("sms", "SMS")], default="sms"
-    )
+    media_type = models.CharField(max_length=10, choices=[("web_chat", "Web chat"), ("sms", "SMS")], default="sms")
     routing = models.CharField(
         max_length=15,
         choices=[("ring_all", "Ring all"), ("longest_idle", "Longest idle"), ("round_robin", "Round robin")],

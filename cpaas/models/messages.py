@@ -14,12 +14,11 @@ class Message(Row):
     """One text, in or out. `created_at` is when it was accepted or received, and what retention counts from (R18).
 
     `number` and `user` are copies of the conversation's, so that lists and deletion by number need no join
-    (and need no constraint: a user with a number cannot be deleted). For inbound texts `sid` is the carrier's id and with `number` the key that makes a doubled webhook harmless.
+    (and need no constraint: a user with a number cannot be deleted). For inbound texts `sid` is the carrier's id, and
+    with `number` the key that makes a doubled webhook harmless.
     """
 
-    conversation = models.ForeignKey(
-        "cpaas.Conversation", models.CASCADE, related_name="messages", db_index=False
-    )
+    conversation = models.ForeignKey("cpaas.Conversation", models.CASCADE, related_name="messages", db_index=False)
     number = models.ForeignKey("cpaas.CpaasNumber", models.CASCADE, related_name="messages", db_index=False)
     user = models.ForeignKey(
         "portal.EndUser", models.DO_NOTHING, null=True, related_name="+", db_index=False, db_constraint=False
@@ -57,9 +56,7 @@ class Message(Row):
         indexes = [
             models.Index(fields=["number", "id"], name="message_number_id"),
             models.Index(fields=["created_at"], name="message_created"),
-            models.Index(
-                fields=["number", "id"], condition=models.Q(status="held"), name="message_held"
-            ),
+            models.Index(fields=["number", "id"], condition=models.Q(status="held"), name="message_held"),
         ]
 
     def __str__(self) -> str:
@@ -107,14 +104,10 @@ class Attempt(Row):
                 condition=models.Q(status__in=["queued", "sending"]),
                 name="attempt_waiting",
             ),
-            models.Index(
-                fields=["platform", "sid"], condition=~models.Q(sid=""), name="attempt_platform_sid"
-            ),
+            models.Index(fields=["platform", "sid"], condition=~models.Q(sid=""), name="attempt_platform_sid"),
             models.Index(fields=["expires_at"], condition=models.Q(status="queued"), name="attempt_expiry"),
             models.Index(fields=["sending_at"], condition=models.Q(status="sending"), name="attempt_sending"),
-            models.Index(
-                fields=["next_check_at"], condition=models.Q(status="unknown"), name="attempt_check_due"
-            ),
+            models.Index(fields=["next_check_at"], condition=models.Q(status="unknown"), name="attempt_check_due"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import uuid
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -29,7 +30,7 @@ def new_webhook_secret() -> str:
 
 
 def default_options() -> dict[str, Any]:
-    """What a platform's options are when not set (contracts section 2). `allowed_countries` None: the tenant's country."""
+    """What a platform's options are when not set (contracts 2). `allowed_countries` None: the tenant's country."""
     return {
         "allowed_countries": None,
         "per_number_per_minute": 60,
@@ -45,7 +46,7 @@ def default_options() -> dict[str, Any]:
 class PlatformQuerySet(TenantQuerySet["CpaasPlatform"]):
     """Platforms."""
 
-    def of_tenant(self, system_provider_id: object) -> PlatformQuerySet:
+    def of_tenant(self, system_provider_id: uuid.UUID) -> PlatformQuerySet:
         """Those whose numbers the users of that system provider may have, whoever assigns them (S4.27)."""
         return self.filter(system_provider_id=system_provider_id)
 
@@ -93,7 +94,7 @@ class CpaasPlatform(Row):
 
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "system_provider_id"}
 
-    objects = PlatformQuerySet.as_manager()
+    objects: ClassVar[Any] = PlatformQuerySet.as_manager()
 
     class Meta:
         verbose_name = "CPaaS platform"

@@ -29,9 +29,7 @@ def parse_remote(*, user: EndUser, number: CpaasNumber, to: object) -> str:
         return _known_short_code(number, to.strip())
     settings = _settings_of(user)
     try:
-        remote = parse_number(
-            to, country=settings.default_country, exclude_leading_zero=settings.exclude_leading_zero
-        )
+        remote = parse_number(to, country=settings.default_country, exclude_leading_zero=settings.exclude_leading_zero)
     except InvalidNumber as error:
         raise _invalid_number(str(error)) from error
     if remote == number.number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models.deletion import ProtectedError
@@ -11,13 +11,10 @@ from django.db.models.deletion import ProtectedError
 from cpaas.models import MediaStream
 from portal.models import EndUser, Group
 from portal.problems import conflict, invalid
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
 from portal.services.tenants import in_use_sentence
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 STREAM_FIELDS = {"name", "media_type", "routing"}
 

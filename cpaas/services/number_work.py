@@ -83,9 +83,9 @@ def _remove(number: CpaasNumber) -> None:
 def _finish(number: CpaasNumber, status: str, detail: str) -> None:
     """Write the outcome if the claim still stands, with its audit row and event."""
     with transaction.atomic():
-        changed = CpaasNumber.objects.filter(
-            pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING
-        ).update(status=status, status_detail=detail[:400], claim=None)
+        changed = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING).update(
+            status=status, status_detail=detail[:400], claim=None
+        )
         if changed:
             number.status, number.status_detail = status, detail[:400]
             audit.record(None, status, number, after={"detail": number.status_detail})

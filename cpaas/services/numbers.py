@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
@@ -22,12 +22,9 @@ from portal.events import News
 from portal.models import EndUser
 from portal.phone_numbers import InvalidNumber, parse_own_number
 from portal.problems import Problem, conflict, invalid, not_found
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 NUMBER_FIELDS = {"friendly_name", "mms", "can_block", "note"}
 WORK_TASK = "cpaas.tasks.work_numbers"
@@ -116,7 +113,9 @@ def retry_number(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     with transaction.atomic():
         row = _lock(number)
         if row.status in (NumberStatus.ENABLED, NumberStatus.REMOVING):
-            raise conflict("not_failed", f"{row.display} is {row.get_status_display().lower()}; there is nothing to retry.")
+            raise conflict(
+                "not_failed", f"{row.display} is {row.get_status_display().lower()}; there is nothing to retry."
+            )
         row.status, row.status_detail = NumberStatus.PROVISIONING, ""
         _make_due(row)
         audit.record(actor, "retry", row)
@@ -166,9 +165,7 @@ def _owner(user: EndUser | None, media_stream: MediaStream | None) -> EndUser | 
     if (user is None) == (media_stream is None):
         raise invalid(user="Give either a user or a media stream.")
     if user is not None and not (user.is_licensed and user.is_active):
-        raise conflict(
-            "not_licensed", f"{user.name} has no client licence or is inactive. Assign a licence first."
-        )
+        raise conflict("not_licensed", f"{user.name} has no client licence or is inactive. Assign a licence first.")
     if media_stream is not None and media_stream.media_type != "sms":
         raise invalid(media_stream="Only a media stream of type SMS can have a number.")
     owner = user or media_stream
@@ -227,9 +224,7 @@ def _ask_carrier(platform: CpaasPlatform, tn: str) -> None:
     try:
         transport.run(get_carrier(platform.carrier).find_number(platform.account(), tn))
     except NumberNotOnAccount as error:
-        raise Problem(
-            "number_not_on_account", error.detail, status=400, errors={"number": [error.detail]}
-        ) from error
+        raise Problem("number_not_on_account", error.detail, status=400, errors={"number": [error.detail]}) from error
     except CarrierError as error:
         raise carrier_problem(error) from error
 

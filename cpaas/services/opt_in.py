@@ -1,9 +1,9 @@
-"""Opt-in: whether a user wants text messaging with a number, and the evidence of what they answered (S1.2–S1.11, R3)."""
+"""Opt-in: whether a user wants text messaging with a number, and the evidence of the answers (S1.2–S1.11, R3)."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,11 +18,8 @@ from portal import request_context
 from portal.events import News
 from portal.models import EndUser
 from portal.problems import conflict, invalid, not_found
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 CHOICES = [
     {"answer": "yes", "label": "Yes"},
@@ -50,7 +47,12 @@ def prompt_of(number: CpaasNumber) -> dict[str, Any] | None:
     if number.opt_in_state not in OPT_IN_OPEN or number.status != NumberStatus.ENABLED:
         return None
     text = prompt_text(number)
-    return {"id": _prompt_id(number, text), "title": f"Text messaging for {number.national}", "text": text, "choices": CHOICES}
+    return {
+        "id": _prompt_id(number, text),
+        "title": f"Text messaging for {number.national}",
+        "text": text,
+        "choices": CHOICES,
+    }
 
 
 def record_opt_in(*, user: EndUser, number: CpaasNumber, answer: str, prompt_id: str | None = None) -> CpaasNumber:
@@ -93,7 +95,9 @@ def reset_opt_in(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     with transaction.atomic():
         row = CpaasNumber.objects.select_for_update().get(pk=number.pk)
         if row.opt_in_state == OptInState.NOT_REQUIRED:
-            raise conflict("opt_in_not_required", "This number is used without asking anybody, so nothing can be reset.")
+            raise conflict(
+                "opt_in_not_required", "This number is used without asking anybody, so nothing can be reset."
+            )
         if row.opt_in_state == OptInState.PENDING:
             return row
         before = {"state": row.opt_in_state}
@@ -111,12 +115,15 @@ def _prompt_id(number: CpaasNumber, text: str) -> str:
 def _require_open(number: CpaasNumber, prompt_id: str | None) -> None:
     if number.opt_in_state not in OPT_IN_OPEN:
         raise conflict(
-            "opt_in_closed", "This question was already answered. Your administrator can reset it, then you are asked again."
+            "opt_in_closed",
+            "This question was already answered. Your administrator can reset it, then you are asked again.",
         )
     if number.status != NumberStatus.ENABLED:
         raise conflict("number_not_enabled", "This number is not yet enabled for text messaging.")
     if prompt_id is not None and prompt_id != _prompt_id(number, prompt_text(number)):
-        raise conflict("prompt_changed", "The question has changed since it was shown. Fetch the session and ask again.")
+        raise conflict(
+            "prompt_changed", "The question has changed since it was shown. Fetch the session and ask again."
+        )
 
 
 def _answered(number: CpaasNumber, answer: str) -> bool:

@@ -1,11 +1,11 @@
-"""CPaaS platforms: probed at the carrier before they are saved, with the tenant's alert accounts guarded (S4.9–S4.22)."""
+"""CPaaS platforms: probed at the carrier before they are saved; never without an alert account (S4.9–S4.22)."""
 
 from __future__ import annotations
 
 import secrets
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,12 +19,9 @@ from cpaas.models.platforms import DEFAULT_OPT_IN_PROMPT
 from cpaas.services.platform_options import merge_options
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import accounts, audit
 from portal.services.changes import apply_changes, validate
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 PLATFORM_FIELDS = {"name", "user_confirmation_required", "user_can_block", "mms", "opt_in_prompt"}
 

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from cpaas.carriers.base import Receipt
-from cpaas.models import Attempt, CpaasPlatform, ParkedReceipt
+from cpaas.models import Attempt, ParkedReceipt
 from cpaas.services.attempts import move_attempt
 from portal.events import News
 
@@ -31,9 +31,7 @@ def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> st
     if attempt is None:
         _park(platform_id, receipt)
         return "parked"
-    moved = move_attempt(
-        attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text
-    )
+    moved = move_attempt(attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text)
     return "applied" if moved else "duplicate"
 
 
@@ -73,8 +71,6 @@ def _apply_to(attempt: Attempt) -> None:
         news = News()
         parked = ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=attempt.sid)
         for receipt in parked.order_by("pk"):
-            move_attempt(
-                attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text
-            )
+            move_attempt(attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text)
         parked.delete()
         news.write()

@@ -32,7 +32,8 @@ def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
     """
     numbers = CpaasNumber.objects.visible_to(user).exclude(status=NumberStatus.REMOVING).select_related("platform")
     if value:
-        return _named(numbers.filter(pk=parse_id(value)).first() or numbers.filter(number=_e164(value)).first())
+        key = parse_id(value)
+        return _named(numbers.filter(pk=key).first() if key else numbers.filter(number=_e164(value)).first())
     found = list(numbers[:2])
     if not found:
         raise conflict("number_not_enabled", "You have no number for text messaging. Ask your administrator for one.")
@@ -121,7 +122,9 @@ def require_sendable(number: CpaasNumber, user: EndUser) -> None:
     if number.status != NumberStatus.ENABLED:
         raise conflict("number_not_enabled", f"{number.display} is not yet enabled for text messaging.")
     if number.opt_in_state == OptInState.DECLINED:
-        raise conflict("opt_in_declined", "You declined text messaging for this number. Your administrator can reset it.")
+        raise conflict(
+            "opt_in_declined", "You declined text messaging for this number. Your administrator can reset it."
+        )
     if number.opt_in_state in (OptInState.PENDING, OptInState.POSTPONED):
         raise conflict("opt_in_pending", "Confirm first that you want to use text messaging with this number.")
 
@@ -166,9 +169,7 @@ def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
 
 def _store(number: CpaasNumber, user: EndUser, remote: str, text: str) -> Message:
     now = timezone.now()
-    place = take_place(
-        number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True
-    )
+    place = take_place(number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True)
     counted = count_segments(text)
     message = Message.objects.create(
         created_at=now,

@@ -1,4 +1,4 @@
-"""Conversations as writers meet them: found or made by (own number, remote party), with the next place taken (S1.20)."""
+"""Conversations as writers meet them: found or made by own number and remote party, the next place taken (S1.20)."""
 
 from __future__ import annotations
 

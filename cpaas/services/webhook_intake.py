@@ -40,9 +40,7 @@ def take_in(*, platform_id: uuid.UUID, nonce: str, request: WebhookRequest, even
         apply_parked(platform_id, [event.sid for event in events])
 
 
-def _apply(
-    platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]
-) -> set[str]:
+def _apply(platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> set[str]:
     digest = hashlib.sha256(request.body).hexdigest()
     # A carrier without nonces repeats itself with the same body.
     nonce = (nonce or digest)[:200]

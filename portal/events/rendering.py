@@ -25,9 +25,7 @@ def render(user: EndUser, events: Iterable[Event]) -> list[dict[str, Any]]:
     wanted: dict[str, list[uuid.UUID]] = defaultdict(list)
     for event in events:
         wanted[event.type].append(event.object_id)
-    objects = {
-        type: _renderers[type](user, ids) if type in _renderers else {} for type, ids in wanted.items()
-    }
+    objects = {type: _renderers[type](user, ids) if type in _renderers else {} for type, ids in wanted.items()}
     return [
         {
             "id": event.number,

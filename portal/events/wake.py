@@ -71,7 +71,7 @@ async def listen(on_wake: Callable[[frozenset[str]], None]) -> None:
 
 async def _listen_redis(on_wake: Callable[[frozenset[str]], None]) -> None:
     client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=10)
-    async with contextlib.aclosing(client.pubsub()) as subscription:  # type: ignore[type-var]
+    async with contextlib.aclosing(client.pubsub()) as subscription:
         await subscription.subscribe(CHANNEL)
         on_wake(EVERYTHING)
         async for message in subscription.listen():

@@ -69,9 +69,7 @@ class PortalAccount(AbstractBaseUser, Row):
                 condition=(
                     models.Q(level="operator", system_provider=None, reseller=None, group=None)
                     | models.Q(level="system_provider", system_provider__isnull=False, reseller=None, group=None)
-                    | models.Q(
-                        level="reseller", system_provider__isnull=False, reseller__isnull=False, group=None
-                    )
+                    | models.Q(level="reseller", system_provider__isnull=False, reseller__isnull=False, group=None)
                     | models.Q(
                         level="group", system_provider__isnull=False, reseller__isnull=False, group__isnull=False
                     )

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class EventStream(models.Model):
-    """The last event number given to a user. Raised in the transaction of the change, so numbers come in commit order."""
+    """The last event number given to a user. Raised in the transaction of the change: numbers come in commit order."""
 
     user = models.OneToOneField("portal.EndUser", models.CASCADE, primary_key=True, related_name="+")
     last_id = models.BigIntegerField(default=0)

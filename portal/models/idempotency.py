@@ -1,4 +1,4 @@
-"""Answers kept for 24 h so that a repeated POST with the same Idempotency-Key does nothing twice (contracts section 0)."""
+"""Answers kept for 24 h, so that a POST repeated with the same Idempotency-Key does nothing twice (contracts 0)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows behind the residents: leases, desired and actual states, and when each periodic job ran (architecture section 6)."""
+"""Rows behind the residents: leases, desired and actual states, when each periodic job ran (architecture 6)."""
 
 from __future__ import annotations
 

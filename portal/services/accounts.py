@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -14,12 +14,9 @@ from django.db import transaction
 from portal.extensions import check_guards
 from portal.models import Group, Level, PortalAccount, Reseller, StaffToken, SystemProvider
 from portal.problems import Problem, conflict, invalid
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 Scope = SystemProvider | Reseller | Group | None
 ACCOUNT_FIELDS = {"username", "email", "name", "role", "send_alerts", "is_active", "time_zone"}
@@ -33,7 +30,7 @@ _RANK = [Level.OPERATOR.value, Level.SYSTEM_PROVIDER.value, Level.RESELLER.value
 
 def create_operator(*, username: str, email: str, password: str) -> PortalAccount:
     """The first account of an installation; an operator of that name is kept as it is (safe to repeat)."""
-    existing = PortalAccount.objects.filter(username=username).first()
+    existing: PortalAccount | None = PortalAccount.objects.filter(username=username).first()
     if existing is not None:
         if existing.level != Level.OPERATOR:
             raise conflict("username_taken", f"{username} exists and is not an operator. Choose another user name.")
@@ -90,7 +87,7 @@ def update_account(
         _forbid_self_lockout(actor, account, after)
         if password:
             _set_password(account, password)
-            after["password"] = "changed"
+            after |= {"password": "changed"}
         validate(account, exclude={"password"})
         account.save()
         if password or not account.is_active:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 
 from portal import request_context
 from portal.models import AuditEntry, EndUser, PortalAccount
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
+from portal.scoping import Actor
 
 
 def actor_of(actor: Actor | None) -> dict[str, Any]:

@@ -22,7 +22,9 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def apply_changes(row: models.Model, changes: Mapping[str, Any], *, allowed: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def apply_changes(
+    row: models.Model, changes: Mapping[str, Any], *, allowed: set[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Set `changes` on `row` (not saved); returns what differed, before and after.
 
     Raises Problem `invalid` for a field that is not in `allowed`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.db.models.deletion import ProtectedError
@@ -12,12 +12,9 @@ from portal.countries import require_country
 from portal.extensions import check_guards
 from portal.models import Group, Reseller, SystemProvider
 from portal.problems import Problem, conflict
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 TenantT = TypeVar("TenantT", SystemProvider, Reseller, Group)
 

@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -16,11 +15,9 @@ from django.utils import timezone
 from portal.events import wake
 from portal.models import Device, EndUser, PortalAccount, StaffToken
 from portal.problems import Problem, invalid
+from portal.scoping import Actor
 from portal.services import audit
 from portal.services.throttling import check_attempts
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 STAFF_PREFIX = "pps_"
 DEVICE_PREFIX = "ppd_"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -16,13 +16,10 @@ from portal.extensions import check_guards, tell_followers
 from portal.models import Device, EndUser, Group, UserSettings
 from portal.phone_numbers import InvalidNumber, parse_number
 from portal.problems import Problem, conflict, invalid
-from portal.scoping import require_writer
+from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
 from portal.services.tenants import in_use_sentence
-
-if TYPE_CHECKING:
-    from portal.scoping import Actor
 
 USER_FIELDS = {
     "login",
@@ -86,7 +83,7 @@ def update_user(
         _normalise(user)
         if password:
             _set_password(user, password)
-            after["password"] = "changed"
+            after |= {"password": "changed"}
         validate(user)
         user.save()
         if monitored is not None:

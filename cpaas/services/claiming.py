@@ -1,0 +1,210 @@
+"""Claiming texts for the wire: which conversation's head goes next, and what no longer may go (R32–R35).
+
+A conversation with something to send has `outbox_at`. A claim moves it `LEASE` ahead, takes the conversation's first
+waiting attempt and commits it as `sending`, all in one transaction: from then on the text is either settled by the
+answer, or, when its dispatcher is dead, made `unknown` by another one, never sent again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Window
+from django.db.models.functions import RowNumber
+from django.utils import timezone
+
+from cpaas.carriers.base import CarrierAccount, OutboundText
+from cpaas.models import Attempt, Conversation, CpaasPlatform, Message
+from cpaas.services.attempts import move_attempt
+from cpaas.services.pacing import take_pace
+from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
+from portal.events import News
+from portal.models import Licence
+from portal.sql import as_uuid, execute
+
+# Longer than the longest exchange with a carrier, so that a live dispatcher always settles its own texts.
+LEASE = timedelta(seconds=settings.CARRIER_TIMEOUT_S + 30)
+# A platform that cannot be reached wakes its conversations itself; this is only the net below it.
+UNREACHABLE_WAIT = timedelta(minutes=5)
+
+_CLAIM = """
+    UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN (
+        SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}
+    ) RETURNING id
+"""
+_HEAD_COLUMNS = (
+    "id",
+    "status",
+    "tries",
+    "expires_at",
+    "platform_id",
+    "conversation_id",
+    "message_id",
+    "message__status",
+    "message__text",
+    "message__segments",
+    "message__remote",
+    "message__number_id",
+    "message__number__number",
+    "message__number__status",
+    "message__number__opt_in_state",
+    "message__number__user__licence",
+    "message__number__user__is_active",
+)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A text that is now ours to hand over, once. `claim` stands in the WHERE of what is written about it."""
+
+    attempt_id: uuid.UUID
+    message_id: uuid.UUID
+    conversation_id: uuid.UUID
+    platform_id: uuid.UUID
+    claim: uuid.UUID
+    tries: int
+    carrier: str
+    account: CarrierAccount
+    text: OutboundText
+
+
+Head = Mapping[str, Any]
+
+
+def claim_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
+    """Claim up to `limit` texts for the dispatcher that calls itself `claim`, at most one of a conversation.
+
+    Settles on the way what must not be sent any more.
+    """
+    now = timezone.now()
+    lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    with transaction.atomic():
+        rows = execute(_CLAIM.format(lock=lock), [now + LEASE, now, limit])
+        conversations = [as_uuid(row[0]) for row in rows]
+        if not conversations:
+            return []
+        heads = _heads(conversations)
+        platforms = CpaasPlatform.objects.in_bulk({head["platform_id"] for head in heads})
+        due_at: dict[uuid.UUID, datetime | None] = dict.fromkeys(conversations)
+        sendable = _sort_out(heads, platforms, due_at, now)
+        _release(due_at)
+        return _begin(sendable, platforms, claim, now)
+
+
+def _heads(conversations: Sequence[uuid.UUID]) -> list[Head]:
+    """The first waiting attempt of each conversation."""
+    waiting = Attempt.objects.filter(
+        conversation_id__in=conversations, status__in=(MessageStatus.QUEUED, MessageStatus.SENDING)
+    )
+    order = Window(RowNumber(), partition_by=F("conversation_id"), order_by=F("position").asc())
+    return list(waiting.annotate(place=order).filter(place=1).values(*_HEAD_COLUMNS))
+
+
+def _sort_out(
+    heads: Sequence[Head],
+    platforms: Mapping[uuid.UUID, CpaasPlatform],
+    due_at: dict[uuid.UUID, datetime | None],
+    now: datetime,
+) -> list[Head]:
+    """The heads that may go now. `due_at` gets when to look at the other conversations again; None: nothing waits."""
+    news = News()
+    candidates = []
+    for head in heads:
+        conversation_id, platform = head["conversation_id"], platforms[head["platform_id"]]
+        refusal = _refusal(head, now)
+        if head["status"] == MessageStatus.SENDING:
+            # The lease ran out under a dispatcher that died or hangs: it may have been taken (R32).
+            _settle(head, MessageStatus.UNKNOWN, "", "It is not known whether the carrier took this text.", news)
+            due_at[conversation_id] = now
+        elif refusal is not None:
+            _settle(head, MessageStatus.FAILED, *refusal, news)
+            due_at[conversation_id] = now
+        elif not platform.reachable:
+            due_at[conversation_id] = min(now + UNREACHABLE_WAIT, head["expires_at"])
+        else:
+            candidates.append(head)
+    news.write()
+    return _paced(candidates, platforms, due_at, now)
+
+
+def _paced(
+    candidates: Sequence[Head],
+    platforms: Mapping[uuid.UUID, CpaasPlatform],
+    due_at: dict[uuid.UUID, datetime | None],
+    now: datetime,
+) -> list[Head]:
+    """Hold back what would exceed its number's rate, in segments a minute."""
+    rates = {key: platform.option("per_number_per_minute") for key, platform in platforms.items()}
+    wanted = [
+        (head["message__number_id"], head["message__segments"], rates[head["platform_id"]]) for head in candidates
+    ]
+    allowed = []
+    for head, wait_until in zip(candidates, take_pace(wanted, now), strict=True):
+        if wait_until is None:
+            allowed.append(head)
+            due_at.pop(head["conversation_id"])
+        else:
+            due_at[head["conversation_id"]] = wait_until
+    return allowed
+
+
+def _refusal(head: Head, now: datetime) -> tuple[str, str] | None:
+    """Why a text that was accepted must not be sent any more: the code of the API and a sentence (R33, R34)."""
+    licence, active = head["message__number__user__licence"], head["message__number__user__is_active"]
+    if head["expires_at"] <= now:
+        return "expired", "It waited too long to be sent."
+    if head["message__status"] == MessageStatus.DELIVERED:
+        return "already_delivered", "An earlier attempt was delivered meanwhile."
+    if head["message__number__status"] != NumberStatus.ENABLED:
+        return "number_not_enabled", "The number is no longer enabled for text messaging."
+    if head["message__number__opt_in_state"] not in OPT_IN_USABLE:
+        code = "opt_in_declined" if head["message__number__opt_in_state"] == "declined" else "opt_in_pending"
+        return code, "Text messaging for this number is no longer confirmed."
+    if licence is not None and (licence == Licence.NONE or not active):
+        return "not_licensed", "The user has no client licence any more."
+    return None
+
+
+def _settle(head: Head, status: str, code: str, sentence: str, news: News) -> None:
+    attempt = Attempt.objects.get(pk=head["id"])
+    move_attempt(attempt, status, news, error_code=code, error_text=sentence)
+
+
+def _release(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
+    """Set when conversations that got no text sent are due again."""
+    by_time: dict[datetime | None, list[uuid.UUID]] = {}
+    for conversation_id, at in due_at.items():
+        by_time.setdefault(at, []).append(conversation_id)
+    for at, conversations in by_time.items():
+        Conversation.objects.filter(pk__in=conversations).update(outbox_at=at)
+
+
+def _begin(
+    heads: Sequence[Head], platforms: Mapping[uuid.UUID, CpaasPlatform], claim: uuid.UUID, now: datetime
+) -> list[Claimed]:
+    """Commit the heads as `sending` under the claim."""
+    accounts = {key: platform.account() for key, platform in platforms.items()}
+    Attempt.objects.filter(pk__in=[head["id"] for head in heads], status=MessageStatus.QUEUED).update(
+        status=MessageStatus.SENDING, claim=claim, sending_at=now, changed_at=now, tries=F("tries") + 1
+    )
+    Message.objects.filter(pk__in=[head["message_id"] for head in heads]).update(status=MessageStatus.SENDING)
+    return [
+        Claimed(
+            attempt_id=head["id"],
+            message_id=head["message_id"],
+            conversation_id=head["conversation_id"],
+            platform_id=head["platform_id"],
+            claim=claim,
+            tries=head["tries"] + 1,
+            carrier=platforms[head["platform_id"]].carrier,
+            account=accounts[head["platform_id"]],
+            text=OutboundText(head["message__number__number"], head["message__remote"], head["message__text"]),
+        )
+        for head in heads
+    ]

@@ -1,0 +1,36 @@
+"""How fast a number may send: so many segments a minute, over any number of dispatchers (GCRA on one row a number)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cpaas.models import NumberPace
+
+_WINDOW = timedelta(minutes=1)
+
+
+def take_pace(wanted: Sequence[tuple[uuid.UUID, int, int]], now: datetime) -> list[datetime | None]:
+    """For each (number id, segments, segments a minute) in turn: None when it may go now, else when to ask again.
+
+    A minute's worth may go at once, after that one segment per minute / rate. Runs in the caller's transaction.
+    """
+    keys = sorted({number_id for number_id, _, _ in wanted})
+    known = NumberPace.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+    arrivals = {row.number_id: row.arrival_at for row in known}
+    answers: list[datetime | None] = []
+    for number_id, segments, rate in wanted:
+        arrival = max(arrivals.get(number_id, now), now)
+        if arrival - now > _WINDOW - _WINDOW / rate:
+            answers.append(arrival - _WINDOW + _WINDOW / rate)
+            continue
+        arrivals[number_id] = arrival + segments * _WINDOW / rate
+        answers.append(None)
+    NumberPace.objects.bulk_create(
+        [NumberPace(number_id=key, arrival_at=arrivals[key]) for key in keys if key in arrivals],
+        update_conflicts=True,
+        unique_fields=["number_id"],
+        update_fields=["arrival_at"],
+    )
+    return answers

@@ -1,0 +1,72 @@
+"""Retention: messages are kept 90 days from when they were accepted or received, then removed (S1.21, R18)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, F, QuerySet
+from django.utils import timezone
+
+from cpaas.models import Conversation, Message, WebhookEvent
+from cpaas.services.deletion import delete_messages_of
+from portal.logs import get_logger
+
+logger = get_logger(__name__)
+BATCH = 5_000
+
+
+@dataclass
+class PurgeReport:
+    """What a purge removed, or with `dry_run` would remove."""
+
+    messages: int = 0
+    conversations: int = 0
+    webhook_events: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = BATCH) -> PurgeReport:
+    """Remove what is older than it may be at `as_of` (now), a batch per transaction so that nobody waits for it.
+
+    Safe to interrupt and to run twice at once. Opt-in evidence and the audit trail stay.
+    """
+    now = as_of or timezone.now()
+    messages = Message.objects.filter(created_at__lt=now - timedelta(days=settings.RETENTION_DAYS))
+    events = WebhookEvent.objects.filter(created_at__lt=now - timedelta(days=settings.WEBHOOK_EVENT_DAYS))
+    if dry_run:
+        return PurgeReport(messages.count(), 0, events.count())
+    report = PurgeReport()
+    while _purge_batch(messages.order_by("created_at")[:batch], report):
+        pass
+    report.webhook_events += _delete_in_batches(events, batch)
+    logger.info("purged", **report.as_dict())
+    return report
+
+
+def _purge_batch(oldest: QuerySet[Message], report: PurgeReport) -> int:
+    """Remove one batch; returns how many messages. Two purges at once never take the same ones."""
+    with transaction.atomic():
+        ids = list(oldest.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        rows = Message.objects.filter(pk__in=ids)
+        counts = rows.order_by().values("conversation_id").annotate(count=Count("pk"))
+        per_conversation = {row["conversation_id"]: row["count"] for row in counts}
+        deleted = delete_messages_of(rows) if ids else 0
+        # These updates lock the conversations, so that no text comes in between the look below and the deletion.
+        for conversation_id, count in sorted(per_conversation.items()):
+            Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - count)
+        empty = Conversation.objects.filter(pk__in=list(per_conversation), messages__isnull=True)
+        report.conversations += Conversation.objects.filter(pk__in=empty.values("pk"))._raw_delete(rows.db)
+        report.messages += deleted
+    return deleted
+
+
+def _delete_in_batches(rows: QuerySet[WebhookEvent], batch: int) -> int:
+    deleted = 0
+    while ids := list(rows.order_by("created_at").values_list("pk", flat=True)[:batch]):
+        deleted += WebhookEvent.objects.filter(pk__in=ids)._raw_delete(rows.db)
+    return deleted

@@ -1,0 +1,144 @@
+"""Storing what carriers answered to sends, many at once (R32).
+
+Locks are taken in the order conversations, attempts, messages, event streams (see attempts.py).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
+from cpaas.models import Attempt, Conversation, Message
+from cpaas.services.attempts import move_attempt
+from cpaas.services.claiming import Claimed
+from cpaas.services.receipts import apply_parked
+from cpaas.states import MessageStatus
+from portal.events import News
+from portal.sql import as_uuid, execute
+
+_FIRST_BACK_OFF_S = 5
+_LONGEST_BACK_OFF_S = 300
+
+# A carrier's yes for many attempts in one statement: `claim` keeps a dispatcher that woke up late from writing, the
+# states keep it from going back. Works the same on PostgreSQL and SQLite.
+_SENT_ATTEMPTS = """
+    WITH answered (id, sid) AS (VALUES {rows})
+    UPDATE cpaas_attempt SET status = 'sent', sid = answered.sid, changed_at = %s
+    FROM answered
+    WHERE cpaas_attempt.id = answered.id AND cpaas_attempt.claim = %s
+      AND cpaas_attempt.status IN ('queued', 'sending', 'unknown')
+    RETURNING cpaas_attempt.message_id
+"""
+# Only while the message has no newer attempt and was not delivered by an older one (R21).
+_SENT_MESSAGES = """
+    UPDATE cpaas_message SET status = 'sent', sent_at = %s, error_code = '', error_text = ''
+    WHERE id IN ({places}) AND status IN ('queued', 'sending', 'unknown') AND NOT EXISTS (
+        SELECT 1 FROM cpaas_attempt newer
+        WHERE newer.message_id = cpaas_message.id AND newer.status IN ('queued', 'sending')
+    ) RETURNING id, user_id
+"""
+# What the conversation does next: leave alone what somebody else is sending, else go on with what waits.
+_NEXT = """
+    UPDATE cpaas_conversation SET outbox_at = CASE
+        WHEN EXISTS (SELECT 1 FROM cpaas_attempt a WHERE a.conversation_id = cpaas_conversation.id
+                     AND a.status = 'sending') THEN outbox_at
+        WHEN EXISTS (SELECT 1 FROM cpaas_attempt a WHERE a.conversation_id = cpaas_conversation.id
+                     AND a.status = 'queued') THEN %s
+        ELSE NULL END
+    WHERE id IN ({places})
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one claimed text: the carrier's yes, or the error that says how sure its no is."""
+
+    claimed: Claimed
+    answer: Sent | CarrierError
+
+
+def store_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Store the answers one dispatcher got in one transaction, free their conversations, then apply early receipts."""
+    with transaction.atomic():
+        conversations = sorted({outcome.claimed.conversation_id for outcome in outcomes})
+        list(Conversation.objects.select_for_update().filter(pk__in=conversations).order_by("pk").values_list("pk"))
+        news = News()
+        _store_sent([outcome for outcome in outcomes if isinstance(outcome.answer, Sent)], news)
+        retries = {}
+        for outcome in outcomes:
+            if not isinstance(outcome.answer, Sent):
+                wait = _store_error(outcome.claimed, outcome.answer, news)
+                if wait is not None:
+                    retries[outcome.claimed.conversation_id] = timezone.now() + wait
+        free = [key for key in conversations if key not in retries]
+        if free:
+            execute(_NEXT.format(places=_places(free)), [timezone.now(), *free])
+        for conversation_id, at in retries.items():
+            Conversation.objects.filter(pk=conversation_id).update(outbox_at=at)
+        news.write()
+    _apply_early_receipts(outcomes)
+
+
+def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
+    if not outcomes:
+        return
+    now = timezone.now()
+    values: list[object] = []
+    for outcome in sorted(outcomes, key=lambda each: each.claimed.attempt_id):
+        assert isinstance(outcome.answer, Sent)
+        values += [outcome.claimed.attempt_id, outcome.answer.sid[:100]]
+    rows = ", ".join(["(%s, %s)"] * len(outcomes))
+    moved = execute(_SENT_ATTEMPTS.format(rows=rows), [*values, now, outcomes[0].claimed.claim])
+    messages = [as_uuid(row[0]) for row in moved]
+    if messages:
+        shown = execute(_SENT_MESSAGES.format(places=_places(messages)), [now, *messages])
+        for message_id, user_id in shown:
+            news.add(as_uuid(user_id) if user_id else None, "message.updated", as_uuid(message_id))
+
+
+def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta | None:
+    """Store a no; returns how long to wait when the text may be tried again, None when this attempt is over."""
+    if isinstance(error, NotTaken):
+        return _back_to_queue(claimed, error)
+    status = MessageStatus.UNKNOWN if isinstance(error, Doubtful) else MessageStatus.FAILED
+    attempt = Attempt.objects.filter(pk=claimed.attempt_id).first()
+    if attempt is not None:
+        code = error.code or ("refused" if status == MessageStatus.FAILED else "")
+        move_attempt(attempt, status, news, error_code=code, error_text=error.detail, claim=claimed.claim)
+    return None
+
+
+def _back_to_queue(claimed: Claimed, error: NotTaken) -> timedelta | None:
+    """The one step back there is: the carrier surely has not taken it, and the claim is still ours."""
+    back = Attempt.objects.filter(pk=claimed.attempt_id, claim=claimed.claim, status=MessageStatus.SENDING).update(
+        status=MessageStatus.QUEUED,
+        claim=None,
+        changed_at=timezone.now(),
+        error_code=error.code[:60],
+        error_text=error.detail[:300],
+    )
+    if not back:
+        return None
+    Message.objects.filter(pk=claimed.message_id, status=MessageStatus.SENDING).update(status=MessageStatus.QUEUED)
+    seconds = min(_FIRST_BACK_OFF_S * 2 ** min(claimed.tries - 1, 10), _LONGEST_BACK_OFF_S)
+    return timedelta(seconds=max(seconds, min(error.retry_after_s or 0, _LONGEST_BACK_OFF_S)))
+
+
+def _apply_early_receipts(outcomes: Iterable[Outcome]) -> None:
+    sids: dict[uuid.UUID, list[str]] = defaultdict(list)
+    for outcome in outcomes:
+        if isinstance(outcome.answer, Sent):
+            sids[outcome.claimed.platform_id].append(outcome.answer.sid)
+    for platform_id, found in sids.items():
+        apply_parked(platform_id, found)
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))

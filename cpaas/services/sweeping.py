@@ -1,0 +1,136 @@
+"""What the dispatcher does besides sending: expiry, look-ups of unknown texts, platforms that are away (R32, R34)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch
+from cpaas.models import Attempt, Conversation, CpaasPlatform
+from cpaas.services.attempts import check_time, move_attempt
+from cpaas.states import MessageStatus
+from portal.events import News, wake
+
+PROBE_EVERY = timedelta(seconds=15)
+_BATCH = 200
+# A record of the carrier this far from our own time of sending is another text.
+_SAME_TEXT = timedelta(minutes=2)
+
+
+def expire_due() -> int:
+    """Fail what waited longer than its platform allows (R34); returns how many texts."""
+    due = Attempt.objects.filter(status=MessageStatus.QUEUED, expires_at__lte=timezone.now())
+    expired = 0
+    for attempt in due.order_by("expires_at")[:_BATCH]:
+        with transaction.atomic():
+            news = News()
+            expired += move_attempt(
+                attempt,
+                MessageStatus.FAILED,
+                news,
+                error_code="expired",
+                error_text="It waited too long to be sent.",
+            )
+            news.write()
+    return expired
+
+
+def mark_unreachable(platform_id: uuid.UUID) -> None:
+    """The platform could not be reached: its texts wait and it is probed, at once and then every 15 s (R32)."""
+    CpaasPlatform.objects.filter(pk=platform_id, reachable=True).update(reachable=False, probe_at=timezone.now())
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A platform to ask whether it answers again."""
+
+    platform_id: uuid.UUID
+    carrier: str
+    account: CarrierAccount
+
+
+def claim_probes() -> list[Probe]:
+    """The platforms that are away and due to be asked, each for one dispatcher."""
+    now = timezone.now()
+    due = CpaasPlatform.objects.filter(reachable=False, probe_at__lte=now)
+    return [
+        Probe(platform.pk, platform.carrier, platform.account())
+        for platform in due
+        if due.filter(pk=platform.pk).update(probe_at=now + PROBE_EVERY)
+    ]
+
+
+def mark_reachable(platform_id: uuid.UUID) -> None:
+    """The platform answers again: what waits for it goes at once (R32)."""
+    with transaction.atomic():
+        if not CpaasPlatform.objects.filter(pk=platform_id, reachable=False).update(reachable=True, probe_at=None):
+            return
+        here = Attempt.objects.filter(conversation_id=OuterRef("pk"), platform_id=platform_id)
+        Conversation.objects.filter(
+            Exists(here.filter(status=MessageStatus.QUEUED)),
+            ~Exists(here.filter(status=MessageStatus.SENDING)),
+            outbox_at__gt=timezone.now(),
+        ).update(outbox_at=timezone.now())
+        transaction.on_commit(lambda: wake("dispatch"), robust=True)
+
+
+@dataclass(frozen=True)
+class DueLookUp:
+    """A text of unknown fate whose carrier is to be asked."""
+
+    attempt_id: uuid.UUID
+    carrier: str
+    account: CarrierAccount
+    query: LookUp
+
+
+def claim_look_ups() -> list[DueLookUp]:
+    """The unknown texts that are due for a look-up, each for one dispatcher; sets when the next one is due."""
+    now = timezone.now()
+    due = Attempt.objects.filter(status=MessageStatus.UNKNOWN, next_check_at__lte=now)
+    found = due.select_related("message__number__platform").order_by("next_check_at")[:_BATCH]
+    claimed = []
+    for attempt in found:
+        sent_at = attempt.sending_at or attempt.created_at
+        after = check_time(sent_at, attempt.checks + 1)
+        if not due.filter(pk=attempt.pk, checks=attempt.checks).update(checks=attempt.checks + 1, next_check_at=after):
+            continue
+        number = attempt.message.number
+        query = LookUp(number.number, attempt.message.remote, sent_at, attempt.sid)
+        claimed.append(DueLookUp(attempt.pk, number.platform.carrier, number.platform.account(), query))
+    return claimed
+
+
+def store_look_up(attempt_id: uuid.UUID, matches: list[LookUpMatch]) -> bool:
+    """Settle an unknown text by the carrier's records; False when they leave it open.
+
+    Records without ids are told apart by time. When several texts to the same party are as near, none is settled:
+    better unknown than wrong.
+    """
+    with transaction.atomic():
+        attempt = Attempt.objects.filter(pk=attempt_id, status=MessageStatus.UNKNOWN).first()
+        if attempt is None:
+            return False
+        match = _the_one(attempt, matches)
+        if match is None or match.status is None:
+            return False
+        news = News()
+        moved = move_attempt(attempt, match.status, news, error_text=f"The carrier says: {match.word}", sid=match.sid)
+        news.write()
+    return moved
+
+
+def _the_one(attempt: Attempt, matches: list[LookUpMatch]) -> LookUpMatch | None:
+    sent_at = attempt.sending_at or attempt.created_at
+    near = [match for match in matches if abs(match.at - sent_at) <= _SAME_TEXT]
+    others = Attempt.objects.filter(
+        conversation_id=attempt.conversation_id,
+        sending_at__gte=sent_at - _SAME_TEXT,
+        sending_at__lte=sent_at + _SAME_TEXT,
+    ).exclude(pk=attempt.pk)
+    return near[0] if len(near) == 1 and not others.exists() else None

@@ -1,0 +1,28 @@
+"""Tasks of messaging. Each looks at rows that are due and calls a service; losing or doubling one is harmless."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from cpaas.models import CpaasPlatform
+from cpaas.services import number_work, retention
+from cpaas.services.platforms import test_platform
+
+
+@shared_task(name="cpaas.tasks.work_numbers")
+def work_numbers() -> None:
+    """Set and remove hooks of numbers that are due (S4.31, S4.40)."""
+    number_work.work_due_numbers()
+
+
+@shared_task(name="cpaas.tasks.purge")
+def purge() -> None:
+    """The daily retention purge (S1.21)."""
+    retention.purge()
+
+
+@shared_task(name="cpaas.tasks.check_platforms")
+def check_platforms() -> None:
+    """Ask every carrier account whether its keys still work, so that staff see a failed one before users do."""
+    for platform in CpaasPlatform.objects.order_by("id").iterator():
+        test_platform(actor=None, platform=platform)
