@@ -15,6 +15,8 @@ from cpaas.carriers.base import (
     NotTaken,
     NumberNotOnAccount,
 )
+from cpaas.carriers.inteliquent import hooks
+from cpaas.carriers.inteliquent.hooks import HookRow
 from cpaas.tests.carrier_contract import Played, answer, play
 from cpaas.tests.inteliquent_fixtures import (
     ACCOUNT,
@@ -118,6 +120,15 @@ def test_no_hook_is_ever_set_or_removed_without_a_number(tn: str) -> None:
 def test_the_list_has_inbound_rows_only_and_the_account_default_without_number() -> None:
     listed = play(INTELIQUENT.list_hooks(ACCOUNT), table(*FOREIGN, row("7"))).result
     assert listed == [Hook("22", "", URL), Hook("23", "+12019920782", URL), Hook("7", TN, URL)]
+
+
+def test_the_last_guard_keeps_outbound_keys_whoever_asks() -> None:
+    rows = [
+        HookRow(20, False, "", "", "outbound-CCCC"),
+        HookRow(21, False, TN, URL, KEY),
+        HookRow(22, True, "", URL, KEY),
+    ]
+    assert not play(hooks.remove_rows(ACCOUNT, rows)).requests
 
 
 ROWS = st.lists(
