@@ -1,0 +1,209 @@
+"""The two kinds of provisioning views, a collection and one of its rows, and what all views share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import Model
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from portal.api.authentication import DeviceTokenAuthentication, StaffTokenAuthentication
+from portal.api.idempotency import idempotent
+from portal.api.paging import Page, list_name, paginate
+from portal.api.parsing import JSONObjectParser
+from portal.api.schema import PortalSchema
+from portal.api.strict import ListQuery, Query, StrictSerializer, read_query
+from portal.models import Device, EndUser, PortalAccount, StaffToken
+from portal.problems import not_found
+from portal.scoping import TenantQuerySet, get_visible, require_writer
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """There is one representation, whatever `Accept` says."""
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
+        content_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == content_type), None)
+
+
+class ApiView(APIView):
+    """A view whose query parameters are checked, whoever calls. `query_classes` has those of a method."""
+
+    renderer_classes = [JSONRenderer]
+    parser_classes = [JSONObjectParser]
+    content_negotiation_class = AlwaysJSON
+    metadata_class = None
+    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "put", "patch", "delete"]
+    schema = PortalSchema()
+
+    serializer_class: ClassVar[type[StrictSerializer] | None] = None
+    query_classes: ClassVar[dict[str, type[Query]]] = {}
+    query: dict[str, Any]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        self.query = read_query(request, self.query_classes.get(method, Query))
+
+    def read_body(
+        self, serializer_class: type[StrictSerializer] | None = None, *, partial: bool = False
+    ) -> dict[str, Any]:
+        """The checked fields of the body. Raises Problem or ValidationError naming what is wrong."""
+        chosen = serializer_class or self.serializer_class
+        assert chosen is not None
+        serializer = chosen(data=self.request.data, partial=partial, context={"request": self.request})
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def page_of(self, rows: TenantQuerySet[Any], order: Sequence[str] = ("-id",)) -> Page[Any]:
+        """The page of `rows` that the query asks for."""
+        name = list_name(self.request.path, self.query, self.request.user.pk)
+        return paginate(
+            rows, order=order, name=name, cursor=self.query.get("cursor"), limit=self.query.get("limit", 50)
+        )
+
+
+class StaffView(ApiView):
+    """Called with a staff token."""
+
+    authentication_classes: ClassVar[list[type[BaseAuthentication]]] = [StaffTokenAuthentication]
+
+    @property
+    def actor(self) -> PortalAccount:
+        actor: PortalAccount = self.request.user
+        return actor
+
+    @property
+    def token(self) -> StaffToken:
+        token: StaffToken = self.request.auth
+        return token
+
+
+class UserView(ApiView):
+    """Called with a device token."""
+
+    authentication_classes: ClassVar[list[type[BaseAuthentication]]] = [DeviceTokenAuthentication]
+
+    @property
+    def user(self) -> EndUser:
+        user: EndUser = self.request.user
+        return user
+
+    @property
+    def device(self) -> Device:
+        device: Device = self.request.auth
+        return device
+
+
+class RowsView(StaffView):
+    """What a collection and its rows have in common: which rows there are and how one looks."""
+
+    def rows(self) -> TenantQuerySet[Any]:
+        """All rows, with what showing them needs; `visible_to` is applied by the base."""
+        raise NotImplementedError
+
+    def show(self, rows: Sequence[Model]) -> list[Any]:
+        """The rows as objects of the API."""
+        assert self.serializer_class is not None
+        serializer = self.serializer_class(rows, many=True, context={"request": self.request})
+        return list(serializer.data)
+
+    def show_one(self, row: Model) -> Any:
+        """One row as written, read again so that the answer is what a GET would say."""
+        shown = self.rows().filter(pk=row.pk).first()
+        if shown is None:
+            raise not_found()
+        return self.show([shown])[0]
+
+
+class ListView(RowsView):
+    """GET a page of the rows the caller may see."""
+
+    order: ClassVar[Sequence[str]] = ("-id",)
+    query_classes: ClassVar[dict[str, type[Query]]] = {"GET": ListQuery}
+
+    def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
+        """`rows` by the filters of the query; each parameter named as its lookup unless overridden."""
+        filters = {name: value for name, value in self.query.items() if name not in ("cursor", "limit")}
+        return rows.filter(**filters)
+
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        page = self.page_of(self.filtered(self.rows().visible_to(self.actor)), self.order)
+        return Response(page.answer(self.show(page.rows)))
+
+
+class CollectionView(ListView):
+    """GET a page; POST a new row by the service that `create` calls."""
+
+    def create(self, fields: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    @idempotent()
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        return self._create()
+
+    def _create(self) -> Response:
+        require_writer(self.actor)
+        return Response(self.show_one(self.create(self.read_body())), status=201)
+
+
+class OutsideCollectionView(CollectionView):
+    """A collection whose `create` asks a carrier, so that no transaction may be open around it."""
+
+    @idempotent(talks_outside=True)
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        return self._create()
+
+
+class ItemView(RowsView):
+    """GET one row, PATCH it, DELETE it. A stranger's is 404 before anything else is said."""
+
+    def get_row(self) -> Any:
+        return get_visible(self.rows(), self.actor, self.kwargs["pk"])
+
+    def writable_row(self) -> Any:
+        row = self.get_row()
+        require_writer(self.actor)
+        return row
+
+    def update(self, row: Any, changes: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    def remove(self, row: Any) -> None:
+        raise NotImplementedError
+
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        return Response(self.show([self.get_row()])[0])
+
+    def patch(self, request: Request, **kwargs: Any) -> Response:
+        row = self.writable_row()
+        return Response(self.show_one(self.update(row, self.read_body(partial=True))))
+
+    def delete(self, request: Request, **kwargs: Any) -> Response:
+        self.remove(self.writable_row())
+        return Response(status=204)
+
+
+class ActionView(ItemView):
+    """POST something done to one row, answered with the row."""
+
+    http_method_names: ClassVar[list[str]] = ["post"]
+
+    def act(self, row: Any) -> None:
+        raise NotImplementedError
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        row = self.writable_row()
+        self.act(row)
+        return Response(self.show_one(row))

@@ -1,0 +1,147 @@
+"""`Idempotency-Key`: the same POST again gets the first answer and does nothing twice (contracts section 0).
+
+The first request claims the key; its answer is stored, sealed like a secret because it may hold one. For services that
+stay in the database the answer is stored in the very transaction of the change, so that not even a crash between the
+two can double it. A claim whose process died lapses after two minutes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+
+from portal.api import problems
+from portal.encryption import decrypt, encrypt
+from portal.models import IdempotencyKey
+from portal.problems import Problem, conflict, invalid
+from portal.scoping import parse_id
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 200
+KEPT = timedelta(hours=24)
+_DEAD_AFTER = timedelta(minutes=2)
+
+
+class _Post(Protocol):
+    def __call__(self, view: Any, request: Request, /, **kwargs: Any) -> Response: ...
+
+
+PostT = TypeVar("PostT", bound=_Post)
+
+
+def idempotent(*, talks_outside: bool = False) -> Callable[[PostT], PostT]:
+    """Decorates a view's `post`. `talks_outside`: no transaction may be open while its service asks a carrier."""
+
+    def decorate(post: PostT) -> PostT:
+        @functools.wraps(post)
+        def wrapped(view: Any, request: Request, **kwargs: Any) -> Response:
+            key = _key_of(request)
+            if key is None:
+                return post(view, request, **kwargs)
+            claim = _claim(request, key)
+            if claim.status is not None:
+                return _stored_answer(claim)
+            return _answer_once(claim, lambda: post(view, request, **kwargs), atomic=not talks_outside)
+
+        wrapped.honours_idempotency_key = True  # type: ignore[attr-defined]
+        return wrapped  # type: ignore[return-value]
+
+    return decorate
+
+
+def _key_of(request: Request) -> str | None:
+    key: str = request.headers.get(HEADER, "").strip()
+    if len(key) > LONGEST_KEY:
+        raise invalid(**{HEADER: f"The {HEADER} header may have at most {LONGEST_KEY} characters."})
+    return key or None
+
+
+def _claim(request: Request, key: str) -> IdempotencyKey:
+    """The key's row: ours to work under, or the stored answer of an earlier request.
+
+    Raises Problem `idempotency_mismatch`, `idempotency_in_progress`.
+    """
+    row = IdempotencyKey(owner=request.user.pk, path=request.path[:200], key=key, body_digest=_digest(request))
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        return _claim_known(row)
+    return row
+
+
+def _claim_known(wanted: IdempotencyKey) -> IdempotencyKey:
+    row = IdempotencyKey.objects.filter(owner=wanted.owner, path=wanted.path, key=wanted.key).first()
+    now = timezone.now()
+    if row is None:
+        raise _in_progress()
+    age = now - row.created_at
+    if age <= KEPT and row.body_digest != wanted.body_digest:
+        raise conflict("idempotency_mismatch", f"This {HEADER} was used with another body. Use a new key.")
+    if age <= KEPT and row.status is not None:
+        return row
+    if row.status is None and age <= _DEAD_AFTER:
+        raise _in_progress()
+    # Outlived its day, or whoever ran it died: take it over, unless another request just did.
+    fresh = {"body_digest": wanted.body_digest, "status": None, "answer": None, "object_id": None, "created_at": now}
+    if not IdempotencyKey.objects.filter(pk=row.pk, created_at=row.created_at).update(**fresh):
+        raise _in_progress()
+    return IdempotencyKey(pk=row.pk, **fresh)
+
+
+def _answer_once(claim: IdempotencyKey, work: Callable[[], Response], *, atomic: bool) -> Response:
+    try:
+        with transaction.atomic() if atomic else nullcontext():
+            response = work()
+            _keep(claim, response.status_code, response.data)
+    except Exception as error:
+        problem = problems.as_problem(error)
+        if problem.status >= 500 or problem.status == 429:
+            IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).delete()
+        else:
+            _keep(claim, problem.status, problems.document(problem))
+        raise
+    return response
+
+
+def _keep(claim: IdempotencyKey, status: int, data: Any) -> None:
+    created = data.get("id") if isinstance(data, dict) and status < 300 else None
+    IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).update(
+        status=status,
+        answer={"sealed": encrypt(json.dumps(data, cls=JSONEncoder))},
+        object_id=parse_id(created) if created else None,
+    )
+
+
+def _stored_answer(row: IdempotencyKey) -> Response:
+    assert row.status is not None
+    try:
+        data = json.loads(decrypt((row.answer or {}).get("sealed", "")))
+    except (ImproperlyConfigured, ValueError) as error:
+        # Its encryption key is gone. What was done must not be done again.
+        raise conflict("idempotency_mismatch", "The first answer can no longer be read. Use a new key.") from error
+    content_type = problems.CONTENT_TYPE if row.status >= 400 else None
+    return Response(data, status=row.status, content_type=content_type)
+
+
+def _digest(request: Request) -> str:
+    text = json.dumps([request.data, sorted(request.query_params.lists())], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_progress() -> Problem:
+    return Problem(
+        "idempotency_in_progress", "The first request with this key is still running.", status=409, retry_after_s=1
+    )

@@ -1,0 +1,122 @@
+"""Keyset paging: a page costs the same wherever it lies and however many rows there are (architecture, rule 7).
+
+A cursor is the sort key of a row, signed together with the list, its filters and the caller it was made for; any other
+use is refused. No COUNT, no OFFSET.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.core import signing
+from django.db.models import Field, Model, Q, QuerySet
+
+from portal.problems import Problem
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+RowT = TypeVar("RowT", bound=Model)
+
+
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    """The rows of one page and the cursors of its neighbours."""
+
+    rows: list[RowT]
+    next: str | None
+    previous: str | None
+
+    def answer(self, results: Sequence[Any]) -> dict[str, Any]:
+        """The wrapped list (contracts section 0)."""
+        return {"results": list(results), "next": self.next, "previous": self.previous}
+
+
+def list_name(path: str, filters: Mapping[str, Any], caller: object) -> str:
+    """What a cursor is bound to: the list's path, the filters that were given and whose list it is."""
+    given = {name: str(value) for name, value in filters.items() if name not in ("cursor", "limit")}
+    return hashlib.sha256(json.dumps([path, given, str(caller)], sort_keys=True).encode()).hexdigest()
+
+
+def paginate(
+    rows: QuerySet[RowT], *, order: Sequence[str], name: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> Page[RowT]:
+    """One page of `rows` in `order` (`-last_message_at`, `-id`: all up or all down, the last one unique).
+
+    `name` is from `list_name`. Raises Problem `invalid_cursor` (400).
+    """
+    keyset = _Keyset(rows.model, order)
+    size = min(limit, MAX_LIMIT)
+    backward, values = _read_cursor(cursor, name, keyset) if cursor else (False, None)
+    selected = rows.filter(keyset.beyond(values, backward)) if values else rows
+    found = list(selected.order_by(*keyset.order_by(backward))[: size + 1])
+    more, page = len(found) > size, found[:size]
+    if backward:
+        page.reverse()
+    has_next = bool(page) and (more or backward)
+    has_previous = bool(page) and (more if backward else values is not None)
+    return Page(
+        page,
+        next=_make_cursor(name, False, keyset.values(page[-1])) if has_next else None,
+        previous=_make_cursor(name, True, keyset.values(page[0])) if has_previous else None,
+    )
+
+
+class _Keyset:
+    """The columns a list is ordered by."""
+
+    def __init__(self, model: type[Model], order: Sequence[str]) -> None:
+        self.names = [column.removeprefix("-") for column in order]
+        self.descending = order[0].startswith("-")
+        self.fields: list[Field[Any, Any]] = [model._meta.get_field(name) for name in self.names]  # type: ignore[misc]
+
+    def order_by(self, backward: bool) -> list[str]:
+        sign = "-" if self.descending != backward else ""
+        return [f"{sign}{name}" for name in self.names]
+
+    def beyond(self, values: Sequence[Any], backward: bool) -> Q:
+        """The rows after `values` in reading direction. The first bound lets the index end the range."""
+        word = "lt" if self.descending != backward else "gt"
+        first, *rest = zip(self.names, values, strict=True)
+        if not rest:
+            return Q(**{f"{first[0]}__{word}": first[1]})
+        inner = Q(**{f"{rest[-1][0]}__{word}": rest[-1][1]})
+        for column, value in reversed([first, *rest[:-1]]):
+            inner = Q(**{f"{column}__{word}": value}) | (Q(**{column: value}) & inner)
+        return Q(**{f"{first[0]}__{word}e": first[1]}) & inner
+
+    def values(self, row: Model) -> list[Any]:
+        return [_as_text(getattr(row, name)) for name in self.names]
+
+    def parse(self, values: list[Any]) -> list[Any]:
+        if len(values) != len(self.fields):
+            raise ValueError
+        return [field.to_python(value) for field, value in zip(self.fields, values, strict=True)]
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+def _make_cursor(name: str, backward: bool, values: list[Any]) -> str:
+    return signing.Signer(salt=f"cursor:{name}").sign_object([int(backward), values])
+
+
+def _read_cursor(cursor: str, name: str, keyset: _Keyset) -> tuple[bool, list[Any]]:
+    try:
+        backward, values = signing.Signer(salt=f"cursor:{name}").unsign_object(cursor)
+        return bool(backward), keyset.parse(values)
+    except (signing.BadSignature, ValueError, TypeError) as error:
+        raise Problem(
+            "invalid_cursor",
+            "This cursor does not belong to this list. Start again without a cursor.",
+            status=400,
+            errors={"cursor": ["Not a cursor of this list."]},
+        ) from error
