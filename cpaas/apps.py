@@ -4,6 +4,8 @@ from django.apps import AppConfig
 class CpaasConfig(AppConfig):
     name = "cpaas"
     verbose_name = "Messaging"
+    # What this app adds to the project's routes (portal.api.urls).
+    public_urls = "cpaas.webhooks"
 
     def ready(self) -> None:
         from cpaas import wiring
