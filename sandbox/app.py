@@ -10,7 +10,7 @@ from sandbox import control
 from sandbox.carrier import Carrier
 from sandbox.control_base import NO_CONTENT, SANDBOX, Refusal, after, answer, json_errors, read_body, rows, sandbox_of
 from sandbox.delivery import Courier
-from sandbox.fields import flag, read_fields, seconds, text, word
+from sandbox.fields import amount, flag, read_fields, text, word
 from sandbox.inteliquent import Inteliquent
 from sandbox.mail import STATES as MAIL_STATES
 from sandbox.mail import MailSink
@@ -20,8 +20,10 @@ from sandbox.store import World
 CARRIERS: tuple[type[Carrier], ...] = (Inteliquent,)
 MAIL_PORT_OFFSET = 25
 LAST_PORT = 65_535
+# Requests that are held on purpose are not waited for.
+STOP_WITHIN_S = 0.5
 MAX_BODY_BYTES = 64 * 1024 * 1024
-WORLD = {"echo": flag(), "echo_delay_s": seconds(), "portal_url": text()}
+WORLD = {"echo": flag(), "echo_delay_s": amount(), "portal_url": text()}
 
 
 class Sandbox:
@@ -37,7 +39,7 @@ class Sandbox:
             kind.name: kind(self.world, self.courier, f"http://{HOST}:{port + kind.port_offset}") for kind in CARRIERS
         }
         self._ports: dict[str, Port] = {}
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_WITHIN_S)
 
     @property
     def url(self) -> str:
@@ -64,7 +66,7 @@ class Sandbox:
 
     async def stop(self) -> None:
         for port in [self.mail.port, *self._ports.values()]:
-            port.close()
+            await port.close()
         for carrier in self.carriers.values():
             carrier.set_state(carrier.settings.state)
         await self.courier.close()
@@ -84,7 +86,7 @@ class Sandbox:
         """Refusing closes the carrier's own port, with the connections that are open on it."""
         port = self._ports[carrier.name]
         if state == "refusing":
-            port.close()
+            await port.close()
         else:
             await _open(port)
         carrier.set_state(state)

@@ -11,14 +11,14 @@ from aiohttp import web
 from sandbox.carrier import STATES, Carrier, Inbound, Media, new_sid
 from sandbox.control_base import NO_CONTENT, Refusal, after, answer, carrier_of, read_body, rows, sandbox_of
 from sandbox.faults import KINDS, OPERATIONS
-from sandbox.fields import BadInput, flag, list_of, mapping, read_fields, seconds, text, text_or_list, whole, word
+from sandbox.fields import BadInput, amount, flag, list_of, mapping, read_fields, text, text_or_list, whole, word
 from sandbox.parties import e164
 from sandbox.receipts import MODES, Plan
 from sandbox.store import Number
 
 CARRIER = {
     "state": word(*STATES),
-    "latency_ms": seconds(),
+    "latency_ms": amount(),
     "credentials": mapping(),
     "errors": word("http", "body"),
     "token": word("sha256", "hmac"),
@@ -44,12 +44,12 @@ FAULT = {
     "status": whole(200).or_null(),
     "code": text().or_null(),
     "text": text().or_null(),
-    "delay_s": seconds(0),
+    "delay_s": amount(0),
 }
 PLAN = {
     "mode": word(*MODES, default="auto"),
     "sequence": list_of(text(), default=["sent", "delivered"]),
-    "delay_s": seconds(0.1),
+    "delay_s": amount(0.1),
     "copies": whole(1, default=1),
     "reverse": flag(False),
     "before_answer": flag(False),

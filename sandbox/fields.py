@@ -51,10 +51,10 @@ def whole(minimum: int = 0, default: Any = REQUIRED) -> Field:
     return Field(lambda value: type(value) is int and value >= minimum, f"a whole number from {minimum} on", default)
 
 
-def seconds(default: Any = REQUIRED) -> Field:
+def amount(default: Any = REQUIRED) -> Field:
     return Field(
         lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"),
-        "a number of seconds",
+        "a number from 0 on",
         default,
     )
 

@@ -53,7 +53,7 @@ class MailSink:
     async def set_state(self, state: str) -> None:
         self.state = state
         if state == "refusing":
-            self.port.close()
+            await self.port.close()
         else:
             await self.port.open()
 

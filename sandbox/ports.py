@@ -26,7 +26,8 @@ class Port:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(self._factory, HOST, self.number, backlog=1024)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """When this returns, new connections are refused and the peers of the old ones have been told."""
         if self._server is None:
             return
         self._server.close()
@@ -35,3 +36,5 @@ class Port:
             transport = getattr(protocol, "transport", None)
             if transport is not None:
                 transport.close()
+        # A transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)
