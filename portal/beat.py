@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db.models import F
 
+from portal.celery import app
 from portal.logs import get_logger
 from portal.models import PeriodicRun
 from portal.residents import Resident, ResidentError, in_database
@@ -116,14 +117,13 @@ class SchedulerResident(Resident):
     name = "scheduler"
     title = "Scheduler"
     leased = True
+    app = app
     jobs = SCHEDULE
 
     async def run(self) -> None:
-        from portal.celery import app
-
         if self.epoch is None:
             raise ResidentError("The scheduler runs only under a lease.")
-        scheduler = await in_database(Scheduler, app, lease=self.name, epoch=self.epoch, jobs=self.jobs)
+        scheduler = await in_database(Scheduler, self.app, lease=self.name, epoch=self.epoch, jobs=self.jobs)
         while not self.stopping.is_set():
             wait_s = await self._tick(scheduler)
             try:

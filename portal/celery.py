@@ -8,23 +8,31 @@ hint to look at rows, so lost, doubled and late tasks are harmless (architecture
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 from urllib.parse import urlsplit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+# Django's whole check would load every page into the worker; ours run in RefuseMisconfiguration.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 import structlog
 from celery import Celery, signals
 from celery.contrib.django.task import DjangoTask
+from celery.exceptions import SecurityWarning
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
 from portal import atomicfs, request_context
-from portal.residents.bootstep import RESIDENTS_OPTION, RefusePrefork, ResidentsStep
+from portal.residents.bootstep import RESIDENTS_OPTION, RefuseMisconfiguration, ResidentsStep
 
 TASK_QUEUE = "portal"
 # Published by whoever sends a task, so that its log lines and audit rows carry the request they come from.
 REQUEST_ID_HEADER = "portal_request_id"
+
+if settings.DEBUG:
+    # That root runs a development stack is no news.
+    warnings.filterwarnings("ignore", category=SecurityWarning, module="celery.platforms")
 
 TRANSPORT_ALIASES["atomicfs"] = "portal.atomicfs:Transport"
 
@@ -52,10 +60,18 @@ class RequestTask(DjangoTask[..., Any]):
             return super().__call__(*args, **kwargs)
 
 
+def broker_url() -> str:
+    """The broker of the settings; tests on the embedded default keep their tasks out of the portal's folder."""
+    url: str = settings.CELERY_BROKER_URL
+    if not url.startswith("atomicfs:"):
+        return url
+    return "memory://" if settings.TESTING else "atomicfs://localhost"
+
+
 app = Celery("portal", task_cls=RequestTask)
 app.conf.update(
-    broker_url=settings.CELERY_BROKER_URL,
-    broker_transport_options=broker_options(settings.CELERY_BROKER_URL),
+    broker_url=broker_url(),
+    broker_transport_options=broker_options(broker_url()),
     broker_connection_timeout=2,
     broker_connection_retry_on_startup=True,
     # With retries exhausted the worker would exit and take its residents along; they go on by their sweep.
@@ -78,7 +94,7 @@ app.conf.update(
 )
 app.autodiscover_tasks()
 app.user_options["worker"].add(RESIDENTS_OPTION)
-app.steps["worker"].add(RefusePrefork)
+app.steps["worker"].add(RefuseMisconfiguration)
 app.steps["worker"].add(ResidentsStep)
 
 

@@ -96,6 +96,11 @@ def check_stored_keys(app_configs: Any, databases: Sequence[str] | None = None, 
     ]
 
 
+def configuration_errors() -> list[CheckMessage]:
+    """What keeps any process from doing what is meant; needs no database."""
+    return [*check_pool(None), *check_single_host(None), *check_secret_key(None)]
+
+
 def stored_key_ids(model: type[models.Model], field: models.Field[Any, Any]) -> set[str]:
     """The ids of the keys that a column's secrets are under; nothing is decrypted."""
     start = models.functions.Substr(models.functions.Cast(field.name, models.TextField()), 1, 8)

@@ -13,14 +13,23 @@ RESIDENTS_OPTION = Option(["--residents"], is_flag=True, default=False, help="Ho
 NO_TASKS_QUEUE = "residents"
 
 
-class RefusePrefork(bootsteps.Step):
-    """Forked children would share the parent's connections and each run the residents' threads (portal.E001)."""
+class RefuseMisconfiguration(bootsteps.Step):
+    """A worker that would not do what is meant does not start.
 
-    label = "pool check"
+    Forked children would share the parent's connections and threads (portal.E001); the other checks are those of
+    portal.checks that need no database and no page.
+    """
+
+    label = "configuration check"
 
     def include_if(self, parent: Any) -> bool:
+        from portal.checks import configuration_errors
+
         if "prefork" in parent.pool_cls.__module__:
             raise SystemExit("portal.E001: this application does not run in the prefork pool. Use -P threads.")
+        errors = configuration_errors()
+        if errors:
+            raise SystemExit("\n".join(f"{error.id}: {error.msg} {error.hint}" for error in errors))
         return False
 
     def create(self, parent: Any) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -60,14 +61,16 @@ class DatabaseThreads:
         now = time.monotonic()
         if now > getattr(self._trusted, "until", 0.0):
             close_old_connections()
-        self._trusted.until = 0.0
         if settings.DEBUG:
             reset_queries()
         self._wrappers.add(connections["default"])
-        result = function()
-        # Not reached after an error: the next call then looks at the connection first.
-        self._trusted.until = time.monotonic() + TRUSTED_S
-        return result
+        try:
+            return function()
+        except DatabaseError:
+            connections["default"].close()  # whatever broke, the next call starts with a new one
+            raise
+        finally:
+            self._trusted.until = time.monotonic() + TRUSTED_S
 
 
 _threads = DatabaseThreads()
