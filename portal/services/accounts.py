@@ -20,6 +20,7 @@ from portal.services.changes import apply_changes, validate
 
 Scope = SystemProvider | Reseller | Group | None
 ACCOUNT_FIELDS = {"username", "email", "name", "role", "send_alerts", "is_active", "time_zone"}
+OWN_FIELDS = {"name", "time_zone"}
 SCOPE_MODELS: dict[str, type[SystemProvider | Reseller | Group]] = {
     Level.SYSTEM_PROVIDER.value: SystemProvider,
     Level.RESELLER.value: Reseller,
@@ -94,6 +95,27 @@ def update_account(
             StaffToken.objects.filter(account=account).delete()
         check_guards(account, "update")
         audit.record(actor, "update", account, before=before, after=after)
+    return account
+
+
+def update_own_account(
+    *, account: PortalAccount, changes: Mapping[str, Any], password: str | None = None
+) -> PortalAccount:
+    """What everyone may change of the own account, read-only ones too. A new password ends its API tokens.
+
+    Raises Problem `invalid`.
+    """
+    with transaction.atomic():
+        account = PortalAccount.objects.select_for_update().get(pk=account.pk)
+        before, after = apply_changes(account, changes, allowed=OWN_FIELDS)
+        if password:
+            _set_password(account, password)
+            after["password"] = "changed"
+            StaffToken.objects.filter(account=account).delete()
+        validate(account, exclude={"password"})
+        account.save()
+        if after:
+            audit.record(account, "update", account, before=before, after=after)
     return account
 
 

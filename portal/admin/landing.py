@@ -1,0 +1,54 @@
+"""The landing page: what needs attention, what there is at the actor's level, and the way to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from portal.admin.changelist import capped
+from portal.admin.scoped import actor, visible
+from portal.admin.site import site
+from portal.extensions import landing_sections
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How many rows of a kind there are, with a link to them."""
+
+    title: str
+    count: str
+    icon: str
+    url: str
+
+
+def landing(request: HttpRequest) -> HttpResponse:
+    account = actor(request)
+    found = (make(account) for make in landing_sections)
+    context = {
+        **site.each_context(request),
+        "title": "Overview",
+        "heading": f"Welcome, {account.get_full_name()}",
+        "kind": f"{account.get_level_display()} · {account.get_role_display()}",
+        "subject": str(account.scope or ""),
+        "crumbs": [("Overview", None)],
+        "sections": [section for section in found if section is not None],
+        "tiles": tiles(request),
+    }
+    return TemplateResponse(request, "portal/landing.html", context)
+
+
+def tiles(request: HttpRequest) -> list[Tile]:
+    """One tile for each list of the sidebar that counts something of the tenants."""
+    account, found = actor(request), []
+    for model, model_admin in site._registry.items():
+        entry = getattr(model_admin, "nav", None)
+        if entry and entry.section != "Administration" and account.actor_level in entry.levels:
+            rows = visible(model, account)
+            tile = Tile(entry.title, capped(rows), entry.icon, model_admin.url("changelist"))
+            found.append(((entry.section == "Messaging", entry.place), tile))
+    return [tile for _, tile in sorted(found, key=lambda pair: pair[0])]
+
+
+site.add_page("", landing, "index")

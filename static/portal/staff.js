@@ -1,0 +1,73 @@
+/* Small conveniences of the staff site. Every page works without them. */
+(() => {
+    "use strict";
+
+    // A form that was sent cannot be sent again while the answer is awaited, and says what is going on.
+    document.addEventListener("submit", (event) => {
+        const form = event.target;
+        if (!(form instanceof HTMLFormElement) || !form.hasAttribute("data-busy")) return;
+        if (form.dataset.sent) {
+            event.preventDefault();
+            return;
+        }
+        form.dataset.sent = "1";
+        const button = event.submitter || form.querySelector("button[type=submit]");
+        const status = form.querySelector("[data-busy-status]");
+        if (status && button) status.textContent = button.dataset.busyText || "One moment …";
+        // Disabled after the submission was put together, else the button's own value would be missing.
+        window.setTimeout(() => form.querySelectorAll("button[type=submit]").forEach((each) => { each.disabled = true; }), 0);
+    });
+
+    // Coming back with the browser's history shows the form ready again.
+    window.addEventListener("pageshow", (event) => {
+        if (!event.persisted) return;
+        document.querySelectorAll("form[data-sent]").forEach((form) => {
+            delete form.dataset.sent;
+            form.querySelectorAll("button[type=submit]").forEach((button) => { button.disabled = false; });
+            const status = form.querySelector("[data-busy-status]");
+            if (status) status.textContent = "";
+        });
+    });
+
+    // A row that is gone leaves the page (a number whose removal is finished).
+    document.addEventListener("htmx:responseError", (event) => {
+        if (event.detail.xhr.status !== 404) return;
+        const row = event.detail.elt.closest("[data-row]");
+        (row || event.detail.elt).remove();
+    });
+
+    const line = (field) => field.closest("[id^=div_id_]") || field;
+
+    // Of the scopes of a portal account only the one of its level is asked for.
+    const showScope = (level) => {
+        document.querySelectorAll("[data-scope]").forEach((field) => {
+            line(field).classList.toggle("p-hidden", field.dataset.scope !== level.value);
+        });
+    };
+
+    // Fields that only make sense with one value of another field: data-needs="media_type=sms".
+    const showNeeded = () => {
+        document.querySelectorAll("[data-needs]").forEach((part) => {
+            const [name, value] = part.dataset.needs.split("=");
+            const field = document.querySelector(`[name="${name}"]`);
+            part.classList.toggle("p-hidden", !field || field.value !== value);
+        });
+    };
+
+    document.addEventListener("DOMContentLoaded", () => {
+        const level = document.querySelector("[data-scope-switch]");
+        if (level) {
+            showScope(level);
+            level.addEventListener("change", () => showScope(level));
+        }
+        showNeeded();
+        document.addEventListener("change", showNeeded);
+        document.addEventListener("click", (event) => {
+            const button = event.target.closest("[data-copy]");
+            if (!button) return;
+            const source = document.querySelector(button.dataset.copy);
+            source.select();
+            navigator.clipboard.writeText(source.value).then(() => { button.textContent = "Copied"; });
+        });
+    });
+})();
