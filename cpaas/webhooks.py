@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+import uuid
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from cpaas import spool
 from cpaas.carriers.base import Carrier, ForbiddenWebhook, UnreadableWebhook, WebhookRequest
 from cpaas.carriers.registry import get_carrier
 from cpaas.metrics import WEBHOOKS
@@ -28,6 +29,8 @@ from portal.scoping import parse_id
 logger = get_logger(__name__)
 LARGEST_BODY = 1024 * 1024
 _last_line = 0.0
+_looked_at_spool = False
+_last_seen: dict[uuid.UUID, CpaasPlatform] = {}
 
 
 @csrf_exempt
@@ -40,9 +43,6 @@ def receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -
         if problem.code == "forbidden_webhook":
             _note_forbidden(carrier)
         return _problem(problem)
-    except DatabaseError as error:
-        logger.warning("webhook_not_stored", carrier=carrier, error=type(error).__name__)
-        return _problem(Problem("unavailable", "The database is away. Send this again later.", status=503))
 
 
 def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -> HttpResponse:
@@ -54,8 +54,12 @@ def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) 
     except UnreadableWebhook as error:
         WEBHOOKS.labels(carrier, "unreadable").inc()
         raise Problem("invalid", error.detail, status=400) from error
-    take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)
-    WEBHOOKS.labels(carrier, "taken").inc()
+    try:
+        take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)
+        WEBHOOKS.labels(carrier, "taken").inc()
+        _drain_what_an_earlier_process_left()
+    except spool.DATABASE_AWAY:
+        _spool(platform, nonce, call)
     answer = adapter.answer(events)
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
@@ -63,11 +67,36 @@ def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) 
 def _platform(carrier: str, platform_id: str, secret: str) -> CpaasPlatform:
     """The platform the URL names, when the secret is its own; an unknown id and a wrong secret look the same."""
     key = parse_id(platform_id)
-    platform = CpaasPlatform.objects.filter(pk=key, carrier=carrier).first() if key else None
+    platform = _find(key, carrier) if key else None
     digest = hashlib.sha256(secret.encode()).hexdigest()
     if not hmac.compare_digest(digest, platform.webhook_digest if platform else "-" * 64) or platform is None:
         raise _forbidden()
     return platform
+
+
+def _find(key: uuid.UUID, carrier: str) -> CpaasPlatform | None:
+    """The platform; while the database is away, as this process last saw it, so that calls are still checked (R37)."""
+    try:
+        platform: CpaasPlatform | None = CpaasPlatform.objects.filter(pk=key, carrier=carrier).first()
+    except spool.DATABASE_AWAY as error:
+        known = _last_seen.get(key)
+        if known is None:
+            raise Problem("unavailable", "The database is away. Send this again later.", status=503) from error
+        return known
+    if platform is None:
+        _last_seen.pop(key, None)
+    else:
+        _last_seen[key] = platform
+    return platform
+
+
+def _spool(platform: CpaasPlatform, nonce: str, call: WebhookRequest) -> None:
+    try:
+        spool.put(platform, nonce, call)
+    except OSError as error:
+        logger.error("webhook_not_spooled", carrier=platform.carrier, error=type(error).__name__)
+        raise Problem("unavailable", "This cannot be stored now. Send it again later.", status=503) from error
+    WEBHOOKS.labels(platform.carrier, "spooled").inc()
 
 
 def _call(request: HttpRequest) -> WebhookRequest:
@@ -86,6 +115,14 @@ def _authenticate(adapter: Carrier, platform: CpaasPlatform, call: WebhookReques
         return adapter.authenticate(platform.account(), call)
     except ForbiddenWebhook as error:
         raise _forbidden() from error
+
+
+def _drain_what_an_earlier_process_left() -> None:
+    """Once per process, now that the database is known to answer."""
+    global _looked_at_spool
+    if not _looked_at_spool:
+        _looked_at_spool = True
+        spool.start_draining()
 
 
 def _forbidden() -> Problem:

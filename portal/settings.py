@@ -108,6 +108,9 @@ if IS_SQLITE:
     }
     # pytest gives each xdist worker its own file beside this one.
     DATABASE["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
+else:
+    # A database that hangs must not take every web thread with it.
+    DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
 DATABASE["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
 DATABASE["CONN_HEALTH_CHECKS"] = not IS_SQLITE
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -148,6 +151,7 @@ USE_I18N = True
 # --- Files ----------------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "media")))
 WHITENOISE_USE_FINDERS = DEBUG or TESTING

@@ -10,8 +10,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
-
 from cpaas.carriers.base import InboundText
 from cpaas.segments import count_segments
 from cpaas.services.threads import Place, take_place
@@ -47,26 +45,26 @@ class _Endpoint:
     seen_before: bool
 
 
-def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News) -> str:
+def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: datetime) -> str:
     """Store a text for each own number it came to; returns `applied`, `duplicate` or `unassigned`.
 
     Runs in the caller's transaction. (number, sid) is unique, so a parallel replay raises IntegrityError; the caller
     starts its transaction again and then finds the text there.
     """
-    outcomes = {_receive_for(platform_id, recipient, text, news) for recipient in dict.fromkeys(text.recipients)}
+    outcomes = {_receive_for(platform_id, recipient, text, news, at) for recipient in dict.fromkeys(text.recipients)}
     for outcome in ("applied", "duplicate"):
         if outcome in outcomes:
             return outcome
     return "unassigned"
 
 
-def _receive_for(platform_id: uuid.UUID, recipient: str, text: InboundText, news: News) -> str:
+def _receive_for(platform_id: uuid.UUID, recipient: str, text: InboundText, news: News, at: datetime) -> str:
     endpoint = _find(platform_id, recipient, text.sid)
     if endpoint is None:
         return "unassigned"
     if endpoint.seen_before:
         return "duplicate"
-    _store(endpoint, text, news)
+    _store(endpoint, text, news, at)
     return "applied"
 
 
@@ -90,8 +88,7 @@ def _status_for(endpoint: _Endpoint) -> str:
     return MessageStatus.RECEIVED if usable and endpoint.licensed else MessageStatus.HELD
 
 
-def _store(endpoint: _Endpoint, text: InboundText, news: News) -> None:
-    at = timezone.now()
+def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> None:
     status = _status_for(endpoint)
     place = take_place(
         number_id=endpoint.id,

@@ -52,10 +52,12 @@ def _purge_batch(oldest: QuerySet[Message], report: PurgeReport) -> int:
     """Remove one batch; returns how many messages. Two purges at once never take the same ones."""
     with transaction.atomic():
         ids = list(oldest.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        if not ids:
+            return 0
         rows = Message.objects.filter(pk__in=ids)
         counts = rows.order_by().values("conversation_id").annotate(count=Count("pk"))
         per_conversation = {row["conversation_id"]: row["count"] for row in counts}
-        deleted = delete_messages_of(rows) if ids else 0
+        deleted = delete_messages_of(rows)
         # These updates lock the conversations, so that no text comes in between the look below and the deletion.
         for conversation_id, count in sorted(per_conversation.items()):
             Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -26,21 +27,33 @@ _DIGEST = "SELECT body_digest FROM cpaas_webhookevent WHERE platform_id = %s AND
 _STATE = "UPDATE cpaas_webhookevent SET state = %s WHERE id = %s"
 
 
-def take_in(*, platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> None:
+def take_in(
+    *,
+    platform_id: uuid.UUID,
+    nonce: str,
+    request: WebhookRequest,
+    events: Sequence[WebhookEvent],
+    received_at: datetime | None = None,
+) -> None:
     """Store and apply one call in one transaction. A replay changes nothing.
+
+    `received_at` is when the carrier called, now unless the call waited in the spool (R37).
 
     Raises Problem `forbidden_webhook` (403) for a nonce seen with another body, which only a forger sends.
     """
+    at = received_at or timezone.now()
     try:
-        states = _apply(platform_id, nonce, request, events)
+        states = _apply(platform_id, nonce, request, events, at)
     except IntegrityError:
         # A parallel replay stored the same text between our look and our insert: now we find it there.
-        states = _apply(platform_id, nonce, request, events)
+        states = _apply(platform_id, nonce, request, events, at)
     if "parked" in states:
         apply_parked(platform_id, [event.sid for event in events])
 
 
-def _apply(platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> set[str]:
+def _apply(
+    platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent], at: datetime
+) -> set[str]:
     digest = hashlib.sha256(request.body).hexdigest()
     # A carrier without nonces repeats itself with the same body.
     nonce = (nonce or digest)[:200]
@@ -49,7 +62,7 @@ def _apply(platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: 
             _KEEP,
             [
                 new_id(),
-                timezone.now(),
+                at,
                 platform_id,
                 nonce,
                 digest,
@@ -62,16 +75,16 @@ def _apply(platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: 
             _require_same_body(platform_id, nonce, digest)
             return set()
         news = News()
-        states = {_apply_event(platform_id, event, news) for event in events}
+        states = {_apply_event(platform_id, event, news, at) for event in events}
         news.write()
         if "applied" not in states:
             execute(_STATE, [next(iter(sorted(states)), "ignored"), kept[0][0]])
     return states
 
 
-def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News) -> str:
+def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News, at: datetime) -> str:
     if isinstance(event, InboundText):
-        return receive_text(platform_id=platform_id, text=event, news=news)
+        return receive_text(platform_id=platform_id, text=event, news=news, at=at)
     return apply_receipt(platform_id=platform_id, receipt=event, news=news)
 
 

@@ -51,9 +51,7 @@ def test_a_text_goes_out_once_with_its_id_kept(number, dispatcher, sandbox) -> N
     ],
     ids=lambda value: value.get("kind", "") + str(value.get("status", "")) if isinstance(value, dict) else None,
 )
-def test_r32_bad_answers_end_in_the_right_state(
-    number, dispatcher, sandbox, settings, fault, status, code
-) -> None:
+def test_r32_bad_answers_end_in_the_right_state(number, dispatcher, sandbox, settings, fault, status, code) -> None:
     """401 and a named refusal are certain; 5xx, HTML, a reset and silence leave it open and are never sent again."""
     settings.CARRIER_TIMEOUT_S = 2
     sandbox.fault("send", times=None, **fault)

@@ -1,0 +1,82 @@
+"""Webhooks while the database is away: kept on disk, encrypted, taken in later (R37)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from django.db import connection
+
+from cpaas.models import Conversation, CpaasNumber, Message
+from cpaas.tests.factories import CpaasNumberFactory
+from tests.faults.tcp_gate import Gate
+from tests.faults.web_process import WebProcess
+from tests.sandbox_process import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
+SECRET_WORDS = "the secret words"
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    found = connection.settings_dict
+    with Gate((found["HOST"], int(found["PORT"]))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def web(gate: Gate, tmp_path: Path) -> Iterator[WebProcess]:
+    process = WebProcess(tmp_path, database_port=gate.port)
+    process.start()
+    yield process
+    process.kill()
+
+
+def call(web: WebProcess, number: CpaasNumber, n: int, *, sign: bool = True) -> int:
+    nonce = f"nonce-{n}"
+    key = number.platform.credentials["inbound_api_key"] if sign else "wrong"
+    headers = {"messageID": nonce, "verificationToken": hashlib.sha256((key + nonce).encode()).hexdigest()}
+    body = {"referenceId": f"r{n}", "from": "17036089795", "to": [number.number[1:]], "text": f"{SECRET_WORDS} {n}"}
+    url = f"{web.url}/webhooks/inteliquent/{number.platform_id}/{number.platform.webhook_secret}/"
+    return requests.post(url, json=body, headers=headers, timeout=30).status_code
+
+
+def test_r37_what_comes_while_the_database_is_away_survives_even_a_kill(gate, web, tmp_path) -> None:
+    number = CpaasNumberFactory()
+    assert call(web, number, 0) == 200
+    gate.cut()
+    assert [call(web, number, n) for n in range(1, 11)] == [200] * 10
+    assert call(web, number, 5) == 200
+    assert call(web, number, 99, sign=False) == 403
+    waiting = list((tmp_path / "spool").glob("*.call"))
+    assert len(waiting) == 11
+    assert not any(SECRET_WORDS.encode() in path.read_bytes() for path in waiting)
+    web.kill()
+    gate.open()
+    web.start()
+    assert call(web, number, 11) == 200
+    wait_for(lambda: Message.objects.count() == 12)
+    wait_for(lambda: not list((tmp_path / "spool").iterdir()))
+    assert Conversation.objects.get().new_count == 12
+    by_arrival = Message.objects.order_by("created_at").values_list("text", flat=True)
+    assert list(by_arrival) == [f"{SECRET_WORDS} {n}" for n in range(12)]
+
+
+def test_the_spool_drains_by_itself_when_the_database_is_back(gate, web, tmp_path) -> None:
+    number = CpaasNumberFactory()
+    assert call(web, number, 0) == 200
+    gate.cut()
+    assert call(web, number, 1) == 200
+    gate.open()
+    wait_for(lambda: Message.objects.count() == 2)
+
+
+def test_a_process_that_never_saw_the_platform_says_try_again(gate, web) -> None:
+    number = CpaasNumberFactory()
+    gate.cut()
+    assert call(web, number, 1) == 503
+    gate.open()
+    assert call(web, number, 1) == 200

@@ -1,0 +1,65 @@
+"""A web process of its own on the test database, to be killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import requests
+from django.conf import settings
+from django.db import connection
+
+from tests.sandbox_process import ROOT, wait_for
+
+
+class WebProcess:
+    """uvicorn serving the portal. `database_port` is where it looks for PostgreSQL, for example behind a gate."""
+
+    def __init__(self, var_dir: Path, *, database_port: int | None = None) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = os.environ | {
+            "DATABASE_URL": database_url(database_port),
+            "PORTAL_VAR_DIR": str(var_dir),
+            "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
+            "PORTAL_PUBLIC_URL": self.url,
+            "DEBUG": "1",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(self.port)]
+        self._process = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT, env=self._environment)
+        wait_for(self._answers, what="the web process")
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=2).ok
+        except requests.ConnectionError:
+            return False
+
+
+def database_url(port: int | None = None) -> str:
+    """The test database as a URL, reached through another port if given."""
+    found = connection.settings_dict
+    return f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}:{port or found['PORT']}/{found['NAME']}"
+
+
+def _free_port() -> int:
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
