@@ -1,0 +1,64 @@
+# make run    the whole portal on http://127.0.0.1:8000 (PORT=, SANDBOX_PORT= change the ports)
+# make test   everything the tests need, then lint and all tests
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench
+
+PORT ?= 8000
+SANDBOX_PORT ?= 8100
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --root-user-action=ignore
+export PORT SANDBOX_PORT
+
+help:
+	@echo "make run      the whole portal with demo data on http://127.0.0.1:$(PORT); Ctrl-C stops it"
+	@echo "make test     installs what the tests need, then lint and all tests"
+	@echo "make lint     ruff, mypy, import rules, migrations, system checks"
+	@echo "make format   formats the code"
+	@echo "make bench    runs benchmarks/ (BENCH=name for one) on a private PostgreSQL and Redis"
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/python manage.py runstack --port $(PORT) --sandbox-port $(SANDBOX_PORT)
+
+test: lint
+	@scripts/debian-packages postgresql redis-server chromium
+	@echo "== all tests on PostgreSQL and Redis"
+	@scripts/with-services $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@echo "== core tests on the embedded default (SQLite, broker in a folder)"
+	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(BIN)/python -m pytest -n 2 -m core $(PYTEST_ARGS)
+
+lint: export DEBUG = 1
+lint: $(VENV)/dev.stamp
+	@echo "== lint"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy portal cpaas sandbox
+	@$(BIN)/lint-imports --no-cache >var/lint-imports.txt || { cat var/lint-imports.txt; exit 1; }
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python manage.py check
+
+format: $(VENV)/dev.stamp
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp
+	@scripts/debian-packages postgresql redis-server
+	@for file in benchmarks/$(or $(BENCH),[a-z]*).py; do \
+		echo "== $$file"; PYTHONPATH=. scripts/with-services $(BIN)/python "$$file"; done
+
+$(BIN)/python:
+	@scripts/make-venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt constraints.txt | $(BIN)/python
+	@echo "installing the portal's packages (about a minute the first time)"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+	@echo "installing the packages for tests and lint"
+	@$(PIP) -r requirements-dev.txt
+	@mkdir -p var
+	@touch $@
