@@ -1,0 +1,200 @@
+"""The one place of a process that knows its open streams, wakes them, and reads for them.
+
+A wake-up only sets a stream's signal; the stream then asks for what is after its cursor. So nothing piles up for a slow
+client, and a lost wake-up costs at most one sweep. Requests that arrive together are read together, by a few threads
+with a database connection each, however many streams there are; a waiting stream holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, close_old_connections
+
+from portal.events import reading
+from portal.events.reading import Reading, Wanted
+from portal.events.wake import listen
+from portal.logs import get_logger
+
+READERS = 4
+READ_TOGETHER = 64
+SWEEP_S = 3.0
+STREAMS_PER_DEVICE = 5
+logger = get_logger(__name__)
+_opened = itertools.count()
+T = TypeVar("T")
+
+
+class Subscription:
+    """One open stream or waiting poll. `ending` is the reason to stop, `signal` says: look again."""
+
+    __slots__ = ("device_id", "ending", "is_poll", "last", "opened", "signal", "user_id")
+
+    def __init__(self, device_id: uuid.UUID, user_id: uuid.UUID, last: int, *, is_poll: bool) -> None:
+        self.device_id = device_id
+        self.user_id = user_id
+        self.last = last
+        self.is_poll = is_poll
+        self.ending: str | None = None
+        self.signal = asyncio.Event()
+        self.opened = next(_opened)
+
+    def end(self, reason: str) -> None:
+        self.ending = self.ending or reason
+        self.signal.set()
+
+    def wanted(self) -> Wanted:
+        return Wanted(self.device_id, self.user_id, self.last)
+
+
+class Hub:
+    """Lives from the start to the end of a server process, on its event loop."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._subscriptions: dict[uuid.UUID, set[Subscription]] = {}
+        self._pending: list[tuple[Wanted, asyncio.Future[Reading]]] = []
+        self._reading = 0
+        self._pump_scheduled = False
+        self._sweep_now = asyncio.Event()
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="events")
+        # The loop holds tasks only weakly; without this they vanish after a while.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._keep(_forever(lambda: listen(self.on_wake)))
+        self._keep(_forever(self._sweep))
+
+    async def stop(self) -> None:
+        self.end_streams()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown(wait=True)
+
+    @property
+    def open_streams(self) -> int:
+        return sum(len(found) for found in self._subscriptions.values())
+
+    def end_streams(self) -> None:
+        """Say goodbye to everybody: the process is about to end."""
+        self.closing = True
+        for subscription in self._all():
+            subscription.end("shutdown")
+
+    @contextlib.contextmanager
+    def subscribed(self, subscription: Subscription) -> Any:
+        """Woken as long as the context lasts. A device's sixth stream ends its oldest."""
+        of_user = self._subscriptions.setdefault(subscription.user_id, set())
+        of_user.add(subscription)
+        if self.closing:
+            subscription.end("shutdown")
+        streams = [one for one in of_user if one.device_id == subscription.device_id and not one.is_poll]
+        alive = sorted((one for one in streams if one.ending is None), key=lambda one: one.opened)
+        for oldest in alive[:-STREAMS_PER_DEVICE]:
+            oldest.end("replaced")
+        try:
+            yield subscription
+        finally:
+            of_user.discard(subscription)
+            if not of_user and self._subscriptions.get(subscription.user_id) is of_user:
+                del self._subscriptions[subscription.user_id]
+
+    async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run database work in one of the reader threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _with_connection, work, *arguments)
+
+    async def fetch(self, subscription: Subscription) -> Reading:
+        """What is new for the subscription, read together with what others ask for at the moment."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reading] = loop.create_future()
+        self._pending.append((subscription.wanted(), answer))
+        if not self._pump_scheduled:
+            # After everybody who was woken by the same wake-up has asked.
+            self._pump_scheduled = True
+            loop.call_soon(self._pump)
+        return await answer
+
+    def on_wake(self, topics: frozenset[str]) -> None:
+        """Called by the wake source."""
+        if "*" in topics:
+            self._sweep_now.set()
+        for topic in topics:
+            kind, _, key = topic.partition(":")
+            if kind == "user":
+                with contextlib.suppress(ValueError):
+                    for subscription in self._subscriptions.get(uuid.UUID(key), ()):
+                        subscription.signal.set()
+
+    def _pump(self) -> None:
+        self._pump_scheduled = False
+        while self._pending and self._reading < READERS:
+            batch, self._pending = self._pending[:READ_TOGETHER], self._pending[READ_TOGETHER:]
+            self._reading += 1
+            self._keep(self._read(batch))
+
+    async def _read(self, batch: list[tuple[Wanted, asyncio.Future[Reading]]]) -> None:
+        try:
+            readings = await self.in_thread(reading.read, [wanted for wanted, _ in batch])
+            for (_, answer), found in zip(batch, readings, strict=True):
+                if not answer.done():
+                    answer.set_result(found)
+        except Exception as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+        finally:
+            self._reading -= 1
+            self._pump()
+
+    async def _sweep(self) -> None:
+        """Find what no wake-up told: news whose wake-up was lost, devices whose token ended or expired."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._sweep_now.wait()
+            self._sweep_now.clear()
+            subscriptions = self._all()
+            if not subscriptions:
+                continue
+            devices = {one.device_id for one in subscriptions}
+            newest, gone = await self.in_thread(_look, set(self._subscriptions), devices)
+            for one in subscriptions:
+                if one.device_id in gone or newest.get(one.user_id, 0) != one.last:
+                    one.signal.set()
+
+    def _all(self) -> list[Subscription]:
+        return [one for found in self._subscriptions.values() for one in found]
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _forever(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it again whenever it fails."""
+    while True:
+        try:
+            await make()
+        except DatabaseError as error:
+            logger.warning("events_database_away", error=type(error).__name__)
+        except Exception:
+            logger.exception("events_task_failed")
+        await asyncio.sleep(1)
+
+
+def _look(users: set[uuid.UUID], devices: set[uuid.UUID]) -> tuple[dict[uuid.UUID, int], set[uuid.UUID]]:
+    return reading.newest_of(users), reading.gone_devices(devices)
+
+
+def _with_connection(work: Callable[..., T], *arguments: Any) -> T:
+    # A connection the server closed meanwhile is thrown away after its first failure.
+    close_old_connections()
+    return work(*arguments)
