@@ -6,6 +6,8 @@ class CpaasConfig(AppConfig):
     verbose_name = "Messaging"
     # What this app adds to the project's routes (portal.api.urls).
     public_urls = "cpaas.webhooks"
+    enduser_urls = "cpaas.api.enduser"
+    provisioning_urls = "cpaas.api.provisioning"
 
     def ready(self) -> None:
         from cpaas import wiring

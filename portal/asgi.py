@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import MutableMapping
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
@@ -34,7 +34,7 @@ class Application:
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
-        self._rest = WSGIMiddleware(wsgi, workers=WEB_THREADS)
+        self._rest = WSGIMiddleware(cast(Any, wsgi), workers=WEB_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

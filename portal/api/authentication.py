@@ -33,7 +33,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
         return device.user, device
 
 
-class StaffTokenScheme(OpenApiAuthenticationExtension):
+class StaffTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = StaffTokenAuthentication
     name = "staffToken"
 
@@ -41,7 +41,7 @@ class StaffTokenScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "description": "A token made by POST provisioning/tokens/."}
 
 
-class DeviceTokenScheme(OpenApiAuthenticationExtension):
+class DeviceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = DeviceTokenAuthentication
     name = "deviceToken"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, cast
 
 from django.db.models import Model
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,11 +29,12 @@ class AlwaysJSON(BaseContentNegotiation):
     """There is one representation, whatever `Accept` says."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
 
-    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> Any:
         content_type = (request.content_type or "").partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == content_type), None)
 
@@ -44,7 +46,7 @@ class ApiView(APIView):
     parser_classes = [JSONObjectParser]
     content_negotiation_class = AlwaysJSON
     metadata_class = None
-    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "put", "patch", "delete"]
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     schema = PortalSchema()
 
     serializer_class: ClassVar[type[StrictSerializer] | None] = None
@@ -77,33 +79,29 @@ class ApiView(APIView):
 class StaffView(ApiView):
     """Called with a staff token."""
 
-    authentication_classes: ClassVar[list[type[BaseAuthentication]]] = [StaffTokenAuthentication]
+    authentication_classes: Sequence[type[BaseAuthentication]] = [StaffTokenAuthentication]
 
     @property
     def actor(self) -> PortalAccount:
-        actor: PortalAccount = self.request.user
-        return actor
+        return cast(PortalAccount, self.request.user)
 
     @property
     def token(self) -> StaffToken:
-        token: StaffToken = self.request.auth
-        return token
+        return cast(StaffToken, self.request.auth)
 
 
 class UserView(ApiView):
     """Called with a device token."""
 
-    authentication_classes: ClassVar[list[type[BaseAuthentication]]] = [DeviceTokenAuthentication]
+    authentication_classes: Sequence[type[BaseAuthentication]] = [DeviceTokenAuthentication]
 
     @property
     def user(self) -> EndUser:
-        user: EndUser = self.request.user
-        return user
+        return cast(EndUser, self.request.user)
 
     @property
     def device(self) -> Device:
-        device: Device = self.request.auth
-        return device
+        return cast(Device, self.request.auth)
 
 
 class RowsView(StaffView):
@@ -133,13 +131,16 @@ class ListView(RowsView):
     order: ClassVar[Sequence[str]] = ("-id",)
     query_classes: ClassVar[dict[str, type[Query]]] = {"GET": ListQuery}
 
+    def visible_rows(self) -> TenantQuerySet[Any]:
+        return self.rows().visible_to(self.actor)
+
     def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
         """`rows` by the filters of the query; each parameter named as its lookup unless overridden."""
         filters = {name: value for name, value in self.query.items() if name not in ("cursor", "limit")}
         return rows.filter(**filters)
 
     def get(self, request: Request, **kwargs: Any) -> Response:
-        page = self.page_of(self.filtered(self.rows().visible_to(self.actor)), self.order)
+        page = self.page_of(self.filtered(self.visible_rows()), self.order)
         return Response(page.answer(self.show(page.rows)))
 
 
@@ -198,12 +199,13 @@ class ItemView(RowsView):
 class ActionView(ItemView):
     """POST something done to one row, answered with the row."""
 
-    http_method_names: ClassVar[list[str]] = ["post"]
+    http_method_names = ["post"]
 
     def act(self, row: Any) -> None:
         raise NotImplementedError
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         row = self.writable_row()
+        self.read_body(StrictSerializer)
         self.act(row)
         return Response(self.show_one(row))

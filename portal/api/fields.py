@@ -12,12 +12,13 @@ from rest_framework import serializers
 
 from portal.scoping import TenantQuerySet, get_visible, parse_id
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 ID_SCHEMA = {"type": "string", "format": "uuid"}
 
 
 def iso(at: datetime | None) -> str | None:
     """A time as the API writes it: UTC, whole seconds, `Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+    return at.astimezone(UTC).strftime(TIME_FORMAT) if at else None
 
 
 class Text(serializers.CharField):
@@ -65,8 +66,8 @@ class Time(serializers.DateTimeField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(default_timezone=UTC, **kwargs)
 
-    def to_representation(self, value: datetime) -> str | None:
-        return iso(value)
+    def to_representation(self, value: datetime) -> str:
+        return value.astimezone(UTC).strftime(TIME_FORMAT)
 
 
 @extend_schema_field(ID_SCHEMA)
@@ -98,7 +99,8 @@ class Visible(serializers.Field[Any, Any, Any, Any]):
         if not isinstance(data, str) or parse_id(data) is None:
             raise serializers.ValidationError("This is not an id.")
         name = str(self.queryset.model._meta.verbose_name)
-        return get_visible(self.queryset.all(), self.context["request"].user, data, name.capitalize())
+        row: Model = get_visible(self.queryset.all(), self.context["request"].user, data, name.capitalize())
+        return row
 
     def to_representation(self, value: Any) -> str:
         return str(getattr(value, "pk", value))

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
@@ -24,7 +24,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from portal.api import problems
 from portal.encryption import decrypt, encrypt
-from portal.models import IdempotencyKey
+from portal.models import EndUser, IdempotencyKey, PortalAccount
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
 
@@ -34,11 +34,7 @@ KEPT = timedelta(hours=24)
 _DEAD_AFTER = timedelta(minutes=2)
 
 
-class _Post(Protocol):
-    def __call__(self, view: Any, request: Request, /, **kwargs: Any) -> Response: ...
-
-
-PostT = TypeVar("PostT", bound=_Post)
+PostT = TypeVar("PostT", bound=Callable[..., Response])
 
 
 def idempotent(*, talks_outside: bool = False) -> Callable[[PostT], PostT]:
@@ -73,7 +69,8 @@ def _claim(request: Request, key: str) -> IdempotencyKey:
 
     Raises Problem `idempotency_mismatch`, `idempotency_in_progress`.
     """
-    row = IdempotencyKey(owner=request.user.pk, path=request.path[:200], key=key, body_digest=_digest(request))
+    owner = cast(EndUser | PortalAccount, request.user).pk
+    row = IdempotencyKey(owner=owner, path=request.path[:200], key=key, body_digest=_digest(request))
     try:
         with transaction.atomic():
             row.save(force_insert=True)

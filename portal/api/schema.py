@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -78,7 +79,7 @@ class PortalSchema(AutoSchema):
             (status, "application/json") if serializer is not None else status: serializer
             for status, serializer in answers.items()
         }
-        problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, _PROBLEM_SCHEMA, "Problem")
+        problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, _PROBLEM_SCHEMA, "Problem")  # type: ignore[no-untyped-call]
         self.registry.register_on_missing(problem)
         for status in self._problem_statuses():
             responses[(status, PROBLEM)] = OpenApiResponse(problem.ref, description=_WHEN[status])
@@ -127,6 +128,7 @@ def _is_action(view: Any) -> bool:
     return hasattr(view, "act")
 
 
+@functools.cache
 def page_of(serializer: Any) -> type[serializers.Serializer[Any]]:
     """The schema of a wrapped list of `serializer` objects."""
     item = serializer if isinstance(serializer, type) else type(serializer)

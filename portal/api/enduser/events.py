@@ -20,7 +20,7 @@ class EventSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(allow_null=True, help_text="Counts up by one per user, in commit order.")
     type = serializers.CharField()
     at = serializers.DateTimeField()
-    data = serializers.DictField(help_text="The whole object; of what is gone, its id and `gone`.")
+    data: Any = serializers.DictField(help_text="The whole object; of what is gone, its id and `gone`.")
 
 
 class EventsSerializer(serializers.Serializer[Any]):

@@ -70,6 +70,7 @@ class Logout(UserView):
     answers = {"POST": {204: None}}
 
     def post(self, request: Request) -> Response:
+        self.read_body(StrictSerializer)
         note_logout(self.device.pk)
         tokens.revoke_device(device=self.device)
         return Response(status=204)

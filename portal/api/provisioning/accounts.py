@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.base import CollectionView, ItemView, StaffView
+from portal.api.base import CollectionView, ItemView, RowsView, StaffView
 from portal.api.fields import Choice, Id, Text
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
 from portal.models import Level, PortalAccount, Role
@@ -46,9 +46,8 @@ class AccountQuery(ListQuery):
     username = serializers.CharField(max_length=150, required=False)
 
 
-class _Accounts:
+class _Accounts(RowsView):
     serializer_class = AccountSerializer
-    actor: PortalAccount
 
     def rows(self) -> TenantQuerySet[PortalAccount]:
         found: TenantQuerySet[PortalAccount] = PortalAccount.objects.all()
@@ -59,7 +58,8 @@ class _Accounts:
         model = accounts.SCOPE_MODELS.get(level)
         if scope_id is None or model is None:
             return scope_id
-        return get_visible(model.objects.all(), self.actor, scope_id)
+        rows: TenantQuerySet[Any] = model.objects.all()
+        return get_visible(rows, self.actor, scope_id)
 
 
 class Accounts(_Accounts, CollectionView):

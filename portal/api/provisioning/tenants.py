@@ -68,7 +68,8 @@ class TenantItem(ItemView):
     """One level of the tenant tree."""
 
     def update(self, row: Any, changes: dict[str, Any]) -> Model:
-        return tenants.update_tenant(actor=self.actor, row=row, changes=changes)
+        changed: Model = tenants.update_tenant(actor=self.actor, row=row, changes=changes)
+        return changed
 
     def remove(self, row: Any) -> None:
         tenants.delete_tenant(actor=self.actor, row=row)

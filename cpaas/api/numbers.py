@@ -1,0 +1,232 @@
+"""Provisioning `numbers/` with its actions, and `opt-in-history/`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Model
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cpaas.api.platforms import platform_choices
+from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, OptInEvidence
+from cpaas.services import numbers, opt_in
+from cpaas.states import NumberStatus, OptInState
+from portal.api.base import ActionView, ItemView, ListView, OutsideCollectionView, RowsView
+from portal.api.fields import ID_SCHEMA, Choice, Id, Text, Time, Visible, iso
+from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
+from portal.models import EndUser
+from portal.problems import not_found
+from portal.scoping import TenantQuerySet, get_visible
+
+
+@extend_schema_field({**ID_SCHEMA, "nullable": True})
+class PlatformChoice(Visible):
+    """The id of a platform of the own tenant; the staff of lower levels may choose it though they see no platforms."""
+
+    def to_internal_value(self, data: Any) -> Model:
+        key = Id().to_internal_value(data)
+        row = platform_choices(self.context["request"].user).filter(pk=key).first()
+        if row is None:
+            raise not_found("CPaaS platform")
+        return row
+
+
+class NumberOptInSerializer(StrictSerializer):
+    state = Choice(choices=OptInState.choices)
+    at = Time(allow_null=True)
+    by = Text(allow_null=True, help_text="Login of who answered.")
+    text = Text(allow_null=True, help_text="The words that were shown.")
+
+
+class NumberSerializer(StrictModelSerializer):
+    number = Text(max_length=64, help_text="Ten digits of North America, or E.164. Shown as E.164.")
+    platform = PlatformChoice(
+        CpaasPlatform.objects.all(), required=False, allow_null=True, help_text="May be left out when there is one."
+    )
+    user = Visible(EndUser.objects.all(), required=False, allow_null=True, help_text="Either this …")
+    media_stream = Visible(MediaStream.objects.all(), required=False, allow_null=True, help_text="… or this.")
+    national = serializers.CharField(read_only=True)
+    display = serializers.CharField(read_only=True)
+    messaging_type = serializers.ChoiceField(choices=["SMS", "MMS & SMS"], read_only=True)
+    opt_in = serializers.SerializerMethodField()
+    message_count = serializers.SerializerMethodField()
+
+    class Meta:
+        model = CpaasNumber
+        fields = [
+            "id",
+            "number",
+            "platform",
+            "friendly_name",
+            "user",
+            "media_stream",
+            "mms",
+            "can_block",
+            "note",
+            "display",
+            "national",
+            "messaging_type",
+            "status",
+            "status_detail",
+            "opt_in",
+            "message_count",
+            "created_at",
+        ]
+        read_only_fields = ["id", "status", "status_detail", "created_at"]
+
+    @extend_schema_field(NumberOptInSerializer)
+    def get_opt_in(self, number: CpaasNumber) -> dict[str, Any]:
+        answer: OptInEvidence | None = self.context["answers"].get((number.pk, number.opt_in_cycle))
+        return {
+            "state": number.opt_in_state,
+            "at": iso(number.opt_in_at),
+            "by": answer.actor_name if answer else None,
+            "text": answer.prompt_text if answer else None,
+        }
+
+    def get_message_count(self, number: CpaasNumber) -> int:
+        count: int = self.context["counts"][number.pk]
+        return count
+
+
+class NumberQuery(ListQuery):
+    number = serializers.CharField(required=False, max_length=20, help_text="The telephone number, E.164.")
+    user = Id(required=False)
+    media_stream = Id(required=False)
+    platform = Id(required=False)
+    status = serializers.ChoiceField(choices=NumberStatus.choices, required=False)
+
+
+class _Numbers(RowsView):
+    serializer_class = NumberSerializer
+
+    def rows(self) -> TenantQuerySet[CpaasNumber]:
+        return CpaasNumber.objects.select_related("platform")
+
+    def show(self, rows: Sequence[Any]) -> list[Any]:
+        context = {
+            "request": self.request,
+            "counts": numbers.message_counts(rows),
+            "answers": _last_answers([row.pk for row in rows]),
+        }
+        return list(NumberSerializer(rows, many=True, context=context).data)
+
+
+class Numbers(_Numbers, OutsideCollectionView):
+    query_classes = {"GET": NumberQuery}
+    problems = {"POST": (502,)}
+
+    def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
+        if "number" in self.query:
+            self.query["number"] = e164_of_query(self.query["number"])
+        return super().filtered(rows)
+
+    def create(self, fields: dict[str, Any]) -> Model:
+        return numbers.assign_number(actor=self.actor, **fields)
+
+
+class NumberItem(_Numbers, ItemView):
+    answers = {"DELETE": {202: NumberSerializer}}
+
+    def update(self, row: Any, changes: dict[str, Any]) -> Model:
+        return numbers.update_number(actor=self.actor, number=row, changes=changes)
+
+    def delete(self, request: Request, **kwargs: Any) -> Response:
+        """Its messages are gone with this answer; the number itself when the carrier's hook is."""
+        row = self.writable_row()
+        numbers.delete_number(actor=self.actor, number=row)
+        return Response(self.show_one(row), status=202)
+
+
+class NumberAction(_Numbers, ActionView):
+    """Something done to one number."""
+
+
+class ResetOptIn(NumberAction):
+    """The user is asked again at the next start; until then the number is unusable (S4.36)."""
+
+    def act(self, row: Any) -> None:
+        opt_in.reset_opt_in(actor=self.actor, number=row)
+
+
+class DeleteMessages(NumberAction):
+    """Deletes the saved messages (S4.39)."""
+
+    def act(self, row: Any) -> None:
+        numbers.delete_messages(actor=self.actor, number=row)
+
+
+class Retry(NumberAction):
+    """Sets the hook at the carrier again after it failed."""
+
+    def act(self, row: Any) -> None:
+        numbers.retry_number(actor=self.actor, number=row)
+
+
+class EvidenceSerializer(StrictModelSerializer):
+    at = Time(source="created_at")
+    user = Id(source="user_id", allow_null=True)
+    actor = Text(source="actor_name", help_text="Login or user name of who answered.")
+
+    class Meta:
+        model = OptInEvidence
+        fields = [
+            "id",
+            "at",
+            "tn",
+            "user",
+            "user_name",
+            "user_login",
+            "answer",
+            "state",
+            "actor",
+            "prompt_text",
+            "client",
+            "ip",
+        ]
+        read_only_fields = fields
+
+    state = Choice(choices=["accepted", "declined", "postponed"])
+
+
+class NumberHistory(ListView):
+    """The opt-in answers given for a number, newest first."""
+
+    serializer_class = EvidenceSerializer
+
+    def rows(self) -> TenantQuerySet[OptInEvidence]:
+        number = get_visible(CpaasNumber.objects.all(), self.actor, self.kwargs["pk"])
+        return OptInEvidence.objects.filter(number_id=number.pk)
+
+
+class HistoryQuery(ListQuery):
+    tn = serializers.CharField(max_length=20, help_text="The telephone number, E.164.")
+
+
+class History(ListView):
+    """The opt-in answers ever given for a telephone number, also when it is deleted (S1.7)."""
+
+    serializer_class = EvidenceSerializer
+    query_classes = {"GET": HistoryQuery}
+
+    def rows(self) -> TenantQuerySet[OptInEvidence]:
+        return OptInEvidence.objects.filter(tn=e164_of_query(self.query["tn"]))
+
+    def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
+        return rows
+
+
+def e164_of_query(value: str) -> str:
+    """A telephone number in a query, where an unescaped + has become a space."""
+    return "+" + value.strip().removeprefix("+")
+
+
+def _last_answers(number_ids: Sequence[uuid.UUID]) -> dict[tuple[uuid.UUID, int], OptInEvidence]:
+    """The newest answer of each number in each opt-in cycle."""
+    rows = OptInEvidence.objects.filter(number_id__in=number_ids).order_by("id")
+    return {(row.number_id, row.cycle): row for row in rows}

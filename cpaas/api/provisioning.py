@@ -1,0 +1,23 @@
+"""The provisioning routes of messaging (contracts section 2)."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from cpaas.api import media_streams, numbers, platforms
+
+urlpatterns = [
+    path("platforms/", platforms.Platforms.as_view()),
+    path("platforms/<str:pk>/", platforms.PlatformItem.as_view()),
+    path("platforms/<str:pk>/test/", platforms.PlatformTest.as_view()),
+    path("platform-choices/", platforms.PlatformChoices.as_view()),
+    path("media-streams/", media_streams.MediaStreams.as_view()),
+    path("media-streams/<str:pk>/", media_streams.MediaStreamItem.as_view()),
+    path("numbers/", numbers.Numbers.as_view()),
+    path("numbers/<str:pk>/", numbers.NumberItem.as_view()),
+    path("numbers/<str:pk>/reset-opt-in/", numbers.ResetOptIn.as_view()),
+    path("numbers/<str:pk>/delete-messages/", numbers.DeleteMessages.as_view()),
+    path("numbers/<str:pk>/retry/", numbers.Retry.as_view()),
+    path("numbers/<str:pk>/opt-in-history/", numbers.NumberHistory.as_view()),
+    path("opt-in-history/", numbers.History.as_view()),
+]

@@ -1,0 +1,122 @@
+"""The objects of `objects.py` as the OpenAPI document describes them. Nothing is read or written through these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from cpaas.states import MessageStatus, NumberStatus, OptInState
+from portal.api.fields import ID_SCHEMA, Id, Time
+
+__all__ = ["ID_SCHEMA", "ConversationShape", "MessageShape", "NumberShape", "PreviewShape"]
+
+
+class _Shape(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # `from` cannot be the name of a class attribute.
+        found = super().get_fields()
+        return {name.removesuffix("_"): field for name, field in found.items()}
+
+
+class ChoiceShape(_Shape):
+    answer = serializers.ChoiceField(choices=["yes", "no", "cancel"])
+    label_ = serializers.CharField()
+
+
+class PromptShape(_Shape):
+    id = serializers.CharField()
+    title = serializers.CharField()
+    text = serializers.CharField()
+    choices = ChoiceShape(many=True)
+
+
+class OptInShape(_Shape):
+    state = serializers.ChoiceField(choices=OptInState.choices)
+    at = Time(allow_null=True)
+    prompt = PromptShape(allow_null=True, help_text="What to ask now; null when there is nothing to ask.")
+
+
+class NumberShape(_Shape):
+    id = Id()
+    number = serializers.CharField()
+    national = serializers.CharField()
+    friendly_name = serializers.CharField()
+    display = serializers.CharField()
+    carrier = serializers.CharField()
+    messaging_type = serializers.ChoiceField(choices=["SMS", "MMS & SMS"])
+    can_block = serializers.BooleanField()
+    status = serializers.ChoiceField(choices=NumberStatus.choices)
+    opt_in = OptInShape()
+    usable = serializers.BooleanField()
+
+
+class ErrorShape(_Shape):
+    code = serializers.CharField(allow_blank=True)
+    text = serializers.CharField(allow_blank=True)
+
+
+class AttemptShape(_Shape):
+    n = serializers.IntegerField()
+    sid = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=MessageStatus.choices)
+    at = Time()
+    error = ErrorShape(allow_null=True)
+
+
+class MessageShape(_Shape):
+    id = Id()
+    conversation = Id()
+    direction = serializers.ChoiceField(choices=["in", "out"])
+    kind = serializers.ChoiceField(choices=["sms", "mms"])
+    status = serializers.ChoiceField(choices=MessageStatus.choices)
+    from_ = serializers.CharField()
+    to = serializers.CharField()
+    text = serializers.CharField(allow_blank=True)
+    encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])
+    segments = serializers.IntegerField()
+    characters = serializers.IntegerField()
+    attachments = serializers.ListField(child=serializers.DictField())
+    error = ErrorShape(allow_null=True)
+    attempts = AttemptShape(many=True)
+    resendable = serializers.BooleanField()
+    at = Time()
+    sent_at = Time(allow_null=True)
+    delivered_at = Time(allow_null=True)
+
+
+class OwnNumberShape(_Shape):
+    id = Id()
+    number = serializers.CharField()
+    display = serializers.CharField()
+
+
+class RemoteShape(_Shape):
+    number = serializers.CharField()
+    national = serializers.CharField()
+    name = serializers.CharField(allow_null=True)
+    kind = serializers.ChoiceField(choices=["mobile", "landline", "voip", "short_code", "alphanumeric", "unknown"])
+    source_ = serializers.CharField(allow_null=True, help_text="The directory that knows the name.")
+
+
+class ConversationShape(_Shape):
+    id = Id()
+    number = OwnNumberShape()
+    remote = RemoteShape()
+    last_message_at = Time(allow_null=True)
+    last_received_at = Time(allow_null=True)
+    last_message = MessageShape(allow_null=True)
+    new_count = serializers.IntegerField()
+    blocked = serializers.BooleanField()
+    stopped = serializers.BooleanField()
+    reserved_by = Id(allow_null=True)
+    can_reply = serializers.BooleanField()
+
+
+class PreviewShape(_Shape):
+    to = serializers.CharField()
+    kind = serializers.ChoiceField(choices=["sms", "mms"])
+    encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])
+    segments = serializers.IntegerField()
+    characters = serializers.IntegerField()
+    culprit = serializers.CharField(allow_null=True, help_text="The first character that forces UCS-2.")
