@@ -22,7 +22,7 @@ class SandboxProcess:
     """A running sandbox and its `/_control/` API. `url` is the carrier's own port, which can really be down."""
 
     def __init__(self) -> None:
-        self.port = _free_ports()
+        self.port = free_ports()
         self.control = f"http://127.0.0.1:{self.port}/_control"
         self.url = f"http://127.0.0.1:{self.port + 1}/inteliquent"
         self.mail_port = self.port + 25
@@ -105,7 +105,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") 
         time.sleep(0.05)
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     """The first of 26 free ports, below the ephemeral range."""
     for _ in range(100):
         first = random.randrange(20000, 32768 - PORTS_EACH)
