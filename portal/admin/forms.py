@@ -9,7 +9,13 @@ from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Fieldset, Layout
 from django import forms
 from django.forms.widgets import Input
-from unfold.widgets import INPUT_CLASSES, SELECT_CLASSES, SWITCH_CLASSES, TEXTAREA_CLASSES
+from unfold.widgets import (
+    INPUT_CLASSES,
+    SELECT_CLASSES,
+    SWITCH_CLASSES,
+    TEXTAREA_CLASSES,
+    UnfoldAdminSelectWidget,
+)
 
 from portal.problems import Problem
 from portal.time_zones import time_zone_names
@@ -27,11 +33,14 @@ _CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
 class StaffFormMixin:
     """Gives fields declared by hand the look that model fields get, and groups them.
 
-    `fieldsets`: (heading, field names); names a form does not have are left out.
+    `fieldsets`: (heading, field names); names a form does not have are left out. Those headed by a name in `folded`
+    are folded away until opened.
     """
 
     fieldsets: FieldSets = ()
+    folded: Sequence[str] = ()
     fields: dict[str, forms.Field]
+    errors: Any
 
     def dress(self) -> None:
         for field in self.fields.values():
@@ -52,8 +61,14 @@ class StaffFormMixin:
         rest = [name for name in self.fields if name not in named]
         groups = [(title, [name for name in names if name in self.fields]) for title, names in self.fieldsets]
         groups = [(title, names) for title, names in [*groups, ("", rest)] if names]
-        helper.layout = Layout(*(Fieldset(title, *names) for title, names in groups))
+        helper.layout = Layout(*(self._group(title, names) for title, names in groups))
         return helper
+
+    def _group(self, title: str, names: Sequence[str]) -> Fieldset:
+        if title not in self.folded:
+            return Fieldset(title, *names)
+        has_errors = any(name in self.errors for name in names)
+        return Fieldset(title, *names, template="portal/parts/folded.html", css_class="p-open" if has_errors else "")
 
 
 class StaffForm(StaffFormMixin, forms.Form):
@@ -104,7 +119,10 @@ def time_zone_field(*, empty: str, label: str = "Time zone") -> forms.ChoiceFiel
     """A choice of time zones; `empty` says what holds when none is chosen, "" when one must be."""
     names = [(name, name) for name in sorted(time_zone_names()) if "/" in name or name == "UTC"]
     return forms.ChoiceField(
-        label=label, choices=[("", empty), *names] if empty else names, required=not empty
+        label=label,
+        choices=[("", empty), *names] if empty else names,
+        required=not empty,
+        widget=UnfoldAdminSelectWidget(),
     )
 
 

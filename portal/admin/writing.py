@@ -38,6 +38,7 @@ class WritingAdmin(PageAdmin):
     parent_field: ClassVar[str] = ""
     form_fields: ClassVar[Sequence[str]] = ()
     form_groups: ClassVar[FieldSets] = ()
+    delete_label: ClassVar[str] = "Delete"
 
     def perform_create(self, request: HttpRequest, form: Any) -> models.Model:
         raise ClosedDoor(f"{type(self).__name__} creates nothing.")
@@ -73,7 +74,7 @@ class WritingAdmin(PageAdmin):
         if self.details and self.has_change_permission(request, row):
             buttons.insert(0, Button("Edit", self.url("change", row.pk), icon="edit"))
         if self.has_delete_permission(request, row):
-            buttons.append(Button("Delete", self.url("delete", row.pk), style="danger", icon="delete"))
+            buttons.append(Button(self.delete_label, self.url("delete", row.pk), style="danger", icon="delete"))
         return buttons
 
     # --- Adding and changing -------------------------------------------------------------------------------------
@@ -108,13 +109,15 @@ class WritingAdmin(PageAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """The form's class. It knows the account (`account`) that fills it in."""
+        names = self.get_fields(request, obj)
+        declared: Any = self.form
         made: Any = modelform_factory(
             self.model,
             form=self.form,
-            fields=self.get_fields(request, obj),
+            fields=[name for name in names if name not in declared.declared_fields],
             formfield_callback=partial(self.formfield_for_dbfield, request=request),
         )
-        made.fieldsets, made.account = self.form_groups, actor(request)
+        made.fieldsets, made.field_order, made.account = self.form_groups, names, actor(request)
         return made
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -125,7 +128,8 @@ class WritingAdmin(PageAdmin):
         """Where to go after saving."""
         return self.url_of(row) if self.details else self.url("changelist")
 
-    def form_page(self, request: HttpRequest, row: Any, form: Any, *, may_save: bool) -> HttpResponse:
+    def form_page(self, request: HttpRequest, row: Any, form: Any, *, may_save: bool, **more: Any) -> HttpResponse:
+        """The page with the form; `more` goes over what the template gets otherwise."""
         if not may_save:
             for field in form.fields.values():
                 field.disabled = True
@@ -138,7 +142,7 @@ class WritingAdmin(PageAdmin):
             "cancel_url": self.url_of(row) if has_page else self.url("changelist"),
             "buttons": [] if has_page or row is None else self.form_buttons(request, row),
         }
-        return self.page(request, "portal/form.html", row, context)
+        return self.page(request, "portal/form.html", row, {**context, **more})
 
     def form_buttons(self, request: HttpRequest, row: Any) -> list[Button]:
         """The buttons of a row whose form is its page."""

@@ -50,8 +50,20 @@
         document.querySelectorAll("[data-needs]").forEach((part) => {
             const [name, value] = part.dataset.needs.split("=");
             const field = document.querySelector(`[name="${name}"]`);
-            part.classList.toggle("p-hidden", !field || field.value !== value);
+            line(part).classList.toggle("p-hidden", !field || field.value !== value);
         });
+    };
+
+    // A number's MMS cannot be on where its platform's is off (R12).
+    const limitMms = () => {
+        const mms = document.querySelector("select[data-mms-platforms]");
+        const platform = document.querySelector("select[name=platform]");
+        if (!mms || !platform) return;
+        const on = mms.querySelector("option[value=on]");
+        const able = mms.dataset.mmsPlatforms.split(" ").includes(platform.value);
+        if (!on) return;
+        on.hidden = on.disabled = !able;
+        if (!able && mms.value === "on") mms.value = "inherit";
     };
 
     document.addEventListener("DOMContentLoaded", () => {
@@ -60,8 +72,10 @@
             showScope(level);
             level.addEventListener("change", () => showScope(level));
         }
-        showNeeded();
-        document.addEventListener("change", showNeeded);
+        [showNeeded, limitMms].forEach((update) => {
+            update();
+            document.addEventListener("change", update);
+        });
         document.addEventListener("click", (event) => {
             const button = event.target.closest("[data-copy]");
             if (!button) return;
