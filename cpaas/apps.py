@@ -11,5 +11,7 @@ class CpaasConfig(AppConfig):
 
     def ready(self) -> None:
         from cpaas import wiring
+        from portal.residents import register
 
         wiring.connect()
+        register("cpaas.dispatch.Dispatcher")

@@ -6,10 +6,10 @@ import smtplib
 from datetime import timedelta
 
 from django.core.mail import EmailMessage
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 
-from portal.events import wake
+from portal.background import run_soon
 from portal.logs import get_logger
 from portal.models import OutgoingMail
 
@@ -21,7 +21,7 @@ _GIVE_UP_AFTER = 30
 def queue_mail(*, to: str, subject: str, text: str) -> OutgoingMail:
     """Queue one mail. Must run inside the transaction of what it tells about."""
     mail = OutgoingMail.objects.create(to=to, subject=" ".join(subject.split())[:200], text=text)
-    transaction.on_commit(lambda: wake("mail"), robust=True)
+    run_soon("portal.tasks.send_mails")
     return mail
 
 
