@@ -9,7 +9,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.events.wake import wake
-from portal.models import Event
 from portal.sql import execute
 
 # The number is taken by an UPDATE that locks the user's stream until commit: numbers come in commit order without
@@ -19,6 +18,10 @@ _TAKE_NUMBERS = """
     ON CONFLICT (user_id) DO UPDATE SET last_id = portal_eventstream.last_id + excluded.last_id
     RETURNING last_id
 """
+
+_WRITE = "INSERT INTO portal_event (user_id, number, type, object_id, at) VALUES "
+# Values of 1,000 events: far below the parameters either database takes in one statement.
+_BATCH = 5 * 1000
 
 
 class News:
@@ -34,18 +37,17 @@ class News:
 
     def write(self) -> None:
         """Write the events. Must run inside the transaction of the change."""
-        at = timezone.now()
-        rows: list[Event] = []
+        if not self._entries:
+            return
+        at, values = timezone.now(), []
         for user_id in sorted(self._entries):
             entries = self._entries[user_id]
             first = _take_numbers(user_id, len(entries))
-            rows += [
-                Event(user_id=user_id, number=first + index, type=type, object_id=object_id, at=at)
-                for index, (type, object_id) in enumerate(entries)
-            ]
-        if not rows:
-            return
-        Event.objects.bulk_create(rows)
+            for index, (type, object_id) in enumerate(entries):
+                values += [user_id, first + index, type, object_id, at]
+        for start in range(0, len(values), _BATCH):
+            part = values[start : start + _BATCH]
+            execute(_WRITE + ", ".join(["(%s, %s, %s, %s, %s)"] * (len(part) // 5)), part)
         topics = [f"user:{user_id}" for user_id in self._entries]
         transaction.on_commit(lambda: wake(*topics), robust=True)
 
