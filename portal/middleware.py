@@ -17,12 +17,13 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 def client_address(request: HttpRequest) -> str:
     """The caller's address; X-Forwarded-For is believed only from our own proxies, read from the right."""
+    proxies = frozenset(settings.TRUSTED_PROXIES)
     address = str(request.META.get("REMOTE_ADDR") or "0.0.0.0")  # noqa: S104
-    if address not in settings.TRUSTED_PROXIES:
+    if address not in proxies:
         return address
     hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     for hop in reversed(hops):
-        if hop not in settings.TRUSTED_PROXIES:
+        if hop not in proxies:
             return hop
     return address
 
