@@ -61,9 +61,9 @@ class MediaStreamForm(StaffModelForm):
             field.widget.attrs["data-needs"] = "media_type=sms"
             self.fields[f"{_PREFIX}{name}"] = field
             names.append(f"{_PREFIX}{name}")
-        self.fields[f"{_PREFIX}number"].help_text = (
-            f"Ten-digit US number, or empty for none. {provisioning_notice(list(self.platforms.values()))}"
-        )
+        self.fields[
+            f"{_PREFIX}number"
+        ].help_text = f"Ten-digit US number, or empty for none. {provisioning_notice(list(self.platforms.values()))}"
         self.fieldsets = [*self.fieldsets, ("CPaaS number", names)]
 
     def clean(self) -> dict[str, Any]:
@@ -76,9 +76,7 @@ class MediaStreamForm(StaffModelForm):
     def wanted_number(self) -> dict[str, Any] | None:
         """The keyword arguments of `assign_number` but the owner, None when no number is asked for."""
         given = {
-            name.removeprefix(_PREFIX): value
-            for name, value in self.cleaned_data.items()
-            if name.startswith(_PREFIX)
+            name.removeprefix(_PREFIX): value for name, value in self.cleaned_data.items() if name.startswith(_PREFIX)
         }
         if not given.get("number") or self.cleaned_data["media_type"] != "sms":
             return None
@@ -88,7 +86,7 @@ class MediaStreamForm(StaffModelForm):
 @admin.register(MediaStream, site=site)
 class MediaStreamAdmin(TenantScopedAdmin):
     slug = "media-streams"
-    nav = Entry("Messaging", "Media streams", "support_agent", 30)
+    nav = Entry("Messaging", "Media streams", "support_agent", 30, counted=True)
     add_levels = change_levels = delete_levels = TenantScopedAdmin.levels
     related = ("group",)
     list_display = ("name", "group", "media_type", "routing")

@@ -41,7 +41,9 @@ def setting_fields(platforms: Sequence[CpaasPlatform]) -> dict[str, forms.Field]
     only = platforms[0] if len(platforms) == 1 else None
     type_by_default = "MMS & SMS" if only in able else "SMS"
     blocking = format_html(
-        "{}{}", f"Default: {'On' if only.user_can_block else 'Off'} " if only else "", tooltip("blocking", BLOCKING_HELP)
+        "{}{}",
+        f"Default: {'On' if only.user_can_block else 'Off'} " if only else "",
+        tooltip("blocking", BLOCKING_HELP),
     )
     attrs = {"data-mms-platforms": " ".join(str(platform.pk) for platform in able)}
     return {

@@ -39,7 +39,7 @@ class NumberAdmin(TenantScopedAdmin):
     """A number is added from the page of its user or media stream; the carrier is asked first (S4.29)."""
 
     slug = "numbers"
-    nav = Entry("Messaging", "CPaaS Numbers", "dialpad", 20)
+    nav = Entry("Messaging", "CPaaS Numbers", "dialpad", 20, counted=True)
     change_levels = delete_levels = TenantScopedAdmin.levels
     related = ("platform", "platform__system_provider", "user", "media_stream", "group")
     list_display = ("shown_number", "assigned_to", "group", "messaging_type", "status_shown", "opt_in_shown")
@@ -60,7 +60,7 @@ class NumberAdmin(TenantScopedAdmin):
     @admin.display(description="Assigned to")
     def assigned_to(self, row: CpaasNumber) -> SafeString:
         owner: Any = row.user or row.media_stream
-        return format_html('<a href="{}">{}</a>', site._registry[type(owner)].url_of(owner), owner)  # type: ignore[attr-defined]
+        return format_html('<a href="{}">{}</a>', site._registry[type(owner)].url_of(owner), owner)
 
     @admin.display(description="Messaging Type")
     def messaging_type(self, row: CpaasNumber) -> str:
@@ -116,12 +116,12 @@ class NumberAdmin(TenantScopedAdmin):
             Detail("Messaging Type", row.messaging_type),
             Detail("User Can Block Numbers", blocking or row.get_can_block_display()),
             Detail("Opt-in", opt_in_sentence(row)),
-            Detail("Saved messages", numbers.message_counts([row])[row.pk]),
+            Detail("Saved messages", str(numbers.message_counts([row])[row.pk])),
             found["Note"],
         ]
         suppressed = numbers.suppressed_count(row)
         if suppressed:
-            shown.insert(-1, Detail("Arrived after the user declined", suppressed))
+            shown.insert(-1, Detail("Arrived after the user declined", str(suppressed)))
         return shown
 
     def get_sections(self, request: HttpRequest, row: Any) -> list[Section]:
@@ -171,7 +171,9 @@ class NumberAdmin(TenantScopedAdmin):
             form,
             may_save=True,
             heading="Add CPaaS Number",
-            kind=f"{owner_admin.opts.verbose_name} · {owner}".capitalize() if kind == "media_stream" else f"User · {owner}",
+            kind=f"{owner_admin.opts.verbose_name} · {owner}".capitalize()
+            if kind == "media_stream"
+            else f"User · {owner}",
             crumbs=[*owner_admin.crumbs(owner, "Add CPaaS Number")],
             cancel_url=home,
             busy_text="Asking the carrier for the number …",
@@ -187,7 +189,7 @@ class NumberAdmin(TenantScopedAdmin):
 
     def deleted_url(self, request: HttpRequest, row: Any) -> str:
         owner = row.user or row.media_stream
-        return str(site._registry[type(owner)].url_of(owner))  # type: ignore[attr-defined]
+        return str(site._registry[type(owner)].url_of(owner))
 
     def loss(self, row: Any) -> list[str]:
         return [

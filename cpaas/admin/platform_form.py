@@ -75,14 +75,15 @@ class PlatformForm(StaffForm):
         for carrier in carriers:
             for credential in carrier.credential_fields:
                 stored = self.platform.credentials.get(credential.name) if self.platform else None
-                kept = f" Stored: {mask(stored)}. Leave it empty to keep it." if stored else ""
+                kept = f"Stored: {mask(stored)}. Leave it empty to keep it." if stored else ""
+                help_text = kept if credential.generated and kept else f"{credential.help_text} {kept}"
                 attrs = {"autocomplete": "new-password", "spellcheck": "false"}
                 if is_choice:
                     attrs["data-needs"] = f"carrier={carrier.code}"
                 widget = forms.PasswordInput(attrs=attrs) if credential.secret else forms.TextInput(attrs=attrs)
                 name = f"{carrier.code}-{credential.name}"
                 self.fields[name] = forms.CharField(
-                    label=credential.label, help_text=f"{credential.help_text}{kept}", required=False, widget=widget
+                    label=credential.label, help_text=help_text, required=False, widget=widget
                 )
                 names.append(name)
         return names
@@ -110,7 +111,9 @@ class PlatformForm(StaffForm):
             widget = forms.NumberInput(attrs=attrs) if kind is forms.IntegerField else forms.TextInput(attrs=attrs)
             name = f"option-{option}"
             self.fields[name] = kind(
-                label=_OPTION_LABELS.get(option, option), required=False, widget=widget,
+                label=_OPTION_LABELS.get(option, option),
+                required=False,
+                widget=widget,
                 help_text=_OPTION_HELP.get(option, "Empty: as shown." if default is not None else ""),
             )
             names.append(name)

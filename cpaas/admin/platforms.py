@@ -40,7 +40,7 @@ class PlatformAdmin(TenantScopedAdmin):
     """A platform is added from its system provider's page; adding and changing ask the carrier (S4.22)."""
 
     slug = "platforms"
-    nav = Entry("Messaging", "CPaaS platforms", "hub", 10, levels=OWNERS)
+    nav = Entry("Messaging", "CPaaS platforms", "hub", 10, levels=OWNERS, counted=True)
     levels = add_levels = change_levels = delete_levels = OWNERS
     related = ("system_provider",)
     list_display = ("name", "carrier", "system_provider", "state_shown", "checked_at")

@@ -20,7 +20,7 @@ _STATUS_KINDS = {NumberStatus.ENABLED: "p-good", NumberStatus.FAILED: "p-bad"}
 
 def local(at: Any) -> str:
     """A time in the viewer's zone (R28)."""
-    return date_format(timezone.localtime(at), "d/m/Y H:i:s") if at else ""
+    return date_format(timezone.localtime(at), "DATETIME_FORMAT") if at else ""
 
 
 def opt_in_sentence(number: CpaasNumber) -> str:

@@ -1,4 +1,4 @@
-"""Lists that cost the same at ten rows and at five million: pages by key, no COUNT, no OFFSET (architecture, rule 7)."""
+"""Lists that cost the same at ten rows and at five million: pages by key, no COUNT, no OFFSET (rule 7)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FirstPage:
 class ScopedRelatedFilter(RelatedFieldListFilter):
     """A relation in the filter bar, with the names of rows the actor may see."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         rows = visible(field.remote_field.model, actor(request)).order_by("-id")[:_MOST_CHOICES]
         return [(row.pk, str(row)) for row in rows]
 
@@ -106,6 +106,12 @@ class ListAdmin(ScopedAdmin):
         if slow:
             raise ImproperlyConfigured(f"{type(self).__name__} searches {', '.join(slow)} without an index.")
 
+    @property
+    def list_title(self) -> str:
+        """What the list is called, in the sidebar too."""
+        entry = getattr(self, "nav", None)
+        return entry.title if entry else capitalised(self.opts.verbose_name_plural)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
 
@@ -147,8 +153,7 @@ class ListAdmin(ScopedAdmin):
         """The list, narrowed to the rows below a level when it is shown in a tab."""
         if narrow is not None:
             request.portal_narrow = (self.model, narrow)  # type: ignore[attr-defined]
-        title = str(self.opts.verbose_name_plural)
-        title = title[0].upper() + title[1:]
+        title = self.list_title
         own = {
             "heading": title,
             "title": title,
@@ -175,6 +180,11 @@ class ListAdmin(ScopedAdmin):
     def url_of(self, row: models.Model) -> str:
         """The page of a row."""
         raise NotImplementedError
+
+
+def capitalised(words: object) -> str:
+    text = str(words)
+    return text[:1].upper() + text[1:]
 
 
 def capped(rows: models.QuerySet[Any], most: int = 1000) -> str:

@@ -44,7 +44,7 @@ def tiles(request: HttpRequest) -> list[Tile]:
     account, found = actor(request), []
     for model, model_admin in site._registry.items():
         entry = getattr(model_admin, "nav", None)
-        if entry and entry.section != "Administration" and account.actor_level in entry.levels:
+        if entry and entry.counted and account.actor_level in entry.levels:
             rows = visible(model, account)
             tile = Tile(entry.title, capped(rows), entry.icon, model_admin.url("changelist"))
             found.append(((entry.section == "Messaging", entry.place), tile))

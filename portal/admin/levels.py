@@ -8,7 +8,8 @@ from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 
 from portal.admin.base import TenantScopedAdmin
-from portal.admin.pages import Route, capitalised
+from portal.admin.changelist import capitalised
+from portal.admin.pages import Route
 from portal.extensions import Tab, page_tabs
 
 
@@ -26,11 +27,13 @@ class LevelAdmin(TenantScopedAdmin):
         return [*self.own_tabs, *(tab for tab in found if tab is not None)]
 
     def get_tabs(self, request: HttpRequest, row: Any, active: str = "profile") -> list[dict[str, Any]]:
-        places = [("profile", "Profile", self.url("detail", row.pk))]
-        for tab in self.tabs_of(row):
-            if self.admin_site._registry[tab.model].has_view_permission(request):
-                places.append((tab.name, tab.title, self.url("tab", row.pk, tab.name)))
-        places.append(("history", "Audit trail", self.url("history", row.pk)))
+        registry = self.admin_site._registry
+        tabs = [tab for tab in self.tabs_of(row) if registry[tab.model].has_view_permission(request)]
+        places = [
+            ("profile", "Profile", self.url("detail", row.pk)),
+            *((tab.name, tab.title, self.url("tab", row.pk, tab.name)) for tab in tabs),
+            ("history", "Audit trail", self.url("history", row.pk)),
+        ]
         return [{"title": title, "url": url, "active": name == active} for name, title, url in places]
 
     def tab_view(self, request: HttpRequest, object_id: str, tab: str) -> HttpResponse:

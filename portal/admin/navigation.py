@@ -20,13 +20,15 @@ _SECTIONS = ("Tenants", "Messaging", "Administration")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the sidebar, set as `nav` of a ModelAdmin. `icon` is a name of the Material symbols."""
+    """A line of the sidebar, set as `nav` of a ModelAdmin. `icon` is a name of the Material symbols; what is `counted`
+    has a tile on the landing page."""
 
     section: str
     title: str
     icon: str
     place: int
     levels: frozenset[str] = LEVELS
+    counted: bool = False
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -67,7 +67,9 @@ def own_account(request: HttpRequest) -> HttpResponse:
         request.POST if sent == "person" else None, initial={"name": account.name, "time_zone": account.time_zone}
     )
     password = OwnPasswordForm(request.POST if sent == "password" else None, account=account)
-    if (sent == "person" and _save_person(request, person)) or (sent == "password" and _save_password(request, password)):
+    if (sent == "person" and _save_person(request, person)) or (
+        sent == "password" and _save_password(request, password)
+    ):
         return HttpResponseRedirect(reverse(f"{site.name}:own_account"))
     context = {
         **site.each_context(request),
@@ -93,9 +95,7 @@ def _save_password(request: HttpRequest, form: OwnPasswordForm) -> bool:
     if not form.is_valid():
         return False
     try:
-        saved = accounts.update_own_account(
-            account=actor(request), changes={}, password=form.cleaned_data["password"]
-        )
+        saved = accounts.update_own_account(account=actor(request), changes={}, password=form.cleaned_data["password"])
     except Problem as problem:
         show_problem(form, problem)
         return False

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from portal.admin.changelist import ListAdmin
+from portal.admin.changelist import ListAdmin, capitalised
 from portal.admin.scoped import actor
 from portal.extensions import Section, page_sections
 from portal.models import AuditEntry
@@ -42,13 +42,8 @@ class Detail:
     kind: str = "text"
 
 
-def capitalised(words: object) -> str:
-    text = str(words)
-    return text[:1].upper() + text[1:]
-
-
 class PageAdmin(ListAdmin):
-    """`slug` is the first part of the URLs; `details` names what a row's page shows, without it the form is its page."""
+    """`slug` is the first part of the URLs. `details` names what a row's page shows; without it the form is the page."""
 
     slug: ClassVar[str]
     details: ClassVar[Sequence[str]] = ()
@@ -92,12 +87,12 @@ class PageAdmin(ListAdmin):
             **context,
         }
         full.setdefault("title", full["heading"])
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, template, full)
 
     def crumbs(self, row: Any, here: str = "") -> Crumbs:
         """Where the page is: the list, the row, and what is done with it."""
-        crumbs: Crumbs = [(capitalised(self.opts.verbose_name_plural), self.url("changelist"))]
+        crumbs: Crumbs = [(self.list_title, self.url("changelist"))]
         if row is not None:
             crumbs.append((str(row), self.url_of(row) if here else None))
         if here:

@@ -58,10 +58,19 @@ class ScopedAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_per_page = 50
-    _refused = (
-        "list_editable inlines actions actions_list actions_row actions_detail actions_submit_line "
-        "date_hierarchy save_as raw_id_fields ordering_field"
-    ).split()
+    _refused = [
+        "list_editable",
+        "inlines",
+        "actions",
+        "actions_list",
+        "actions_row",
+        "actions_detail",
+        "actions_submit_line",
+        "date_hierarchy",
+        "save_as",
+        "raw_id_fields",
+        "ordering_field",
+    ]
 
     def __init__(self, model: type[models.Model], admin_site: Any) -> None:
         super().__init__(model, admin_site)

@@ -43,7 +43,7 @@ class PortalSite(UnfoldAdminSite):
         """A page that belongs to no model."""
         self._pages.append((route, view, name))
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         self.load()
         pages: list[Page] = [
             ("logout/", self.logout, "logout"),

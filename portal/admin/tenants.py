@@ -54,7 +54,7 @@ class TenantAdmin(LevelAdmin):
 class SystemProviderAdmin(TenantAdmin):
     slug = "system-providers"
     level = "system_provider"
-    nav = Entry("Tenants", "System providers", "domain", 10, levels=frozenset({"operator"}))
+    nav = Entry("Tenants", "System providers", "domain", 10, levels=frozenset({"operator"}), counted=True)
     levels = frozenset({"operator", "system_provider"})
     add_levels = delete_levels = frozenset({"operator"})
     change_levels = levels
@@ -76,7 +76,9 @@ class SystemProviderAdmin(TenantAdmin):
 class ResellerAdmin(TenantAdmin):
     slug = "resellers"
     level = "reseller"
-    nav = Entry("Tenants", "Resellers", "storefront", 20, levels=frozenset({"operator", "system_provider"}))
+    nav = Entry(
+        "Tenants", "Resellers", "storefront", 20, levels=frozenset({"operator", "system_provider"}), counted=True
+    )
     levels = frozenset({"operator", "system_provider", "reseller"})
     add_levels = delete_levels = frozenset({"operator", "system_provider"})
     change_levels = levels
@@ -99,7 +101,9 @@ class ResellerAdmin(TenantAdmin):
 class GroupAdmin(TenantAdmin):
     slug = "groups"
     level = "group"
-    nav = Entry("Tenants", "Groups", "groups", 30, levels=frozenset({"operator", "system_provider", "reseller"}))
+    nav = Entry(
+        "Tenants", "Groups", "groups", 30, levels=frozenset({"operator", "system_provider", "reseller"}), counted=True
+    )
     add_levels = delete_levels = frozenset({"operator", "system_provider", "reseller"})
     change_levels = LevelAdmin.levels
     own_tabs = (USERS, ACCOUNTS)

@@ -66,7 +66,11 @@ class TokenAdmin(TenantScopedAdmin):
             except Problem as problem:
                 show_problem(form, problem)
             else:
-                context = {"token": issued.plain, "heading": f"API token {issued.row}", "crumbs": self.crumbs(issued.row)}
+                context = {
+                    "token": issued.plain,
+                    "heading": f"API token {issued.row}",
+                    "crumbs": self.crumbs(issued.row),
+                }
                 return self.page(request, "portal/token.html", issued.row, context)
         return self.form_page(request, None, form, may_save=True)
 

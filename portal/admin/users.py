@@ -35,7 +35,7 @@ class UserForm(StaffModelForm):
 class UserAdmin(LevelAdmin):
     slug = "users"
     level = "user"
-    nav = Entry("Tenants", "Users", "person", 40)
+    nav = Entry("Tenants", "Users", "person", 40, counted=True)
     add_levels = change_levels = delete_levels = LevelAdmin.levels
     related = ("group", "group__reseller")
     list_display = ("name", "login", "licence", "extension", "group", "is_active")

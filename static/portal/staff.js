@@ -52,6 +52,9 @@
             const field = document.querySelector(`[name="${name}"]`);
             line(part).classList.toggle("p-hidden", !field || field.value !== value);
         });
+        document.querySelectorAll(".p-form fieldset").forEach((group) => {
+            group.classList.toggle("p-hidden", !group.querySelector("[id^=div_id_]:not(.p-hidden)"));
+        });
     };
 
     // A number's MMS cannot be on where its platform's is off (R12).
