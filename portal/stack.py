@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import os
 import selectors
 import signal
@@ -30,10 +31,12 @@ _libc = ctypes.CDLL(None)
 
 @dataclass
 class Child:
-    """One program of the stack and its present process."""
+    """One program of the stack and its present process. With `after` it runs once, each time that one has started."""
 
     name: str
     command: list[str]
+    after: str = ""
+    ended_once: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -57,6 +60,8 @@ def children_of(port: int, sandbox_port: int) -> list[Child]:
         Child("tasks", [*celery, "-c", "4", "-n", "tasks@%h"]),
         Child("residents", [*celery, "-c", "1", "-n", "residents@%h", "--residents"]),
         Child("sandbox", [*sandbox, "--portal-url", f"http://127.0.0.1:{port}"]),
+        # The sandbox remembers nothing: the numbers that are there already tell it again where their texts go.
+        Child("hooks", [python, "manage.py", "checkhooks", "--wait", "20"], after="sandbox"),
     ]
 
 
@@ -65,6 +70,8 @@ class Stack:
 
     def __init__(self, children: Sequence[Child], port: int) -> None:
         self._children = list(children)
+        for child in self._children:
+            child.start_at = math.inf if child.after else 0
         self._port = port
         self._ending = False
         self._ready = False
@@ -109,6 +116,9 @@ class Stack:
             preexec_fn=_as_child(os.getpid()),
         )
         child.started_at = time.monotonic()
+        for follower in self._children:
+            if follower.after == child.name:
+                follower.start_at = child.started_at
         assert child.process.stdout is not None
         os.set_blocking(child.process.stdout.fileno(), False)
         self._output.register(child.process.stdout, selectors.EVENT_READ, child)
@@ -119,6 +129,10 @@ class Stack:
                 continue
             status, now = child.process.returncode, time.monotonic()
             self._drop_output(child)
+            child.ended_once = True
+            if child.after and status == 0:
+                child.process, child.start_at = None, math.inf
+                continue
             sound = now - child.started_at > SOUND_AFTER_S
             child.failures = 0 if sound else child.failures + 1
             wait_s = min(0.5 * 2**child.failures, LONGEST_BACK_OFF_S)
@@ -153,13 +167,15 @@ class Stack:
         stream.close()
 
     def _look_whether_ready(self) -> None:
-        if not self._ready and answers_ready(self._port):
+        if self._ready or not all(child.ended_once for child in self._children if child.after):
+            return
+        if answers_ready(self._port):
             self._ready = True
             print(f"ready http://127.0.0.1:{self._port}", flush=True)  # noqa: T201
 
     def _end_all(self) -> None:
         """Web first, then both workers, then the sandbox; each has its time, then it is killed."""
-        for names in ({"web"}, {"tasks", "residents"}, {"sandbox"}):
+        for names in ({"web"}, {"tasks", "residents", "hooks"}, {"sandbox"}):
             group = [child for child in self._children if child.name in names and child.running()]
             for child in group:
                 assert child.process is not None

@@ -1,0 +1,121 @@
+"""The demo's platforms, media streams and numbers.
+
+Written as rows and not by the services, because those ask the carrier and nobody promises that the sandbox runs now.
+The hooks are set when it does (cpaas.services.hooks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from cpaas.demo import cast
+from cpaas.demo.cast import PROVIDERS, demo_id
+from cpaas.demo.history import Historian
+from cpaas.demo.tenants import Tenants
+from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
+from cpaas.services.media_streams import create_media_stream
+from cpaas.services.opt_in import record_opt_in
+from cpaas.services.platforms import merge_credentials
+from portal.models import EndUser, Group
+from portal.services import audit
+
+# The keys of the sandbox's account (sandbox/README.md).
+_CREDENTIALS = {
+    "api_key": "sandbox-api-key",
+    "api_secret": "sandbox-api-secret",
+    "outbound_api_key": "sandbox-outbound-api-key",
+}
+_ANSWERS = {"declined": "no", "postponed": "cancel"}
+
+
+def load_messaging(tenants: Tenants, sandbox_port: int) -> None:
+    """Platforms that lead to the sandbox, streams and numbers; a number that is new gets its history."""
+    for provider in PROVIDERS:
+        platform = _platform(provider, sandbox_port)
+        historian = Historian(provider.time_zone)
+        for reseller in provider.resellers:
+            for group in reseller.groups:
+                for user in group.users:
+                    for number in user.numbers:
+                        _number(number, platform, historian, user=tenants.users[user.place])
+                for stream in group.streams:
+                    row = _stream(stream, group, tenants)
+                    _number(stream.number, platform, historian, media_stream=row)
+
+
+def _platform(provider: cast.Provider, sandbox_port: int) -> CpaasPlatform:
+    """The provider's platform, led to where the sandbox is this time."""
+    carrier = f"http://127.0.0.1:{sandbox_port + 1}/inteliquent"
+    urls = {
+        "services_url": f"{carrier}/services/Services/2.0.0",
+        "broker_url": f"{carrier}/broker/msgbroker/rest",
+    }
+    key = demo_id(provider.platform.place)
+    with transaction.atomic():
+        row: CpaasPlatform | None = CpaasPlatform.objects.filter(pk=key).first()
+        if row is None:
+            row = CpaasPlatform(
+                id=key,
+                system_provider_id=demo_id(provider.place),
+                carrier="inteliquent",
+                name=provider.platform.name,
+                credentials=merge_credentials("inteliquent", {}, _CREDENTIALS),
+                options=dict(provider.platform.options),
+                user_can_block=provider.platform.user_can_block,
+                mms=True,
+            )
+            row.options |= urls
+            row.save(force_insert=True)
+            audit.record(None, "create", row, after={"name": row.name, "carrier": row.carrier})
+        elif {**row.options, **urls} != row.options:
+            row.options |= urls
+            row.save(update_fields=["options"])
+    return row
+
+
+def _stream(stream: cast.Stream, group: cast.Group, tenants: Tenants) -> MediaStream:
+    row = MediaStream.objects.filter(pk=demo_id(stream.place)).first()
+    return row or create_media_stream(
+        actor=None,
+        group=Group.objects.get(pk=demo_id(group.place)),
+        id=demo_id(stream.place),
+        name=stream.name,
+        agents=[tenants.users[place] for place in stream.agents],
+    )
+
+
+def _number(
+    number: cast.Number,
+    platform: CpaasPlatform,
+    historian: Historian,
+    *,
+    user: EndUser | None = None,
+    media_stream: MediaStream | None = None,
+) -> None:
+    if CpaasNumber.objects.filter(number=number.number).exists():
+        return
+    owner: Any = user or media_stream
+    asked = number.opt_in in _ANSWERS
+    with transaction.atomic():
+        row = CpaasNumber(
+            number=number.number,
+            platform=platform,
+            user=user,
+            media_stream=media_stream,
+            group=owner.group,
+            friendly_name=number.friendly_name,
+            note=number.note,
+            status=number.status,
+            status_detail=number.status_detail,
+            opt_in_state="pending" if asked else number.opt_in,
+        )
+        row.save(force_insert=True)
+        audit.record(None, "create", row, after={"number": row.number, "owner": str(owner)})
+        if number.opt_in == "accepted":
+            historian.accept(row)
+        historian.write(row)
+    if asked and user is not None:
+        # By the service, so that its mails go out and its evidence is real; after the texts that came before it.
+        record_opt_in(user=user, number=row, answer=_ANSWERS[number.opt_in])
