@@ -74,7 +74,8 @@ class Stack:
 
     def residents_up(self) -> bool:
         metrics = self.get("/metrics").text
-        return all(f'portal_resident_up{{name="{name}",tenant=""}} 1.0' in metrics for name in ("scheduler", "sms-dispatcher"))
+        up = 'portal_resident_up{name="%s",tenant=""} 1.0'
+        return all(up % name in metrics for name in ("scheduler", "sms-dispatcher"))
 
 
 @pytest.fixture
