@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 from django.db.models import Model
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -56,6 +57,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = "GET" if request.method == "HEAD" else str(request.method)
+        if method not in self.allowed_methods:
+            raise MethodNotAllowed(method)
         self.query = read_query(request, self.query_classes.get(method, Query))
 
     def read_body(

@@ -112,6 +112,13 @@ class PortalSchema(AutoSchema):
             parameters.append(IDEMPOTENCY_KEY)
         return parameters
 
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> Any:
+        mapped = super()._map_basic_serializer(serializer, direction)
+        if direction == "request":
+            # Unknown fields are refused.
+            mapped["additionalProperties"] = False
+        return mapped
+
     def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
         return [{"in": "path", "name": name, "required": True, "schema": {"type": "string"}} for name in variables]
 
