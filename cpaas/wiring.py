@@ -67,7 +67,8 @@ def session_part(user: EndUser) -> dict[str, Any]:
         .select_related("platform__system_provider", "user")
         .order_by("id")
     )
-    return {"numbers": [objects.number_object(number) for number in numbers], "new": new_counts(user)}
+    shown = [objects.number_object(number) for number in numbers]
+    return {"numbers": shown, "new": new_counts(user), "features": {"sms": bool(shown) and user.is_licensed}}
 
 
 def render_messages(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +19,15 @@ def adapt(value: Any) -> Any:
     return value
 
 
-def execute(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Run one statement; returns the rows of a SELECT or RETURNING."""
+def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement with values by place (`%s`) or name (`%(name)s`); returns the rows of a SELECT or RETURNING."""
+    adapted: Any
+    if isinstance(values, Mapping):
+        adapted = {name: adapt(value) for name, value in values.items()}
+    else:
+        adapted = [adapt(value) for value in values]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [adapt(value) for value in values])
+        cursor.execute(statement, adapted)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -31,6 +36,6 @@ def as_uuid(value: Any) -> uuid.UUID:
     return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
 
-def share_lock() -> str:
+def share_lock(table: str) -> str:
     """Keeps a row from being deleted or locked FOR UPDATE until commit, without holding up other writers."""
-    return "FOR KEY SHARE" if connection.vendor == "postgresql" else ""
+    return f"FOR KEY SHARE OF {table}" if connection.vendor == "postgresql" else ""

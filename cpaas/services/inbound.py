@@ -1,6 +1,7 @@
 """Inbound texts: stored in one transaction and answered at once (S4.1, S1.22, R8).
 
-Written in SQL, since every text of every tenant comes through here: seven statements, no row read twice.
+Written in SQL, since every text of every tenant comes through here. On PostgreSQL the plain case is one statement made
+of the same pieces (inbound_statement.py); here is the general one, and SQLite's.
 """
 
 from __future__ import annotations
@@ -9,39 +10,53 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cpaas.carriers.base import InboundText
 from cpaas.segments import count_segments
-from cpaas.services.threads import Place, take_place
-from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus, OptInState
+from cpaas.services.threads import take_place
+from cpaas.states import MessageStatus
 from portal.events import News
 from portal.ids import new_id
 from portal.sql import as_uuid, execute, share_lock
 
-# The share lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
-_NUMBER = """
-    SELECT n.id, n.user_id, n.status, n.opt_in_state, u.licence, u.is_active,
-           EXISTS (SELECT 1 FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = %s AND m.direction = 'in')
+# Delivered, held until the number may be used, or suppressed after a *No* (R8).
+STATUS = """
+    CASE WHEN n.opt_in_state = 'declined' THEN 'suppressed'
+         WHEN n.status = 'enabled' AND n.opt_in_state IN ('accepted', 'not_required')
+              AND (n.user_id IS NULL OR (u.licence <> 'none' AND u.is_active)) THEN 'received'
+         ELSE 'held' END
+"""
+SEEN_BEFORE = """
+    EXISTS (SELECT 1 FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = %(sid)s AND m.direction = 'in')
+"""
+# The lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
+ENDPOINT = f"""
+    SELECT n.id, n.user_id, {STATUS} AS status, {SEEN_BEFORE} AS seen_before
     FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
-    WHERE n.number = %s AND n.platform_id = %s AND n.status <> 'removing'
+    WHERE n.number = %(recipient)s AND n.platform_id = %(platform_id)s AND n.status <> 'removing'
+"""  # noqa: S608 - made of constants
+MESSAGE_COLUMNS = """
+    id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
+    segments, characters, media_urls, sid, error_code, error_text
 """
-_MESSAGE = """
-    INSERT INTO cpaas_message (
-        id, created_at, conversation_id, number_id, user_id, position, direction, status, kind, remote, text, encoding,
-        segments, characters, media_urls, sid, error_code, error_text
-    ) VALUES (%s, %s, %s, %s, %s, %s, 'in', %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '')
+MESSAGE_VALUES = """
+    'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s, '', ''
 """
+_MESSAGE = f"""
+    INSERT INTO cpaas_message ({MESSAGE_COLUMNS}) VALUES (
+        %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s, {MESSAGE_VALUES}
+    )
+"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """The own number a text came to, as far as storing it needs to know."""
+    """The own number a text came to, and what becomes of a text that comes to it now."""
 
     id: uuid.UUID
     user_id: uuid.UUID | None
     status: str
-    opt_in_state: str
-    licensed: bool
     seen_before: bool
 
 
@@ -69,62 +84,52 @@ def _receive_for(platform_id: uuid.UUID, recipient: str, text: InboundText, news
 
 
 def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
-    lock = share_lock().replace("SHARE", "SHARE OF n") if share_lock() else ""
-    rows = execute(_NUMBER + lock, [sid, number, platform_id])
+    values = {"platform_id": platform_id, "recipient": number, "sid": sid}
+    rows = execute(f"{ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
-    number_id, user_id, status, opt_in_state, licence, is_active, seen = rows[0]
-    licensed = user_id is None or (licence != "none" and bool(is_active))
-    return _Endpoint(
-        as_uuid(number_id), as_uuid(user_id) if user_id else None, status, opt_in_state, licensed, bool(seen)
-    )
-
-
-def _status_for(endpoint: _Endpoint) -> str:
-    """Delivered, held until the number may be used, or suppressed after a *No* (R8)."""
-    if endpoint.opt_in_state == OptInState.DECLINED:
-        return MessageStatus.SUPPRESSED
-    usable = endpoint.status == NumberStatus.ENABLED and endpoint.opt_in_state in OPT_IN_USABLE
-    return MessageStatus.RECEIVED if usable and endpoint.licensed else MessageStatus.HELD
+    number_id, user_id, status, seen_before = rows[0]
+    return _Endpoint(as_uuid(number_id), as_uuid(user_id) if user_id else None, status, bool(seen_before))
 
 
 def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> None:
-    status = _status_for(endpoint)
     place = take_place(
         number_id=endpoint.id,
         user_id=endpoint.user_id,
         remote=text.sender,
         at=at,
         inbound=True,
-        visible=status == MessageStatus.RECEIVED,
+        visible=endpoint.status == MessageStatus.RECEIVED,
     )
-    message_id = _insert(endpoint, place, text, status, at)
-    if status == MessageStatus.RECEIVED:
+    message_id = new_id()
+    execute(
+        _MESSAGE,
+        message_values(text)
+        | {
+            "id": message_id,
+            "at": at,
+            "conversation_id": place.conversation_id,
+            "number_id": endpoint.id,
+            "user_id": endpoint.user_id,
+            "position": place.position,
+            "status": endpoint.status,
+        },
+    )
+    if endpoint.status == MessageStatus.RECEIVED:
         news.add(endpoint.user_id, "message.created", message_id)
         news.add(endpoint.user_id, "conversation.updated", place.conversation_id)
 
 
-def _insert(endpoint: _Endpoint, place: Place, text: InboundText, status: str, at: datetime) -> uuid.UUID:
+def message_values(text: InboundText) -> dict[str, Any]:
+    """What a message row holds of the text itself."""
     counted = count_segments(text.text)
-    message_id = new_id()
-    execute(
-        _MESSAGE,
-        [
-            message_id,
-            at,
-            place.conversation_id,
-            endpoint.id,
-            endpoint.user_id,
-            place.position,
-            status,
-            "mms" if text.media_urls else "sms",
-            text.sender,
-            text.text,
-            counted.encoding,
-            counted.segments,
-            counted.characters,
-            json.dumps(list(text.media_urls)),
-            text.sid,
-        ],
-    )
-    return message_id
+    return {
+        "kind": "mms" if text.media_urls else "sms",
+        "remote": text.sender,
+        "text": text.text,
+        "encoding": counted.encoding,
+        "segments": counted.segments,
+        "characters": counted.characters,
+        "media_urls": json.dumps(list(text.media_urls)),
+        "sid": text.sid,
+    }

@@ -10,12 +10,12 @@ from portal.ids import new_id
 from portal.sql import as_uuid, execute
 
 # One statement finds or makes the conversation, takes the next position under its row lock, and rolls up what the
-# list shows, so two writers at once get two positions and one conversation.
-_UPSERT = """
+# list shows, so two writers at once get two positions and one conversation. `source` gives the columns in order.
+UPSERT = """
     INSERT INTO cpaas_conversation AS c (
         id, created_at, number_id, remote, user_id, last_message_at, last_received_at,
         last_position, read_position, new_count, message_count, outbox_at
-    ) VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s)
+    ) {source}
     ON CONFLICT (number_id, remote) DO UPDATE SET
         last_message_at = COALESCE(excluded.last_message_at, c.last_message_at),
         last_received_at = COALESCE(excluded.last_received_at, c.last_received_at),
@@ -25,6 +25,7 @@ _UPSERT = """
         outbox_at = COALESCE(c.outbox_at, excluded.outbox_at)
     RETURNING id, last_position
 """
+_VALUES = "VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s)"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def take_place(
     """
     seen_at = at if visible else None
     rows = execute(
-        _UPSERT,
+        UPSERT.format(source=_VALUES),
         [
             new_id(),
             at,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, WebhookEvent, WebhookRequest
+from cpaas.services import inbound_statement
 from cpaas.services.inbound import receive_text
 from cpaas.services.receipts import apply_parked, apply_receipt
 from portal.events import News
@@ -20,7 +22,8 @@ from portal.sql import execute
 
 _KEEP = """
     INSERT INTO cpaas_webhookevent (id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'applied')
+    VALUES (%(call_id)s, %(at)s, %(platform_id)s, %(nonce)s, %(digest)s, %(body)s, %(content_type)s, %(call_sid)s,
+            'applied')
     ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
 """
 _DIGEST = "SELECT body_digest FROM cpaas_webhookevent WHERE platform_id = %s AND nonce = %s"
@@ -35,50 +38,58 @@ def take_in(
     events: Sequence[WebhookEvent],
     received_at: datetime | None = None,
 ) -> None:
-    """Store and apply one call in one transaction. A replay changes nothing.
+    """Store and apply one call, all or nothing. A replay changes nothing.
 
     `received_at` is when the carrier called, now unless the call waited in the spool (R37).
 
     Raises Problem `forbidden_webhook` (403) for a nonce seen with another body, which only a forger sends.
     """
     at = received_at or timezone.now()
+    call = _call(nonce, request, events)
     try:
-        states = _apply(platform_id, nonce, request, events, at)
+        _apply(platform_id, call, events, at)
     except IntegrityError:
         # A parallel replay stored the same text between our look and our insert: now we find it there.
-        states = _apply(platform_id, nonce, request, events, at)
+        _apply(platform_id, call, events, at)
+
+
+def _call(nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> dict[str, Any]:
+    """The call as it is kept. A carrier without nonces repeats itself with the same body."""
+    digest = hashlib.sha256(request.body).hexdigest()
+    return {
+        "call_id": new_id(),
+        "nonce": (nonce or digest)[:200],
+        "digest": digest,
+        "body": request.body,
+        "content_type": request.content_type[:100],
+        "call_sid": events[0].sid[:100] if events else "",
+    }
+
+
+def _apply(platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[WebhookEvent], at: datetime) -> None:
+    if inbound_statement.is_possible(events):
+        text = events[0]
+        assert isinstance(text, InboundText)
+        if not inbound_statement.receive(platform_id=platform_id, call=call, text=text, at=at):
+            _require_same_body(platform_id, call)
+        return
+    states = _apply_in_steps(platform_id, call, events, at)
     if "parked" in states:
         apply_parked(platform_id, [event.sid for event in events])
 
 
-def _apply(
-    platform_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent], at: datetime
+def _apply_in_steps(
+    platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[WebhookEvent], at: datetime
 ) -> set[str]:
-    digest = hashlib.sha256(request.body).hexdigest()
-    # A carrier without nonces repeats itself with the same body.
-    nonce = (nonce or digest)[:200]
     with transaction.atomic():
-        kept = execute(
-            _KEEP,
-            [
-                new_id(),
-                at,
-                platform_id,
-                nonce,
-                digest,
-                request.body,
-                request.content_type[:100],
-                events[0].sid[:100] if events else "",
-            ],
-        )
-        if not kept:
-            _require_same_body(platform_id, nonce, digest)
+        if not execute(_KEEP, {**call, "platform_id": platform_id, "at": at}):
+            _require_same_body(platform_id, call)
             return set()
         news = News()
         states = {_apply_event(platform_id, event, news, at) for event in events}
         news.write()
         if "applied" not in states:
-            execute(_STATE, [next(iter(sorted(states)), "ignored"), kept[0][0]])
+            execute(_STATE, [min(states, default="ignored"), call["call_id"]])
     return states
 
 
@@ -88,7 +99,7 @@ def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News, at: da
     return apply_receipt(platform_id=platform_id, receipt=event, news=news)
 
 
-def _require_same_body(platform_id: uuid.UUID, nonce: str, digest: str) -> None:
-    rows = execute(_DIGEST, [platform_id, nonce])
-    if rows and rows[0][0] != digest:
+def _require_same_body(platform_id: uuid.UUID, call: Mapping[str, Any]) -> None:
+    rows = execute(_DIGEST, [platform_id, call["nonce"]])
+    if rows and rows[0][0] != call["digest"]:
         raise Problem("forbidden_webhook", "This message id was already used for something else.", status=403)
