@@ -1,0 +1,129 @@
+"""`manage.py runstack` as real processes, for tests of the whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import requests
+
+from tests.sandbox_process import ROOT, free_ports, wait_for
+
+PATIENCE_S = 120
+PROGRAMS = {"web": b"uvicorn", "tasks": b"tasks@%h", "residents": b"--residents", "sandbox": b"-m\0sandbox"}
+
+
+def processes_of(folder: Path) -> dict[int, bytes]:
+    """Command lines of the running processes whose PORTAL_VAR_DIR is `folder`, by process id."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"PORTAL_VAR_DIR={folder}\0".encode() in (entry / "environ").read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+    return {pid: command for pid, command in found.items() if command}
+
+
+class Stack:
+    """A running stack on ports and with data of its own; `settings` go into its environment."""
+
+    def __init__(self, folder: Path, *, demo: bool = False, **settings: str | None) -> None:
+        self.folder = folder
+        self.sandbox_port = free_ports()
+        self.port = self.sandbox_port + 30
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.lines: list[str] = []
+        given = {name: value for name, value in settings.items() if value is not None}
+        inherited = {name: value for name, value in os.environ.items() if name != "DEBUG"}
+        self.environment = inherited | {"PORTAL_VAR_DIR": str(folder)} | given
+        command = [sys.executable, "manage.py", "runstack", *([] if demo else ["--no-demo"]), "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, "--sandbox-port", str(self.sandbox_port)],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+
+    def wait_until_ready(self) -> None:
+        ready = f"ready {self.url}"
+        wait_for(lambda: ready in self.lines or self.process.poll() is not None, PATIENCE_S, ready)
+        assert ready in self.lines, self.lines
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(f"{self.url}{path}", timeout=30)
+
+    def pid_of(self, program: str) -> int | None:
+        return next((pid for pid, line in processes_of(self.folder).items() if PROGRAMS[program] in line), None)
+
+    def residents_up(self) -> bool:
+        metrics = self.get("/metrics").text
+        return all(
+            f'portal_resident_up{{name="{name}",tenant=""}} 1.0' in metrics for name in ("scheduler", "sms-dispatcher")
+        )
+
+    def manage(self, *arguments: str, **settings: str) -> str:
+        """Run a command of manage.py beside the running stack; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment | {"DEBUG": "1"} | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def end(self) -> None:
+        """Stop it as Ctrl-C does; whatever then still runs is killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE_S)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        for pid in processes_of(self.folder):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def own_database() -> Iterator[str | None]:
+    """A new database beside the tests' when there is a PostgreSQL; None is the embedded default."""
+    server = os.environ.get("DATABASE_URL")
+    if server is None:
+        yield None
+        return
+    name = f"stack_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def own_redis(place: int) -> str | None:
+    """A database of the tests' Redis for one stack: two on one broker would take each other's tasks."""
+    server = os.environ.get("REDIS_URL")
+    return urlsplit(server)._replace(path=f"/{place}").geturl() if server else None
