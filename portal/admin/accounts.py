@@ -39,29 +39,37 @@ class AccountForm(StaffModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        is_new, is_own = self.instance._state.adding, self.instance.pk == self.account.pk
+        is_new = self.instance._state.adding
+        self.is_own = self.instance.pk == self.account.pk
         self.fields["password"].required = is_new
         if not is_new:
             self.fields["password"].help_text += " Leave it empty to keep it as it is."
-        at_least = _RANK.index(self.account.level)
+        self._offer_levels()
+        if self.is_own:
+            for name in ("level", "role", "is_active"):
+                self.fields[name].disabled = True
+            self.fields["role"].help_text = "Nobody can change the level, role or state of the own account."
+
+    def _offer_levels(self) -> None:
+        """The own level and those below, each with the rows of it that the account may see."""
         level: Any = self.fields["level"]
+        at_least = _RANK.index(self.account.level)
         level.choices = [(value, label) for value, label in Level.choices if _RANK.index(value) >= at_least]
         level.widget.attrs["data-scope-switch"] = ""
         if len(level.choices) == 1:
             level.initial = level.choices[0][0]
+        offered = {value for value, _ in level.choices}
         for name in SCOPES:
-            if name in self.fields:
-                self.fields[name].widget.attrs["data-scope"] = name
-                self.fields[name].required = False
-        if is_own:
-            for name in ("level", "role", "is_active", *SCOPES):
-                self.fields[name].disabled = True
-            self.fields["role"].help_text = "Nobody can change the level, role or state of the own account."
+            if name not in offered or self.is_own:
+                del self.fields[name]
+                continue
+            self.fields[name].widget.attrs["data-scope"] = name
+            self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         level = cleaned.get("level")
-        chosen = cleaned.get(level) if level in SCOPES else None
+        chosen = self.instance.scope if self.is_own else cleaned.get(level) if level in SCOPES else None
         if level in SCOPES and chosen is None:
             self.add_error(level, f"Choose the {level.replace('_', ' ')} the account belongs to.")
         cleaned["scope"] = chosen
