@@ -26,15 +26,15 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def two_tenants(db: None) -> tuple[Tenant, Tenant]:
-    """Two complete tenants that know nothing of each other."""
-    return make_tenant("Acme"), make_tenant("Zenith")
-
-
-@pytest.fixture
 def tenant(db: None) -> Tenant:
     """One complete tenant."""
     return make_tenant("Acme")
+
+
+@pytest.fixture
+def two_tenants(tenant: Tenant) -> tuple[Tenant, Tenant]:
+    """Two complete tenants that know nothing of each other; the first is `tenant`."""
+    return tenant, make_tenant("Zenith")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from portal.models import EndUser, IdempotencyKey, OutgoingMail
 from portal.tests.tenants import Tenant
 from portal.tests.test_api_conventions import problem
 
+pytestmark = pytest.mark.core
 BASE = "/api/v1/"
 REMOTE = "+17326643222"
 

@@ -31,16 +31,24 @@ def free_port() -> int:
 
 def environment() -> dict[str, str]:
     """What a process needs to work on this test run's database and secrets."""
-    row = connection.settings_dict
-    password = f":{row['PASSWORD']}" if row["PASSWORD"] else ""
     return {
         **os.environ,
-        "DATABASE_URL": f"postgres://{row['USER']}{password}@{row['HOST']}:{row['PORT']}/{row['NAME']}",
+        "DATABASE_URL": _database_url(),
+        # SQLite without DEBUG is meant here.
+        "PORTAL_SINGLE_HOST": "1",
         "SECRET_KEY": settings.SECRET_KEY,
         "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
         "PORTAL_VAR_DIR": str(settings.VAR_DIR),
         "DJANGO_SETTINGS_MODULE": "portal.settings",
     }
+
+
+def _database_url() -> str:
+    row = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{row['NAME']}"
+    password = f":{row['PASSWORD']}" if row["PASSWORD"] else ""
+    return f"postgres://{row['USER']}{password}@{row['HOST']}:{row['PORT']}/{row['NAME']}"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from portal.models import Group, IdempotencyKey
 from portal.tests.tenants import Tenant, make_tenant
 from portal.tests.test_api_conventions import problem
 
+pytestmark = pytest.mark.core
 GROUPS = "/api/v1/provisioning/groups/"
 
 

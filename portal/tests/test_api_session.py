@@ -10,6 +10,7 @@ from portal.tests.factories import PASSWORD, device_token
 from portal.tests.tenants import Tenant
 from portal.tests.test_api_conventions import problem
 
+pytestmark = pytest.mark.core
 BASE = "/api/v1/"
 
 

@@ -134,6 +134,7 @@ class TestSSE:
         ]
 
 
+@pytest.mark.core
 class TestReset:
     def test_too_old(self, server: Server, user: EndUser, token: str):
         news(user, 5)
@@ -164,6 +165,7 @@ class TestReset:
         assert (event["id"], event["data"]) == (20_000, {"reason": "overflow"})
 
 
+@pytest.mark.core
 class TestBye:
     def test_a_revoked_device(self, server: Server, user: EndUser, token: str):
         stream, other = server.stream(token), server.stream(device_token(user))
@@ -212,6 +214,7 @@ class TestBye:
             assert server.process.wait(20) in (0, -15)
 
 
+@pytest.mark.core
 class TestJSON:
     @staticmethod
     def ask(server: Server, token: str, query: str = "", **headers: str) -> dict:
@@ -283,6 +286,7 @@ class TestRefusals:
         assert answer.headers["Allow"] == "GET"
 
 
+@pytest.mark.core
 class TestTheRest:
     def test_everything_else_goes_to_the_wsgi_application(self, server: Server, token: str, user: EndUser):
         answer = server.get("/api/v1/session/", token=token)
