@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from django.db import connection
 
 
@@ -29,6 +30,18 @@ def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> l
     with connection.cursor() as cursor:
         cursor.execute(statement, adapted)
         return cursor.fetchall() if cursor.description else []
+
+
+def execute_prepared(statement: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Run a PostgreSQL statement that the server parses and plans once per connection; returns its one row.
+
+    For long statements that run all the time, where planning would take longer than running.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(statement, values, prepare=True)
+        row: tuple[Any, ...] = cursor.fetchall()[0]
+        return row
 
 
 def as_uuid(value: Any) -> uuid.UUID:

@@ -19,7 +19,7 @@ from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, MESSAGE_VALUES, me
 from cpaas.services.threads import UPSERT
 from portal.events import wake
 from portal.ids import new_id
-from portal.sql import as_uuid, execute
+from portal.sql import as_uuid, execute_prepared
 
 _CONVERSATION = UPSERT.format(
     source="""
@@ -30,6 +30,7 @@ _CONVERSATION = UPSERT.format(
     FROM endpoint, kept WHERE NOT endpoint.seen_before
     """
 )
+_TYPED_VALUES = MESSAGE_VALUES.replace("%(media_urls)s", "%(media_urls)s::jsonb")
 _STATEMENT = f"""
     WITH endpoint AS (
         {ENDPOINT} FOR KEY SHARE OF n
@@ -45,7 +46,7 @@ _STATEMENT = f"""
     ), stored AS (
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
         SELECT %(message_id)s, %(at)s, place.id, endpoint.id, endpoint.user_id, place.last_position, endpoint.status,
-               {MESSAGE_VALUES}
+               {_TYPED_VALUES}
         FROM endpoint, place RETURNING user_id, conversation_id, status
     ), numbered AS (
         INSERT INTO portal_eventstream AS s (user_id, last_id)
@@ -82,7 +83,7 @@ def receive(*, platform_id: uuid.UUID, call: Mapping[str, Any], text: InboundTex
         "conversation_id": new_id(),
         "message_id": new_id(),
     }
-    kept, user_id = execute(_STATEMENT, values)[0]
+    kept, user_id = execute_prepared(_STATEMENT, values)
     if user_id is not None:
         topic = f"user:{as_uuid(user_id)}"
         transaction.on_commit(lambda: wake(topic), robust=True)
