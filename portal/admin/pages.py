@@ -43,7 +43,7 @@ class Detail:
 
 
 class PageAdmin(ListAdmin):
-    """`slug` is the first part of the URLs; `details` are what a row's page shows, without them the form is the page."""
+    """`slug` starts the URLs; `details` are what a row's page shows, and without them the form is the page."""
 
     slug: ClassVar[str]
     details: ClassVar[Sequence[str]] = ()
