@@ -17,7 +17,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 def client_address(request: HttpRequest) -> str:
     """The caller's address; X-Forwarded-For is believed only from our own proxies, read from the right."""
-    proxies = frozenset(settings.TRUSTED_PROXIES)
+    proxies: frozenset[str] = frozenset(settings.TRUSTED_PROXIES)
     address = str(request.META.get("REMOTE_ADDR") or "0.0.0.0")  # noqa: S104
     if address not in proxies:
         return address

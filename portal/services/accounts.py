@@ -85,7 +85,6 @@ def update_account(
             _set_scope(account, level, scope)
             now = {"level": account.level, "scope": str(account.actor_scope_id)}
             before, after = (before | was, after | now) if was != now else (before, after)
-        _forbid_self_lockout(actor, account, after)
         if password:
             _set_password(account, password)
             after |= {"password": "changed"}
@@ -94,6 +93,7 @@ def update_account(
         if password or not account.is_active:
             StaffToken.objects.filter(account=account).delete()
         check_guards(account, "update")
+        _forbid_self_lockout(actor, account, after)
         audit.record(actor, "update", account, before=before, after=after)
     return account
 
@@ -110,7 +110,7 @@ def update_own_account(
         before, after = apply_changes(account, changes, allowed=OWN_FIELDS)
         if password:
             _set_password(account, password)
-            after["password"] = "changed"
+            after |= {"password": "changed"}
             StaffToken.objects.filter(account=account).delete()
         validate(account, exclude={"password"})
         account.save()
@@ -122,12 +122,12 @@ def update_own_account(
 def delete_account(*, actor: Actor | None, account: PortalAccount) -> None:
     """Delete an account with its tokens. Raises Problem `last_alert_account` (409, S4.21)."""
     require_writer(actor)
-    if actor is not None and actor.pk == account.pk:
-        raise conflict("own_account", "You cannot delete the account you are logged in with.")
     with transaction.atomic():
         _lock_tenants(account.system_provider_id)
         account.left_tenant_id = account.system_provider_id
         check_guards(account, "delete")
+        if actor is not None and actor.pk == account.pk:
+            raise conflict("own_account", "You cannot delete the account you are logged in with.")
         audit.record(actor, "delete", account, before={"username": account.username, "level": account.level})
         account.delete()
 
