@@ -26,7 +26,9 @@ def _ring(keys: tuple[str, ...]) -> dict[str, Fernet]:
     try:
         return {key_id(key): Fernet(key) for key in keys}
     except ValueError as error:
-        raise ImproperlyConfigured("PORTAL_ENCRYPTION_KEYS must hold Fernet keys (32 url-safe base64 bytes).") from error
+        raise ImproperlyConfigured(
+            "PORTAL_ENCRYPTION_KEYS must hold Fernet keys (32 url-safe base64 bytes)."
+        ) from error
 
 
 def known_key_ids() -> set[str]:
