@@ -21,7 +21,8 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 wsgi = get_wsgi_application()
 
-from portal.events import stream  # noqa: E402  (models can be imported only now)
+from portal import health  # noqa: E402  (models can be imported only now)
+from portal.events import stream  # noqa: E402
 from portal.events.hub import Hub  # noqa: E402
 from portal.events.stream import Receive, Scope, Send  # noqa: E402
 
@@ -50,11 +51,16 @@ class Application:
         await receive()
         self.hub = Hub()
         self.hub.start()
+        health.gauges.append(self._count_streams)
         _end_streams_on_signal(self.hub)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        health.gauges.remove(self._count_streams)
         await self.hub.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _count_streams(self) -> tuple[str, str, float]:
+        return "portal_event_streams", "Open event streams of this process.", self.hub.open_streams if self.hub else 0
 
 
 def _end_streams_on_signal(hub: Hub) -> None:

@@ -1,4 +1,7 @@
-"""The WSGI application: everything but the event stream, which `portal.asgi` serves beside it (docs/operations.md)."""
+"""The WSGI application: everything but the event stream, which needs `portal.asgi` beside it.
+
+In production nginx sends /api/v1/events/ to the ASGI server and the rest here; here that path is a 404 that says so.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -145,6 +146,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return problem_response(internal()) if _is_api(request) else defaults.server_error(request)
 
 
+@csrf_exempt
 def no_such_path(request: HttpRequest) -> HttpResponse:
     """Any path under /api/ that is none, the debug server's page left out."""
     return problem_response(Problem("not_found", "There is no such path. See /api/v1/docs/.", status=404))

@@ -113,7 +113,7 @@ class PortalSchema(AutoSchema):
         return parameters
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Any:
-        mapped = super()._map_basic_serializer(serializer, direction)
+        mapped = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if direction == "request":
             # Unknown fields are refused.
             mapped["additionalProperties"] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import OperationalError
 from django.test import Client, override_settings
@@ -56,6 +58,21 @@ class TestProblems:
     def test_a_path_that_is_none(self, api, tenant: Tenant, path, debug):
         with override_settings(DEBUG=debug):
             problem(api(tenant.token).get(path), 404, "not_found")
+
+    def test_a_path_that_is_none_asks_for_no_form_token(self, db):
+        problem(Client(enforce_csrf_checks=True).post("/api/v1/nothing/"), 404, "not_found")
+
+    def test_a_host_that_is_not_ours(self, db):
+        problem(Client(headers={"host": "evil.example"}).get("/api/v1/session/"), 400, "invalid")
+
+    def test_an_error_outside_the_views(self, db, monkeypatch):
+        def fail(*args):
+            raise RuntimeError("a secret of the machine room")
+
+        monkeypatch.setattr("portal.middleware.client_address", fail)
+        response = Client(raise_request_exception=False).get("/api/v1/session/")
+        problem(response, 500, "internal")
+        assert "machine room" not in response.content.decode()
 
     @pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])
     def test_a_method_that_is_none(self, api, tenant: Tenant, method):
@@ -222,3 +239,19 @@ class TestPaging:
     def test_a_page_costs_the_same_number_of_queries(self, api, tenant: Tenant, names, django_assert_max_num_queries):
         with django_assert_max_num_queries(3):
             api(tenant.token).get(GROUPS)
+
+
+class TestDocumentation:
+    def test_the_page_needs_no_inline_script_or_style(self, client):
+        page = client.get("/api/v1/docs/").content.decode()
+        assert "<style" not in page
+        scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
+        assert scripts
+        assert all("src=" in attributes and not body.strip() for attributes, body in scripts)
+        for source in re.findall(r'(?:src|href)="([^"]+)"', page):
+            assert not source.startswith("http")
+
+    def test_the_document_has_the_routes_of_all_apps(self, client):
+        document = client.get("/api/v1/schema/?format=json").json()
+        assert {"/api/v1/events/", "/api/v1/session/", "/api/v1/provisioning/numbers/"} <= set(document["paths"])
+        assert set(document["components"]["securitySchemes"]) == {"staffToken", "deviceToken"}

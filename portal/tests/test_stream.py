@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
 
 from portal.events import publish
 from portal.models import Device, EndUser, Event, EventStream
@@ -194,8 +196,9 @@ class TestBye:
         users.delete_user(actor=None, user=user)
         assert stream.event()["data"] == {"reason": "revoked"}
 
-    def test_an_expired_token(self, server: Server, user: EndUser):
-        stream = server.stream(device_token(user, days=2 / 86400))
+    def test_an_expired_token(self, server: Server, user: EndUser, token: str):
+        stream = server.stream(token)
+        Device.objects.filter(user=user).update(expires_at=timezone.now())
         assert stream.event()["data"] == {"reason": "expired"}
 
     def test_the_sixth_stream_of_a_device_replaces_the_first(self, server: Server, user: EndUser, token: str):
@@ -235,7 +238,7 @@ class TestJSON:
 
     def test_it_waits_for_the_first_event(self, server: Server, user: EndUser, token: str):
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(self.ask, server, token, "?wait=30")
+            waiting = pool.submit(self.ask, server, token, "?after=0&wait=30")
             time.sleep(0.5)
             news(user)
             found = waiting.result(20)
@@ -291,6 +294,14 @@ class TestTheRest:
     def test_everything_else_goes_to_the_wsgi_application(self, server: Server, token: str, user: EndUser):
         answer = server.get("/api/v1/session/", token=token)
         assert (answer.status, json.loads(answer.read())["user"]["id"]) == (200, str(user.pk))
+
+    def test_open_streams_are_counted(self, server: Server, token: str):
+        stream = server.stream(token)
+        metrics = server.get("/metrics").read().decode()
+        stream.close()
+        found = re.search(r"^portal_event_streams (\S+)$", metrics, re.MULTILINE)
+        assert found is not None
+        assert float(found[1]) >= 1
 
     def test_a_session_and_a_stream_from_its_cursor_miss_nothing(self, server: Server, user: EndUser, token: str):
         news(user, 2)
