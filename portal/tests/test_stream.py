@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from portal.events import publish
@@ -123,6 +123,18 @@ class TestSSE:
         with transaction.atomic():
             publish(user.pk, "message.created", user.pk)
         assert server.stream(token, "?after=0").event()["data"] == {"id": str(user.pk), "gone": True}
+
+    def test_a_database_that_cut_every_connection_costs_no_event(self, server: Server, user: EndUser, token: str):
+        stream = server.stream(token)
+        news(user)
+        assert stream.event()["id"] == 1
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        news(user)
+        assert stream.event()["id"] == 2
 
     def test_two_devices_both_get_it_and_strangers_do_not(self, server: Server, user: EndUser, token: str):
         stranger = EndUserFactory()
