@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from unfold.forms import AuthenticationForm
 
 from portal.problems import Problem
-from portal.services.throttling import check_attempts
+from portal.services.throttling import check_attempts, forgive_attempt
 
 
 class LoginForm(AuthenticationForm):
@@ -23,4 +23,5 @@ class LoginForm(AuthenticationForm):
             self.retry_after_s = problem.retry_after_s
             raise ValidationError(problem.detail, code=problem.code) from problem
         cleaned: dict[str, Any] = super().clean()
+        forgive_attempt("staff", self.cleaned_data.get("username") or "")
         return cleaned

@@ -1,4 +1,4 @@
-"""Login throttling: so many attempts a minute per login name and per address (contracts section 4)."""
+"""Login throttling: so many wrong attempts a minute per login name and per address (contracts section 4)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,51 @@ import time
 
 from django.conf import settings
 from django.core.cache import cache
+from redis import RedisError
 
 from portal import request_context
+from portal.logs import get_logger
 from portal.problems import Problem
 
+logger = get_logger(__name__)
 _WINDOW_S = 60
 
 
 def check_attempts(kind: str, login: str) -> None:
-    """Count an attempt. Raises Problem `rate_limited` (429) with Retry-After when there were too many this minute."""
+    """Count an attempt before its password is looked at. Raises Problem `rate_limited` (429) with Retry-After when
+    there were too many this minute. With the cache away nobody is locked out."""
+    try:
+        counted = [(_count(key, 1), allowed) for key, allowed in _subjects(kind, login)]
+    except RedisError as error:
+        logger.warning("attempts_not_counted", error=type(error).__name__)
+        return
+    if any(count > allowed for count, allowed in counted):
+        wait = _WINDOW_S - int(time.time()) % _WINDOW_S
+        raise Problem(
+            "rate_limited", f"Too many attempts. Try again in {wait} seconds.", status=429, retry_after_s=wait
+        )
+
+
+def forgive_attempt(kind: str, login: str) -> None:
+    """The attempt counted last was right after all."""
+    try:
+        for key, _ in _subjects(kind, login):
+            _count(key, -1)
+    except RedisError as error:
+        logger.warning("attempts_not_counted", error=type(error).__name__)
+
+
+def _subjects(kind: str, login: str) -> list[tuple[str, int]]:
+    """The cache key of this minute, and how many wrong attempts it allows, for the login and for the address."""
     limit = settings.LOGIN_ATTEMPTS_PER_MINUTE
     window = int(time.time()) // _WINDOW_S
     address = request_context.current().ip or "local"
-    for subject, allowed in ((f"login:{login}", limit), (f"ip:{address}", limit * 10)):
-        key = f"attempts:{kind}:{hashlib.sha256(subject.encode()).hexdigest()}:{window}"
-        cache.add(key, 0, timeout=_WINDOW_S * 2)
-        if cache.incr(key) > allowed:
-            wait = _WINDOW_S - int(time.time()) % _WINDOW_S
-            raise Problem(
-                "rate_limited", f"Too many attempts. Try again in {wait} seconds.", status=429, retry_after_s=wait
-            )
+    names = [(f"login:{login}", limit), (f"ip:{address}", limit * 10)]
+    return [
+        (f"attempts:{kind}:{hashlib.sha256(name.encode()).hexdigest()}:{window}", allowed) for name, allowed in names
+    ]
+
+
+def _count(key: str, by: int) -> int:
+    cache.add(key, 0, timeout=_WINDOW_S * 2)
+    return int(cache.incr(key, by))

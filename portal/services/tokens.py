@@ -17,7 +17,7 @@ from portal.models import Device, EndUser, PortalAccount, StaffToken
 from portal.problems import Problem, invalid
 from portal.scoping import Actor
 from portal.services import audit
-from portal.services.throttling import check_attempts
+from portal.services.throttling import check_attempts, forgive_attempt
 
 STAFF_PREFIX = "pps_"
 DEVICE_PREFIX = "ppd_"
@@ -49,6 +49,7 @@ def log_in_staff(*, username: str, password: str, name: str, days: int | None = 
         make_password(password)  # the same time whether or not the name exists
     if account is None or not account.check_password(password) or not account.is_active:
         raise bad_credentials()
+    forgive_attempt("staff", username)
     return issue_staff_token(account=account, name=name, days=days)
 
 
@@ -97,6 +98,7 @@ def log_in_device(*, login: str, password: str, device: str) -> tuple[IssuedToke
         make_password(password)  # the same time whether or not the login exists
     if user is None or not user.check_password(password) or not user.is_active:
         raise bad_credentials()
+    forgive_attempt("user", login)
     plain = DEVICE_PREFIX + secrets.token_urlsafe(32)
     row = Device.objects.create(
         user=user, name=device[:120], digest=digest_of(plain), expires_at=_device_expiry(timezone.now())
