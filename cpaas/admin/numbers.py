@@ -34,6 +34,14 @@ from portal.problems import Problem, conflict
 _MOST_EVIDENCE = 50
 
 
+class OptInFilter(admin.ChoicesFieldListFilter):
+    """The opt-in state, spelled as everywhere."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "opt-in"
+
+
 @admin.register(CpaasNumber, site=site)
 class NumberAdmin(TenantScopedAdmin):
     """A number is added from the page of its user or media stream; the carrier is asked first (S4.29)."""
@@ -43,7 +51,7 @@ class NumberAdmin(TenantScopedAdmin):
     change_levels = delete_levels = TenantScopedAdmin.levels
     related = ("platform", "platform__system_provider", "user", "media_stream", "group")
     list_display = ("shown_number", "assigned_to", "group", "messaging_type", "status_shown", "opt_in_shown")
-    list_filter = ("status", "opt_in_state")
+    list_filter = ("status", ("opt_in_state", OptInFilter))
     search_fields = ("number__exact",)
     search_help_text = "Whole number or its last four digits"
     empty_text = "There is no CPaaS number here yet. Numbers are added on the page of a user or media stream."

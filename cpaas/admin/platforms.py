@@ -146,10 +146,12 @@ class PlatformAdmin(TenantScopedAdmin):
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         """Secrets by their last four characters only (R9); the webhook address to those who may hold it."""
         details = [Detail("State", f"{row.get_state_display()}{': ' + row.state_detail if row.state_detail else ''}")]
-        details += super().get_details(request, row)
+        *plain, prompt = super().get_details(request, row)
+        details += plain
         for field in get_carrier(row.carrier).credential_fields:
             stored = row.credentials.get(field.name, "")
             details.append(Detail(field.label, mask(stored) if field.secret and stored else stored))
+        details.append(prompt)
         if actor(request).level == "system_provider" and actor(request).may_write:
             details.append(Detail("Webhook address", row.inbound_url, kind="long"))
         return details

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin.filters import RelatedFieldListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import BadRequest, ImproperlyConfigured
 from django.core.paginator import Page
 from django.db import models
@@ -51,6 +52,15 @@ class KeysetChangeList(ChangeList):
         found: dict[str, Any] = super().get_filters_params(params)
         return {name: value for name, value in found.items() if name not in (OLDER, NEWER)}
 
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        """Without the place in the list, which another filter or search begins anew."""
+        return str(super().get_query_string(new_params, [*(remove or []), OLDER, NEWER]))
+
+    @property
+    def kept_params(self) -> list[tuple[str, list[str]]]:
+        """The filters, which a search keeps."""
+        return [(name, values) for name, values in self.filter_params.items() if name not in (SEARCH_VAR, OLDER, NEWER)]
+
     def get_filters(self, request: HttpRequest) -> Any:
         try:
             return super().get_filters(request)
@@ -77,9 +87,9 @@ class KeysetChangeList(ChangeList):
             has_newer, has_older = older_than is not None, len(rows) > size
             rows = rows[:size]
         if rows and has_newer:
-            self.newer_url = self.get_query_string({NEWER: str(rows[0].pk)}, [OLDER, NEWER])
+            self.newer_url = self.get_query_string({NEWER: str(rows[0].pk)})
         if rows and has_older:
-            self.older_url = self.get_query_string({OLDER: str(rows[-1].pk)}, [OLDER, NEWER])
+            self.older_url = self.get_query_string({OLDER: str(rows[-1].pk)})
         self.result_list = rows
         # Django's and unfold's templates read these; the count is of this page only and shown nowhere.
         self.result_count = self.full_result_count = len(rows)

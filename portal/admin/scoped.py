@@ -58,6 +58,7 @@ class ScopedAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_per_page = 50
+    preserve_filters = False
     _refused = [
         "list_editable",
         "inlines",

@@ -157,7 +157,7 @@ class WritingAdmin(PageAdmin):
         if not self.has_delete_permission(request, row):
             raise forbid(request)
         if request.method != "POST":
-            label = f"Delete {self.opts.verbose_name}"
+            label = self.delete_label if self.delete_label != "Delete" else f"Delete {self.opts.verbose_name}"
             return self.confirmation(request, row, label, self.loss(row), self.url("delete", row.pk))
         name, after = str(row), self.deleted_url(request, row)
         try:

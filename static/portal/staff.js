@@ -69,7 +69,25 @@
         if (!able && mms.value === "on") mms.value = "inherit";
     };
 
+    // Select2 leaves its parts without a name; they take the one of their field.
+    const nameSelect2 = () => {
+        document.querySelectorAll("select.admin-autocomplete").forEach((select) => {
+            const label = document.querySelector(`label[for="${select.id}"]`);
+            const made = select.nextElementSibling;
+            if (!label || !made) return;
+            const name = label.textContent.replace("*", "").trim();
+            made.querySelectorAll("[role=combobox], [role=textbox], input").forEach((part) => {
+                part.removeAttribute("aria-labelledby");
+                part.setAttribute("aria-label", name);
+            });
+            made.querySelectorAll("ul.select2-selection__rendered").forEach((list) => list.setAttribute("role", "presentation"));
+        });
+    };
+
     document.addEventListener("DOMContentLoaded", () => {
+        nameSelect2();
+        // Select2 comes when jQuery is ready, which may be later.
+        new MutationObserver(nameSelect2).observe(document.body, { childList: true, subtree: true });
         const level = document.querySelector("[data-scope-switch]");
         if (level) {
             showScope(level);
