@@ -39,25 +39,30 @@ def test_a_text_goes_out_once_with_its_id_kept(number, dispatcher, sandbox) -> N
     assert message.sent_at is not None
 
 
+@pytest.mark.parametrize("errors", ["http", "body"])
 @pytest.mark.parametrize(
-    ("fault", "status", "code"),
+    ("fault", "status", "words"),
     [
-        ({"kind": "status", "status": 401}, "failed", None),
-        ({"kind": "status", "status": 400, "code": "408", "text": "bad field"}, "failed", None),
-        ({"kind": "status", "status": 500}, "unknown", None),
-        ({"kind": "html"}, "unknown", None),
-        ({"kind": "reset"}, "unknown", None),
-        ({"kind": "timeout", "delay_s": 5}, "unknown", None),
+        ({"kind": "status", "status": 401}, "failed", "Inteliquent"),
+        ({"kind": "status", "status": 400, "code": "408", "text": "to is missing"}, "failed", "to is missing"),
+        ({"kind": "xml"}, "failed", "Inteliquent"),
+        ({"kind": "status", "status": 500}, "unknown", "500"),
+        ({"kind": "status", "status": 502}, "unknown", "502"),
+        ({"kind": "html"}, "unknown", "Inteliquent"),
+        ({"kind": "reset"}, "unknown", "closed the connection"),
+        ({"kind": "timeout", "delay_s": 5}, "unknown", "did not answer within 2 seconds"),
     ],
-    ids=lambda value: value.get("kind", "") + str(value.get("status", "")) if isinstance(value, dict) else None,
+    ids=["401", "408", "xml", "500", "502", "html", "reset", "silence"],
 )
-def test_r32_bad_answers_end_in_the_right_state(number, dispatcher, sandbox, settings, fault, status, code) -> None:
-    """401 and a named refusal are certain; 5xx, HTML, a reset and silence leave it open and are never sent again."""
+def test_r32_bad_answers_end_in_the_right_state(
+    number, dispatcher, sandbox, settings, errors, fault, status, words
+) -> None:
+    """A refusal is certain; 5xx, HTML, a reset and silence leave it open and are never sent again."""
     settings.CARRIER_TIMEOUT_S = 2
+    sandbox.carrier(errors=errors)
     sandbox.fault("send", times=None, **fault)
     message = wait_status(send(number), "failed", "unknown")
-    assert message.status == status
-    assert message.error_text
+    assert (message.status, words in message.error_text) == (status, True), message.error_text
     assert message.attempts.count() == 1
     assert sandbox.taken() == []
 
