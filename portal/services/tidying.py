@@ -10,21 +10,25 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from portal.models import Device, Event, IdempotencyKey, StaffToken
+from portal.models import Device, Event, IdempotencyKey, OutgoingMail, StaffToken
 
 BATCH = 1000
 IDEMPOTENCY_KEPT = timedelta(hours=24)
+# So long a client that comes back still hears `token_expired`.
+TOKENS_KEPT = timedelta(days=30)
+MAILS_KEPT = timedelta(days=90)
 
 
 def tidy_portal() -> dict[str, int]:
-    """Drop old events and idempotency keys, expired tokens and sessions; returns how many rows of each."""
+    """Drop old events, idempotency keys and mails, expired tokens and sessions; returns how many rows of each."""
     now = timezone.now()
     return {
         "events": _delete(Event.objects.filter(at__lt=now - timedelta(days=settings.EVENT_DAYS))),
         "idempotency_keys": _delete(IdempotencyKey.objects.filter(created_at__lt=now - IDEMPOTENCY_KEPT)),
-        "devices": _delete(Device.objects.filter(expires_at__lt=now)),
-        "staff_tokens": _delete(StaffToken.objects.filter(expires_at__lt=now)),
+        "devices": _delete(Device.objects.filter(expires_at__lt=now - TOKENS_KEPT)),
+        "staff_tokens": _delete(StaffToken.objects.filter(expires_at__lt=now - TOKENS_KEPT)),
         "sessions": _delete(Session.objects.filter(expire_date__lt=now)),
+        "mails": _delete(OutgoingMail.objects.filter(created_at__lt=now - MAILS_KEPT).exclude(state="queued")),
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from portal.models import Device, Event, IdempotencyKey, PortalAccount, StaffToken
+from portal.models import Device, Event, IdempotencyKey, OutgoingMail, PortalAccount, StaffToken
 from portal.services.tidying import tidy_portal
 from portal.services.tokens import staff_of_token
 from portal.tests.factories import EndUserFactory
@@ -68,14 +68,24 @@ def test_tidying_drops_what_is_past_its_time_and_nothing_else(monkeypatch: pytes
         IdempotencyKey.objects.create(
             owner=user.pk, path="/", key=key, body_digest="", created_at=now - timedelta(hours=hours)
         )
-    for name, hours in (("live", 1), ("dead", -1)):
-        expires_at = now + timedelta(hours=hours)
+    for name, days in (("expired", -29), ("dead", -31)):
+        expires_at = now + timedelta(days=days)
         Device.objects.create(user=user, name=name, digest=name, expires_at=expires_at)
         StaffToken.objects.create(account=account, name=name, digest=name, expires_at=expires_at)
 
+    for state, days in (("sent", 89), ("sent", 91), ("queued", 91)):
+        OutgoingMail.objects.create(to="a@example.com", state=state, created_at=now - timedelta(days=days))
+
     dropped = tidy_portal()
 
-    assert dropped == {"events": 5, "idempotency_keys": 1, "devices": 1, "staff_tokens": 1, "sessions": 0}
+    assert dropped == {
+        "events": 5,
+        "idempotency_keys": 1,
+        "devices": 1,
+        "staff_tokens": 1,
+        "sessions": 0,
+        "mails": 1,
+    }
     assert [event.number for event in Event.objects.all()] == [1]
     assert [row.key for row in IdempotencyKey.objects.all()] == ["new"]
-    assert [row.name for row in (*Device.objects.all(), *StaffToken.objects.all())] == ["live", "live"]
+    assert [row.name for row in (*Device.objects.all(), *StaffToken.objects.all())] == ["expired", "expired"]
