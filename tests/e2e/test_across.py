@@ -1,0 +1,113 @@
+"""What holds for the whole staff site: keyboard, narrow screens, accessibility, the viewer's time zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import TenantMaker
+from tests.e2e.staff_site import log_in
+from tests.e2e.world import PASSWORD, Tenant
+
+
+def press_until(page: Page, name: str, icon: str = "") -> None:
+    """Tab on until the focus is on what is called `name`, as somebody without a mouse does. `icon` stands before it."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "() => { const e = document.activeElement; return e.labels && e.labels.length"
+            " ? e.labels[0].innerText : e.innerText || '' }"
+        )
+        if focused.strip().removeprefix(icon).removesuffix("*").strip() == name:
+            return
+    raise AssertionError(f"the keyboard does not reach {name}")
+
+
+def test_a_number_is_added_with_the_keyboard_alone(page: Page, tenant: Tenant) -> None:
+    tenant.platform()
+    tn = tenant.carrier.new_number()
+    page.goto("/login/")
+    press_until(page, "Username")
+    page.keyboard.type(tenant.administrator["username"])
+    press_until(page, "Password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
+
+    page.goto(f"/users/{tenant.user['id']}/")
+    press_until(page, "Add CPaaS Number", icon="add")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Add CPaaS Number")).to_be_visible()
+    press_until(page, "Number")
+    page.keyboard.type(tn[2:])
+    press_until(page, "Save")
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-row]")).to_contain_text(tn[2:])
+
+
+def pages_of(tenant: Tenant, number_id: str) -> list[str]:
+    """The main pages of an administrator."""
+    provider, platform = tenant.provider["id"], tenant.staff.get("platforms/")["results"][0]["id"]
+    return [
+        "/",
+        f"/system-providers/{provider}/",
+        f"/system-providers/{provider}/numbers/",
+        f"/system-providers/{provider}/history/",
+        f"/platforms/add/{provider}/",
+        f"/platforms/{platform}/",
+        f"/users/{tenant.user['id']}/",
+        f"/numbers/user/{tenant.user['id']}/add/",
+        f"/numbers/{number_id}/",
+        f"/numbers/{number_id}/delete/",
+        "/portal-accounts/",
+        f"/portal-accounts/{tenant.administrator['id']}/change/",
+        "/audit/",
+    ]
+
+
+def test_the_main_pages_fit_360_pixels(page: Page, tenant: Tenant) -> None:
+    tenant.platform()
+    number = tenant.number(friendly_name="A rather long friendly name")
+    page.set_viewport_size({"width": 360, "height": 740})
+    log_in(page, tenant.administrator)
+    for path in pages_of(tenant, number["id"]):
+        page.goto(path)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 360, f"{path} is {wide} pixels wide"
+
+
+def test_the_main_pages_are_clean_for_axe(page: Page, tenant: Tenant) -> None:
+    tenant.platform()
+    number = tenant.number()
+    page.goto("/login/")
+    found = {"/login/": Axe().run(page).response["violations"]}
+    log_in(page, tenant.administrator)
+    for path in pages_of(tenant, number["id"]):
+        page.goto(path)
+        found[path] = Axe().run(page).response["violations"]
+    told = {
+        path: [(rule["id"], [node["html"][:120] for node in rule["nodes"][:3]]) for rule in violations]
+        for path, violations in found.items()
+        if violations
+    }
+    assert told == {}
+
+
+def test_times_are_shown_in_the_viewers_zone_r28(page: Page, make_tenant: TenantMaker) -> None:
+    tenant = make_tenant(zone="Europe/London")
+    tenant.platform()
+    number = tenant.number()
+    at = datetime.fromisoformat(number["opt_in"]["at"])
+    tenant.staff.patch(f"portal-accounts/{tenant.administrator['id']}/", {"time_zone": "Europe/Berlin"})
+    log_in(page, tenant.administrator)
+    page.goto(f"/numbers/{number['id']}/")
+    berlin = at.astimezone(ZoneInfo("Europe/Berlin"))
+    expect(page.get_by_text(f"Accepted at {berlin:%d/%m/%Y %H:%M:%S}").first).to_be_visible()
+    # Without a zone of one's own: the system provider's.
+    tenant.staff.patch(f"portal-accounts/{tenant.administrator['id']}/", {"time_zone": ""})
+    page.reload()
+    london = at.astimezone(ZoneInfo("Europe/London"))
+    expect(page.get_by_text(f"Accepted at {london:%d/%m/%Y %H:%M:%S}").first).to_be_visible()

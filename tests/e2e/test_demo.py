@@ -1,0 +1,54 @@
+"""What a stranger finds after `make run`: logins that work, a text that goes out, its receipt and the reply."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.clients import Device, staff_api
+from tests.stack_process import Stack, own_database, own_redis
+
+CHRIS = "chris.doyle@kesslerboyd.example"
+
+
+def text_and_echo(stack: Stack, text: str) -> None:
+    """Send as a demo user; the receipt and the reply come on the event stream."""
+    logins = json.loads((stack.folder / "demo.json").read_text())
+    assert (logins["portal"], logins["sandbox"]) == (stack.url, f"http://127.0.0.1:{stack.sandbox_port}")
+    chris = next(row for row in logins["users"] if row["login"] == CHRIS)
+    device = Device(stack.url, chris["login"], chris["password"])
+    with device.stream() as stream:
+        message = device.send("7036089795", text, **{"from": chris["numbers"][0]})
+        stream.wait_for("message.updated", id=message["id"], status="delivered")
+        assert stream.wait_for("message.created", direction="in")["text"] == text
+
+
+@pytest.mark.core
+def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, redis_place: int, browser: Browser) -> None:
+    with own_database() as database_url:
+        settings = {"DATABASE_URL": database_url, "REDIS_URL": own_redis(redis_place + 1)}
+        first = Stack(tmp_path, demo=True, **settings)
+        try:
+            first.wait_until_ready()
+            text_and_echo(first, "Is anybody there?")
+            staff = json.loads((tmp_path / "demo.json").read_text())["staff"]
+            for row in staff:
+                assert staff_api(first.url, row["token"]).get("me/")["level"] == row["level"]
+            page = browser.new_page(base_url=first.url)
+            page.goto("/login/")
+            page.get_by_label("Username").fill(staff[2]["username"])
+            page.get_by_label("Password").fill(staff[2]["password"])
+            page.get_by_role("button", name="Log in").click()
+            expect(page.get_by_role("link", name="Dana Desk (2019920762)")).to_be_visible()
+        finally:
+            first.end()
+        # The sandbox has forgotten everything and the ports are others: the numbers' hooks are set again.
+        again = Stack(tmp_path, demo=True, **settings)
+        try:
+            again.wait_until_ready()
+            text_and_echo(again, "And now?")
+        finally:
+            again.end()

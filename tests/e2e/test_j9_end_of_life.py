@@ -1,0 +1,72 @@
+"""J9, steps 4 to 6: saved messages deleted, the number deleted, and the purge."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.staff_site import log_in
+from tests.e2e.world import Tenant
+from tests.sandbox_process import wait_for
+from tests.stack_process import Stack
+
+REMOTE = "+12125550134"
+
+
+def test_j9_messages_and_number_are_deleted_s4_39_s4_40_r18(page: Page, tenant: Tenant) -> None:
+    tenant.platform()
+    number = tenant.number()
+    device = tenant.device()
+    home = f"/numbers/{number['id']}/"
+    log_in(page, tenant.administrator)
+
+    # 4 The button is there only while there is something to delete; afterwards the user's client is empty too.
+    page.goto(home)
+    expect(page.get_by_role("button", name="Delete messages")).to_have_count(0)
+    tenant.carrier.inbound(REMOTE, number["number"], "First")
+    tenant.carrier.inbound(REMOTE, number["number"], "Second")
+    page.reload()
+    page.get_by_role("button", name="Delete messages").click()
+    expect(page.get_by_text("2 saved messages are deleted")).to_be_visible()
+    page.get_by_role("button", name="Delete messages").click()
+    expect(page.get_by_text("2 saved messages of")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete messages")).to_have_count(0)
+    assert tenant.staff.get(f"numbers/{number['id']}/")["message_count"] == 0
+    assert device.get("conversations/")["results"] == []
+
+    # 5 The number goes: its messages at once, its hook at the carrier, never the evidence of consent.
+    tenant.carrier.inbound(REMOTE, number["number"], "Third")
+    page.goto(home)
+    page.get_by_role("button", name="Delete number").click()
+    expect(page.get_by_role("heading", name="Delete number?")).to_be_visible()
+    page.get_by_role("button", name="Delete number").click()
+    expect(page.get_by_role("heading", name=f"{tenant.mark} Ann")).to_be_visible()
+    assert device.get("conversations/")["results"] == []
+    wait_for(lambda: tenant.staff.call("GET", f"numbers/{number['id']}/").status_code == 404, 30, "the removal")
+    assert tenant.carrier.hooks(number["number"]) == []
+    kept = tenant.staff.get("opt-in-history/", tn=number["number"])["results"]
+    assert [(row["answer"], row["user_login"]) for row in kept] == [("yes", tenant.user["login"])]
+    trail = tenant.staff.get("audit/", object=number["id"])["results"]
+    assert {"create", "delete_messages", "delete"} <= {row["action"] for row in trail}
+
+
+def test_j9_the_purge_keeps_89_days_and_takes_91_s1_21_r18(tenant: Tenant, stack: Stack) -> None:
+    tenant.platform()
+    number = tenant.number()
+    device = tenant.device()
+    tenant.carrier.inbound(REMOTE, number["number"], "Keep me for a while")
+
+    def purge(days: int) -> dict[str, int]:
+        as_of = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        report: dict[str, int] = json.loads(stack.manage("purge", "--as-of", as_of))
+        return report
+
+    # 6 On day 89 it is still there, on day 91 it is gone and the report says so.
+    purge(89)
+    assert len(device.get("conversations/")["results"]) == 1
+    assert purge(91)["messages"] >= 1
+    assert device.get("conversations/")["results"] == []
+    assert tenant.staff.get(f"numbers/{number['id']}/")["message_count"] == 0
+    assert tenant.staff.get("opt-in-history/", tn=number["number"])["results"]
