@@ -19,7 +19,7 @@ from portal.admin.forms import show_problem
 from portal.admin.navigation import Entry
 from portal.admin.pages import Detail, Route
 from portal.admin.row_actions import row_action
-from portal.admin.scoped import actor, visible
+from portal.admin.scoped import actor
 from portal.admin.site import site
 from portal.admin.writing import forbid
 from portal.encryption import mask
@@ -174,7 +174,3 @@ class PlatformAdmin(TenantScopedAdmin):
             f"The platform {row} and its stored keys are deleted. This cannot be undone.",
             "A platform that still has numbers cannot be deleted.",
         ]
-
-
-def platforms_of(provider: SystemProvider, account: Any) -> list[CpaasPlatform]:
-    return list(visible(CpaasPlatform, account).filter(system_provider=provider).order_by("id"))

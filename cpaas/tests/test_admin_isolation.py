@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from django.db import models
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, OptInEvidence
@@ -168,3 +169,15 @@ def test_an_action_on_a_number_is_posted_never_fetched(both, action: str) -> Non
 def test_testing_a_platform_is_posted_never_fetched(both) -> None:
     acme, own, _, _ = both
     assert browser(acme.administrator).get(url_of(own.platform, "test")).status_code == 405
+
+
+def test_the_list_of_numbers_costs_the_same_however_long(both, django_assert_max_num_queries) -> None:
+    acme, own, _, _ = both
+    client = browser(acme.administrator)
+    with CaptureQueriesContext(connection) as few:
+        client.get(list_of(CpaasNumber))
+    for _ in range(10):
+        CpaasNumberFactory(user=acme.user, platform=own.platform)
+        CpaasNumberFactory(media_stream=own.stream, platform=own.platform)
+    with django_assert_max_num_queries(len(few)):
+        assert len(client.get(list_of(CpaasNumber)).context["cl"].result_list) == 21
