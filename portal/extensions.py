@@ -7,7 +7,6 @@
 - `guards`: (object, change) -> Problem or None, called inside the service's transaction before a row is deleted
   ("delete") or after it was changed ("update"); a Problem takes the transaction back
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
-- `searchers`: staff search, each a callable (actor, words) -> list of hits
 """
 
 from __future__ import annotations
@@ -41,20 +40,10 @@ class Section:
     context: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One search result."""
-
-    title: str
-    subtitle: str
-    url: str
-
-
 page_tabs: list[Callable[[models.Model], Tab | None]] = []
 page_sections: list[Callable[[models.Model, Any], Section | None]] = []
 landing_sections: list[Callable[[Any], Section | None]] = []
 session_contributors: list[Callable[[Any], dict[str, Any]]] = []
-searchers: list[Callable[[Any, str], list[Hit]]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}
 
 
