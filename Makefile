@@ -24,7 +24,7 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/python manage.py runstack --port $(PORT) --sandbox-port $(SANDBOX_PORT)
 
 test: lint
-	@scripts/debian-packages postgresql redis-server chromium
+	@scripts/debian-packages postgresql redis-server chromium curl
 	@echo "== all tests on PostgreSQL and Redis"
 	@scripts/with-services $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	@echo "== core tests on the embedded default (SQLite, broker in a folder)"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.e2e.clients import Device, staff_api
+from tests.sandbox_process import ROOT
 from tests.stack_process import Stack, own_database, own_redis
 
 CHRIS = "chris.doyle@kesslerboyd.example"
@@ -26,6 +30,19 @@ def text_and_echo(stack: Stack, text: str) -> None:
         assert stream.wait_for("message.created", direction="in")["text"] == text
 
 
+def run_the_commands_of_the_guide(stack: Stack) -> None:
+    """docs/integrating.md says that its commands were tried."""
+    guide = (ROOT / "docs" / "integrating.md").read_text()
+    script = "set -euo pipefail\n" + "\n".join(re.findall(r"```sh\n(.*?)```", guide, re.DOTALL))
+    done = subprocess.run(
+        ["bash", "-c", script], env=os.environ | {"PORTAL": stack.url}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]} {done.stderr}"
+    assert "event: hello" in done.stdout
+    assert '"type": "message.created"' in done.stdout
+    assert done.stdout.endswith("\nremoving\n")
+
+
 @pytest.mark.core
 def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, redis_place: int, browser: Browser) -> None:
     with own_database() as database_url:
@@ -34,6 +51,7 @@ def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, redis_pla
         try:
             first.wait_until_ready()
             text_and_echo(first, "Is anybody there?")
+            run_the_commands_of_the_guide(first)
             staff = json.loads((tmp_path / "demo.json").read_text())["staff"]
             for row in staff:
                 assert staff_api(first.url, row["token"]).get("me/")["level"] == row["level"]
