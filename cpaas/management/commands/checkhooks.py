@@ -37,5 +37,5 @@ class Command(BaseCommand):
                 self.stderr.write(f"{platform.system_provider} · {platform}: {error.detail}")
                 return
             if count:
-                self.stdout.write(f"{platform.system_provider} · {platform}: {count} set again")
+                self.stdout.write(f"{platform.system_provider} · {platform}: {count} hooks set")
             return
