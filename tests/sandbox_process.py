@@ -94,7 +94,7 @@ class SandboxProcess:
         return found
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """The first true value of `condition`, asked again and again; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 class Api:
@@ -75,7 +75,7 @@ class Stream:
     """An open event stream: a thread reads, the test waits for what it wants."""
 
     def __init__(self, device: Device, after: int | None) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(device.url).netloc, timeout=60)
+        self._connection = http.client.HTTPConnection(urlsplit(device.url).netloc, timeout=PATIENCE_S)
         query = "" if after is None else f"?after={after}"
         headers = {"Authorization": f"Bearer {device.token}", "Accept": "text/event-stream"}
         self._connection.request("GET", f"/api/v1/events/{query}", headers=headers)

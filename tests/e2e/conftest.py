@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.clients import Api, staff_api
 from tests.e2e.world import PASSWORD, Carrier, Tenant
@@ -24,6 +24,9 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# A loaded machine is slow; nothing that works waits this long.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 TenantMaker = Callable[..., Tenant]
 
 
@@ -108,7 +111,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     """A page that fails the test when a script of ours fails."""
     opened = browser.new_page(base_url=stack.url, viewport={"width": 1280, "height": 900})
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(PATIENCE_MS)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened

@@ -41,7 +41,7 @@ def test_kill_9_of_the_dispatcher_among_50_sends_loses_and_doubles_nothing_r32(o
     number = tenant.number()
     device = tenant.device()
     wait_for(own_stack.residents_up, what="the dispatcher")
-    carrier.set(latency_ms=200)
+    carrier.set(latency_ms=400)
 
     # Held still while the texts pile up, so that it dies with many in its hands.
     dispatcher = own_stack.pid_of("residents")

@@ -59,8 +59,7 @@ def test_j6_failure_and_resend_s1_43_r22(tenant: Tenant) -> None:
     number = tenant.number()
     device = tenant.device()
     # 4 The carrier refuses this destination: an error a person understands.
-    fault = {"operation": "send", "to": "+12125550136", "times": 1, "fault": {"kind": "refuse", "text": "Blocked"}}
-    tenant.carrier.control("POST", "inteliquent/faults/", fault)
+    tenant.carrier.fault("send", "refuse", times=1, to="+12125550136", text="Blocked")
     message = device.send("2125550136", "Will you come?")
     failed = reached(device, message, "failed")
     assert "Blocked" in failed["error"]["text"]

@@ -44,7 +44,7 @@ def test_j9_messages_and_number_are_deleted_s4_39_s4_40_r18(page: Page, tenant: 
     page.get_by_role("button", name="Delete number").click()
     expect(page.get_by_role("heading", name=f"{tenant.mark} Ann")).to_be_visible()
     assert device.get("conversations/")["results"] == []
-    wait_for(lambda: tenant.staff.call("GET", f"numbers/{number['id']}/").status_code == 404, 30, "the removal")
+    wait_for(lambda: tenant.staff.call("GET", f"numbers/{number['id']}/").status_code == 404, what="the removal")
     assert tenant.carrier.hooks(number["number"]) == []
     kept = tenant.staff.get("opt-in-history/", tn=number["number"])["results"]
     assert [(row["answer"], row["user_login"]) for row in kept] == [("yes", tenant.user["login"])]

@@ -42,13 +42,24 @@ class Carrier:
         return answer.json() if answer.content else None
 
     def reset(self) -> None:
-        """Up, quick and silent; receipts only when a test orders them. What it took stays listed."""
+        """Up, quick, whole and silent; receipts only when a test orders them. What it took stays listed."""
         self.control("PATCH", "", {"echo": False})
+        for fault in self.control("GET", "inteliquent/faults/")["results"]:
+            self.mend(fault["id"])
         self.set(state="up", latency_ms=0)
         self.receipts(mode="manual")
 
     def set(self, **settings: Any) -> None:
         self.control("PUT", "inteliquent/", settings)
+
+    def fault(self, operation: str, kind: str, *, times: int | None = None, to: str | None = None, **more: Any) -> str:
+        """Let an operation go wrong, for ever or so many times; returns the fault's id."""
+        order = {"operation": operation, "times": times, "to": to, "fault": {"kind": kind, **more}}
+        made: str = self.control("POST", "inteliquent/faults/", order)["id"]
+        return made
+
+    def mend(self, fault_id: str) -> None:
+        self.control("DELETE", f"inteliquent/faults/{fault_id}/")
 
     def receipts(self, **plan: Any) -> None:
         self.control("PUT", "inteliquent/receipts/", plan)
@@ -142,4 +153,4 @@ class Tenant:
         return self.staff.get(f"numbers/{row['id']}/")
 
     def wait_for_status(self, number_id: str, status: str) -> Any:
-        return wait_for(lambda: self.staff.get(f"numbers/{number_id}/")["status"] == status, 30, status)
+        return wait_for(lambda: self.staff.get(f"numbers/{number_id}/")["status"] == status, what=status)
