@@ -28,8 +28,9 @@ logger = get_logger(__name__)
 
 SWEEP_S = 1.0
 CHORES_S = 2.0
-# A dispatcher that slept this long between claim and request gives the text back instead of sending it late.
-STALE_S = 15.0
+# A dispatcher that slept this long between claim and request gives the text back instead of sending it late: by then
+# others take it for dead, and the text may have been sent again by its user.
+STALE_S = min(15.0, settings.LEASE_TTL_S)
 # Ways a carrier says "slower": it is there, so it is not probed.
 _THROTTLES = frozenset({"429", "431", "throttled"})
 
@@ -51,7 +52,9 @@ class Dispatcher(Resident):
         await in_database(vigil.sign_of_life, self._claim, self.holder)
         async with client_session() as session:
             helpers = [
-                asyncio.create_task(_again_and_again(self._chores, session, CHORES_S)),
+                asyncio.create_task(_again_and_again(self._tidy, session, CHORES_S)),
+                asyncio.create_task(_again_and_again(self._probe_platforms, session, CHORES_S)),
+                asyncio.create_task(_again_and_again(self._look_up_unknown, session, CHORES_S)),
                 asyncio.create_task(_again_and_again(self._live, session, settings.LEASE_TTL_S / 3)),
             ]
             try:
@@ -83,6 +86,8 @@ class Dispatcher(Resident):
         answers, self._answers = self._answers, []
         stored = bool(answers)
         free = 0 if self.stopping.is_set() else settings.DISPATCH_IN_FLIGHT - len(self._flying)
+        # From before the claim: we may be held up between its commit and here.
+        asked_at = time.monotonic()
         try:
             claimed = await in_database(self._store_and_claim, answers, free)
         except Exception as error:
@@ -93,7 +98,7 @@ class Dispatcher(Resident):
             await asyncio.sleep(SWEEP_S)
             return True
         for text in claimed:
-            task = asyncio.create_task(self._send(session, text, time.monotonic()))
+            task = asyncio.create_task(self._send(session, text, asked_at))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
         return stored or bool(claimed)
@@ -137,15 +142,20 @@ class Dispatcher(Resident):
     async def _live(self, session: aiohttp.ClientSession) -> None:
         await in_database(vigil.sign_of_life, self._claim, self.holder)
 
-    async def _chores(self, session: aiohttp.ClientSession) -> None:
-        """Expiry, dead dispatchers, parked receipts, probes and look-ups."""
+    async def _tidy(self, session: aiohttp.ClientSession) -> None:
+        """Expiry, dead dispatchers, parked receipts: nothing that waits for a carrier."""
         await in_database(sweeping.expire_due)
         await in_database(vigil.abandon_texts_of_the_dead)
         await in_database(settle_parked)
-        for probe in await in_database(sweeping.claim_probes):
-            await self._probe(session, probe)
-        for due in await in_database(sweeping.claim_look_ups):
-            await self._look_up(session, due)
+
+    async def _probe_platforms(self, session: aiohttp.ClientSession) -> None:
+        """All at once: a carrier that hangs must not hold up the others."""
+        probes = await in_database(sweeping.claim_probes)
+        await asyncio.gather(*(self._probe(session, probe) for probe in probes))
+
+    async def _look_up_unknown(self, session: aiohttp.ClientSession) -> None:
+        due = await in_database(sweeping.claim_look_ups)
+        await asyncio.gather(*(self._look_up(session, each) for each in due))
 
     async def _probe(self, session: aiohttp.ClientSession, probe: sweeping.Probe) -> None:
         try:

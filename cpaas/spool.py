@@ -7,6 +7,7 @@ Draining a file twice is harmless, because taking a call in is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import threading
@@ -17,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import Error, InterfaceError, OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
 from cpaas.carriers.base import Carrier, WebhookRequest
@@ -27,7 +28,6 @@ from cpaas.services.webhook_intake import take_in
 from portal.encryption import decrypt, encrypt
 from portal.ids import new_id
 from portal.logs import get_logger
-from portal.problems import Problem
 
 logger = get_logger(__name__)
 
@@ -96,10 +96,11 @@ def drain() -> int:
             continue  # another process of this machine was faster
         except DATABASE_AWAY:
             raise
-        except (Error, Problem, ValueError, KeyError) as error:
-            # It would fail for ever; kept aside for a person to look at.
+        except Exception as error:
+            # It would fail for ever and keep all others waiting; kept aside for a person to look at.
             logger.error("spooled_webhook_not_taken", file=path.name, error=type(error).__name__)
-            path.rename(path.with_suffix(".bad"))
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(path.with_suffix(".bad"))
             continue
         path.unlink(missing_ok=True)
         taken += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,9 @@ from typing import Any
 
 # A quotation of the carrier's own words in a sentence for people.
 MAX_QUOTED = 200
+# What columns hold.
+MAX_ID_LENGTH = 100
+MAX_PARTY_LENGTH = 32
 _SEPARATORS = re.compile(r"[\s().\-]")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -28,6 +32,15 @@ def clean(value: object) -> str:
     except ValueError:  # an integer of more digits than Python converts
         return ""
     return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def message_id(value: object) -> str:
+    """A carrier's id of a message as we keep it; the end of an absurdly long one is replaced by a digest."""
+    text = clean(value).strip()
+    if len(text) <= MAX_ID_LENGTH:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return text[: MAX_ID_LENGTH - len(digest)] + digest
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:
@@ -55,7 +68,7 @@ def party(value: object) -> str:
 
     Takes strings and numbers, ten digits (North America) or more, with or without `+`.
     """
-    text = clean(value).strip()
+    text = clean(value).strip()[:MAX_PARTY_LENGTH]
     digits = _SEPARATORS.sub("", text).removeprefix("+")
     if not _DIGITS.fullmatch(digits):
         return text

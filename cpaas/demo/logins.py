@@ -18,12 +18,17 @@ from portal.services.tokens import issue_staff_token, revoke_staff_token
 TOKEN_NAME = "demo"  # noqa: S105
 
 
-def write_logins(tenants: Tenants, sandbox_port: int) -> dict[str, Any]:
-    """Write `var/demo.json` (0600) and return it. The tokens of the last time are revoked: only digests were kept."""
+def staff_logins(tenants: Tenants) -> list[dict[str, str]]:
+    """Each account with a new token. The tokens of the last time are revoked: only digests were kept."""
+    return [_staff(account) for account in tenants.accounts]
+
+
+def write_logins(tenants: Tenants, staff: list[dict[str, str]], sandbox_port: int) -> dict[str, Any]:
+    """Write `var/demo.json` (0600) and return it."""
     logins = {
         "portal": settings.PUBLIC_URL,
         "sandbox": f"http://127.0.0.1:{sandbox_port}",
-        "staff": [_staff(account) for account in tenants.accounts],
+        "staff": staff,
         "users": [
             {
                 "login": user.login,

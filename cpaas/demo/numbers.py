@@ -18,7 +18,7 @@ from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
 from cpaas.services.media_streams import create_media_stream
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.platforms import merge_credentials
-from portal.models import EndUser, Group
+from portal.models import EndUser, Group, PortalAccount
 from portal.services import audit
 
 # The keys of the sandbox's account (sandbox/README.md).
@@ -33,19 +33,20 @@ _ANSWERS = {"declined": "no", "postponed": "cancel"}
 def load_messaging(tenants: Tenants, sandbox_port: int) -> None:
     """Platforms that lead to the sandbox, streams and numbers; a number that is new gets its history."""
     for provider in PROVIDERS:
-        platform = _platform(provider, sandbox_port)
+        staff = PortalAccount.objects.get(pk=demo_id(provider.accounts[0].place))
+        platform = _platform(provider, staff, sandbox_port)
         historian = Historian(provider.time_zone)
         for reseller in provider.resellers:
             for group in reseller.groups:
                 for user in group.users:
                     for number in user.numbers:
-                        _number(number, platform, historian, user=tenants.users[user.place])
+                        _number(number, platform, staff, historian, user=tenants.users[user.place])
                 for stream in group.streams:
-                    row = _stream(stream, group, tenants)
-                    _number(stream.number, platform, historian, media_stream=row)
+                    row = _stream(stream, group, staff, tenants)
+                    _number(stream.number, platform, staff, historian, media_stream=row)
 
 
-def _platform(provider: cast.Provider, sandbox_port: int) -> CpaasPlatform:
+def _platform(provider: cast.Provider, staff: PortalAccount, sandbox_port: int) -> CpaasPlatform:
     """The provider's platform, led to where the sandbox is this time."""
     carrier = f"http://127.0.0.1:{sandbox_port + 1}/inteliquent"
     urls = {
@@ -68,17 +69,17 @@ def _platform(provider: cast.Provider, sandbox_port: int) -> CpaasPlatform:
             )
             row.options |= urls
             row.save(force_insert=True)
-            audit.record(None, "create", row, after={"name": row.name, "carrier": row.carrier})
+            audit.record(staff, "create", row, after={"name": row.name, "carrier": row.carrier})
         elif {**row.options, **urls} != row.options:
             row.options |= urls
             row.save(update_fields=["options"])
     return row
 
 
-def _stream(stream: cast.Stream, group: cast.Group, tenants: Tenants) -> MediaStream:
+def _stream(stream: cast.Stream, group: cast.Group, staff: PortalAccount, tenants: Tenants) -> MediaStream:
     row = MediaStream.objects.filter(pk=demo_id(stream.place)).first()
     return row or create_media_stream(
-        actor=None,
+        actor=staff,
         group=Group.objects.get(pk=demo_id(group.place)),
         id=demo_id(stream.place),
         name=stream.name,
@@ -89,6 +90,7 @@ def _stream(stream: cast.Stream, group: cast.Group, tenants: Tenants) -> MediaSt
 def _number(
     number: cast.Number,
     platform: CpaasPlatform,
+    staff: PortalAccount,
     historian: Historian,
     *,
     user: EndUser | None = None,
@@ -112,7 +114,7 @@ def _number(
             opt_in_state="pending" if asked else number.opt_in,
         )
         row.save(force_insert=True)
-        audit.record(None, "create", row, after={"number": row.number, "owner": str(owner)})
+        audit.record(staff, "create", row, after={"number": row.number, "owner": str(owner)})
         if number.opt_in == "accepted":
             historian.accept(row)
         historian.write(row)

@@ -59,7 +59,7 @@ class Tenants:
         for account in wanted:
             row = PortalAccount.objects.filter(pk=demo_id(account.place)).first()
             row = row or accounts.create_account(
-                actor=None,
+                actor=self.accounts[0] if self.accounts else None,
                 level=level,
                 scope=scope,
                 password=PASSWORD,

@@ -1,6 +1,7 @@
 """Moving attempts, and with them their message, forward (R21).
 
-Locks are always taken in the order conversation, attempt, message, event stream, so that writers cannot deadlock.
+Locks are always taken in the order number, conversation, attempt, message, event stream, and several rows of a kind by
+their keys, so that writers cannot deadlock.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from cpaas.models import Attempt, Message
+from cpaas.models import Attempt, Conversation, Message
 from cpaas.states import MessageStatus, may_become
 from portal.events import News
 
@@ -55,13 +56,20 @@ def move_attempt(
 def show_attempt(attempt: Attempt, news: News) -> None:
     """Make the message show this attempt if it is the newest or delivered; `delivered` of any attempt wins (R21)."""
     messages: QuerySet[Message] = Message.objects.filter(pk=attempt.message_id).exclude(status=MessageStatus.DELIVERED)
-    if attempt.status != MessageStatus.DELIVERED:
-        newest = Attempt.objects.filter(message_id=attempt.message_id, n__gt=attempt.n)
-        if newest.exists():
-            return
-    if messages.update(**_shown(attempt)):
-        user_id = Message.objects.filter(pk=attempt.message_id).values_list("user_id", flat=True).first()
-        news.add(user_id, "message.updated", attempt.message_id)
+    # Locked before the look at newer attempts: a resend makes one under this lock.
+    message = messages.select_for_update().only("user_id").first()
+    if message is None:
+        return
+    newer = Attempt.objects.filter(message_id=attempt.message_id, n__gt=attempt.n)
+    if attempt.status != MessageStatus.DELIVERED and newer.exists():
+        return
+    messages.update(**_shown(attempt))
+    news.add(message.user_id, "message.updated", attempt.message_id)
+
+
+def lock_conversations(conversations: QuerySet[Conversation]) -> list[Conversation]:
+    """The conversations as they are now, kept until commit, locked in the order of their keys."""
+    return list(conversations.select_for_update().order_by("pk"))
 
 
 def check_time(sent_at: datetime, checks: int) -> datetime | None:

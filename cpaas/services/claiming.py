@@ -3,6 +3,9 @@
 A conversation with something to send has `outbox_at`. A claim moves it `LEASE` ahead, takes the conversation's first
 waiting attempt and commits it as `sending`, all in one transaction: from then on the text is either settled by the
 answer, or, when its dispatcher is dead, made `unknown` by another one, never sent again.
+
+No row with a foreign key is updated twice in one transaction: PostgreSQL would then check the key again at commit, and
+so wait for the number, which others lock before conversations.
 """
 
 from __future__ import annotations
@@ -30,14 +33,12 @@ from portal.sql import as_uuid, execute
 
 # Longer than the longest exchange with a carrier, so that a live dispatcher always settles its own texts.
 LEASE = timedelta(seconds=settings.CARRIER_TIMEOUT_S + 30)
+# So often a claim that found nothing to send among as many conversations as it asked for looks further.
+_LOOKS = 20
 # A platform that cannot be reached wakes its conversations itself; this is only the net below it.
 UNREACHABLE_WAIT = timedelta(minutes=5)
 
-_CLAIM = """
-    UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN (
-        SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}
-    ) RETURNING id
-"""
+_DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
 _HEAD_COLUMNS = (
     "id",
     "status",
@@ -82,19 +83,34 @@ def claim_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
 
     Settles on the way what must not be sent any more.
     """
+    for _ in range(_LOOKS):
+        looked_at, claimed = _claim_once(limit, claim)
+        if claimed or looked_at < limit:
+            return claimed
+    return []
+
+
+def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
+    """How many conversations were due, and the texts that may go."""
     now = timezone.now()
     lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     with transaction.atomic():
-        rows = execute(_CLAIM.format(lock=lock), [now + LEASE, now, limit])
+        rows = execute(_DUE.format(lock=lock), [now, limit])
         conversations = [as_uuid(row[0]) for row in rows]
         if not conversations:
-            return []
+            return 0, []
         heads = _heads(conversations)
         platforms = CpaasPlatform.objects.in_bulk({head["platform_id"] for head in heads})
         due_at: dict[uuid.UUID, datetime | None] = dict.fromkeys(conversations)
-        sendable = _sort_out(heads, platforms, due_at, now)
-        _release(due_at)
-        return _begin(sendable, platforms, claim, now)
+        news = News()
+        sendable = _sort_out(heads, platforms, due_at, now, news)
+        begun = _begin(sendable, claim, now)
+        due_at |= {head["conversation_id"]: now for head in sendable}
+        due_at |= {head["conversation_id"]: now + LEASE for head in begun}
+        _set_due(due_at)
+        news.write()
+    accounts = {key: platform.account() for key, platform in platforms.items()}
+    return len(conversations), [_claimed(head, platforms[head["platform_id"]], accounts, claim) for head in begun]
 
 
 def _heads(conversations: Sequence[uuid.UUID]) -> list[Head]:
@@ -111,9 +127,9 @@ def _sort_out(
     platforms: Mapping[uuid.UUID, CpaasPlatform],
     due_at: dict[uuid.UUID, datetime | None],
     now: datetime,
+    news: News,
 ) -> list[Head]:
     """The heads that may go now. `due_at` gets when to look at the other conversations again; None: nothing waits."""
-    news = News()
     candidates = []
     for head in heads:
         conversation_id, platform = head["conversation_id"], platforms[head["platform_id"]]
@@ -129,7 +145,6 @@ def _sort_out(
             due_at[conversation_id] = min(now + UNREACHABLE_WAIT, head["expires_at"])
         else:
             candidates.append(head)
-    news.write()
     return _paced(candidates, platforms, due_at, now)
 
 
@@ -148,7 +163,6 @@ def _paced(
     for head, wait_until in zip(candidates, take_pace(wanted, now), strict=True):
         if wait_until is None:
             allowed.append(head)
-            due_at.pop(head["conversation_id"])
         else:
             due_at[head["conversation_id"]] = wait_until
     return allowed
@@ -176,8 +190,8 @@ def _settle(head: Head, status: str, code: str, sentence: str, news: News) -> No
     move_attempt(attempt, status, news, error_code=code, error_text=sentence)
 
 
-def _release(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
-    """Set when conversations that got no text sent are due again."""
+def _set_due(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
+    """Set when each conversation is to be looked at again."""
     by_time: dict[datetime | None, list[uuid.UUID]] = {}
     for conversation_id, at in due_at.items():
         by_time.setdefault(at, []).append(conversation_id)
@@ -185,26 +199,34 @@ def _release(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
         Conversation.objects.filter(pk__in=conversations).update(outbox_at=at)
 
 
-def _begin(
-    heads: Sequence[Head], platforms: Mapping[uuid.UUID, CpaasPlatform], claim: uuid.UUID, now: datetime
-) -> list[Claimed]:
-    """Commit the heads as `sending` under the claim."""
-    accounts = {key: platform.account() for key, platform in platforms.items()}
-    Attempt.objects.filter(pk__in=[head["id"] for head in heads], status=MessageStatus.QUEUED).update(
+def _begin(heads: Sequence[Head], claim: uuid.UUID, now: datetime) -> list[Head]:
+    """Commit the heads as `sending` under the claim; returns those that were still waiting."""
+    ids = [head["id"] for head in heads]
+    begun = Attempt.objects.filter(pk__in=ids, status=MessageStatus.QUEUED).update(
         status=MessageStatus.SENDING, claim=claim, sending_at=now, changed_at=now, tries=F("tries") + 1
     )
-    Message.objects.filter(pk__in=[head["message_id"] for head in heads]).update(status=MessageStatus.SENDING)
-    return [
-        Claimed(
-            attempt_id=head["id"],
-            message_id=head["message_id"],
-            conversation_id=head["conversation_id"],
-            platform_id=head["platform_id"],
-            claim=claim,
-            tries=head["tries"] + 1,
-            carrier=platforms[head["platform_id"]].carrier,
-            account=accounts[head["platform_id"]],
-            text=OutboundText(head["message__number__number"], head["message__remote"], head["message__text"]),
-        )
-        for head in heads
-    ]
+    if begun < len(ids):
+        # One expired between our look and now, and must not go out.
+        ours = Attempt.objects.filter(pk__in=ids, status=MessageStatus.SENDING, claim=claim)
+        still_waiting = set(ours.values_list("pk", flat=True))
+        heads = [head for head in heads if head["id"] in still_waiting]
+    messages = Message.objects.filter(pk__in=[head["message_id"] for head in heads])
+    # A receipt for an older attempt may just have said so, and that wins (R21).
+    messages.exclude(status=MessageStatus.DELIVERED).update(status=MessageStatus.SENDING)
+    return list(heads)
+
+
+def _claimed(
+    head: Head, platform: CpaasPlatform, accounts: Mapping[uuid.UUID, CarrierAccount], claim: uuid.UUID
+) -> Claimed:
+    return Claimed(
+        attempt_id=head["id"],
+        message_id=head["message_id"],
+        conversation_id=head["conversation_id"],
+        platform_id=platform.pk,
+        claim=claim,
+        tries=head["tries"] + 1,
+        carrier=platform.carrier,
+        account=accounts[platform.pk],
+        text=OutboundText(head["message__number__number"], head["message__remote"], head["message__text"]),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import QuerySet
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, WebhookEvent
+from cpaas.services.attempts import lock_conversations
 from portal.models import IdempotencyKey
 
 
@@ -28,7 +29,11 @@ def delete_messages_of(messages: QuerySet[Message]) -> int:
 
 
 def delete_number_messages(number: CpaasNumber) -> int:
-    """Delete all messages and conversations of a number inside the caller's transaction; returns how many messages."""
+    """Delete all messages and conversations of a number inside the caller's transaction; returns how many messages.
+
+    The conversations are locked first, as everywhere (attempts.py).
+    """
+    lock_conversations(Conversation.objects.filter(number=number))
     deleted = delete_messages_of(Message.objects.filter(number=number))
     Conversation.objects.filter(number=number)._raw_delete(Conversation.objects.db)
     return deleted

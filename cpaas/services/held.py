@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Max
+import uuid
+
+from django.db import transaction
+from django.db.models import Count, F, Max, Q
 
 from cpaas.models import Conversation, CpaasNumber, Message
-from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
+from cpaas.services.attempts import lock_conversations
+from cpaas.states import MessageStatus
 from portal.events import News
 from portal.models import EndUser
 
@@ -13,16 +17,17 @@ from portal.models import EndUser
 def deliver_held(number: CpaasNumber, news: News) -> int:
     """Turn the held texts of a number into received ones; returns how many. Runs in the caller's transaction."""
     held = Message.objects.filter(number=number, status=MessageStatus.HELD)
-    per_conversation = list(held.values("conversation_id").annotate(count=Count("pk"), last=Max("created_at")))
+    conversations = lock_conversations(Conversation.objects.filter(pk__in=held.values("conversation_id")))
+    new = Count("pk", filter=Q(position__gt=F("conversation__read_position")))
+    rows = held.values("conversation_id").annotate(new=new, last=Max("created_at"))
+    found = {row["conversation_id"]: row for row in rows}
     message_ids = list(held.order_by("position").values_list("pk", flat=True))
-    if not message_ids:
-        return 0
     held.update(status=MessageStatus.RECEIVED)
-    for row in per_conversation:
-        conversation = Conversation.objects.select_for_update().get(pk=row["conversation_id"])
-        conversation.new_count += row["count"]
-        conversation.last_message_at = max(conversation.last_message_at or row["last"], row["last"])
-        conversation.last_received_at = max(conversation.last_received_at or row["last"], row["last"])
+    for conversation in conversations:
+        last = found[conversation.pk]["last"]
+        conversation.new_count += found[conversation.pk]["new"]
+        conversation.last_message_at = max(conversation.last_message_at or last, last)
+        conversation.last_received_at = max(conversation.last_received_at or last, last)
         conversation.save(update_fields=["new_count", "last_message_at", "last_received_at"])
         news.add(number.user_id, "conversation.updated", conversation.pk)
     for message_id in message_ids:
@@ -30,12 +35,31 @@ def deliver_held(number: CpaasNumber, news: News) -> int:
     return len(message_ids)
 
 
+def look_again(number_id: uuid.UUID) -> None:
+    """Call after the commit of a held text: what it waits for may have come while it was being stored.
+
+    A statement sees the licence as it was when it began. Both sides look again after their own commit, so whoever
+    commits last sees the other.
+    """
+    found = CpaasNumber.objects.select_related("user").filter(pk=number_id)
+    number = found.first()
+    if number is None or not number.is_usable:
+        return
+    with transaction.atomic():
+        number = found.select_for_update(of=("self",)).first()
+        if number is not None and number.is_usable:
+            news = News()
+            deliver_held(number, news)
+            news.write()
+
+
 def deliver_held_of_user(user: EndUser) -> None:
     """A licence that is back delivers what was held for want of it (R8). Runs in the caller's transaction."""
     if not (user.is_licensed and user.is_active):
         return
     news = News()
-    usable = CpaasNumber.objects.filter(user=user, status=NumberStatus.ENABLED, opt_in_state__in=OPT_IN_USABLE)
-    for number in usable.select_for_update():
-        deliver_held(number, news)
+    # All of them, whatever their state: one that becomes usable at this moment is waited for.
+    for number in CpaasNumber.objects.filter(user=user).order_by("number").select_for_update():
+        if number.is_usable:
+            deliver_held(number, news)
     news.write()

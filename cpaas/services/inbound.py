@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from cpaas.carriers.base import InboundText
 from cpaas.segments import count_segments
+from cpaas.services.held import look_again
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
 from portal.events import News
@@ -66,7 +69,8 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     Runs in the caller's transaction. (number, sid) is unique, so a parallel replay raises IntegrityError; the caller
     starts its transaction again and then finds the text there.
     """
-    outcomes = {_receive_for(platform_id, recipient, text, news, at) for recipient in dict.fromkeys(text.recipients)}
+    # In one order, so that two group texts at once do not wait for each other.
+    outcomes = {_receive_for(platform_id, recipient, text, news, at) for recipient in sorted(set(text.recipients))}
     for outcome in ("applied", "duplicate"):
         if outcome in outcomes:
             return outcome
@@ -115,6 +119,8 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
             "status": endpoint.status,
         },
     )
+    if endpoint.status == MessageStatus.HELD:
+        transaction.on_commit(lambda: look_again(endpoint.id))
     if endpoint.status == MessageStatus.RECEIVED:
         news.add(endpoint.user_id, "message.created", message_id)
         news.add(endpoint.user_id, "conversation.updated", place.conversation_id)

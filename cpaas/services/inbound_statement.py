@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
+from cpaas.services.held import look_again
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, MESSAGE_VALUES, message_values
 from cpaas.services.threads import UPSERT
 from portal.events import wake
@@ -47,7 +48,7 @@ _STATEMENT = f"""
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
         SELECT %(message_id)s, %(at)s, place.id, endpoint.id, endpoint.user_id, place.last_position, endpoint.status,
                {_TYPED_VALUES}
-        FROM endpoint, place RETURNING user_id, conversation_id, status
+        FROM endpoint, place RETURNING number_id, user_id, conversation_id, status
     ), numbered AS (
         INSERT INTO portal_eventstream AS s (user_id, last_id)
         SELECT user_id, 2 FROM stored WHERE status = 'received' AND user_id IS NOT NULL
@@ -59,7 +60,8 @@ _STATEMENT = f"""
         SELECT numbered.user_id, numbered.last_id, 'conversation.updated', stored.conversation_id, %(at)s
         FROM numbered, stored
     )
-    SELECT (SELECT count(*) FROM kept), (SELECT user_id FROM numbered)
+    SELECT (SELECT count(*) FROM kept), (SELECT user_id FROM numbered),
+           (SELECT number_id FROM stored WHERE status = 'held')
 """  # noqa: S608 - made of constants
 
 
@@ -83,8 +85,10 @@ def receive(*, platform_id: uuid.UUID, call: Mapping[str, Any], text: InboundTex
         "conversation_id": new_id(),
         "message_id": new_id(),
     }
-    kept, user_id = execute_prepared(_STATEMENT, values)
+    kept, user_id, held_for = execute_prepared(_STATEMENT, values)
     if user_id is not None:
         topic = f"user:{as_uuid(user_id)}"
         transaction.on_commit(lambda: wake(topic), robust=True)
+    if held_for is not None:
+        transaction.on_commit(lambda: look_again(held_for))
     return bool(kept)

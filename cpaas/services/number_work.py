@@ -19,8 +19,10 @@ from cpaas.models import CpaasNumber
 from cpaas.services.held import deliver_held
 from cpaas.states import NumberStatus
 from portal.events import News
+from portal.logs import get_logger
 from portal.services import audit
 
+logger = get_logger(__name__)
 _CLAIM = timedelta(minutes=2)
 _WORK = (NumberStatus.PROVISIONING, NumberStatus.REMOVING)
 
@@ -62,7 +64,20 @@ def _provision(number: CpaasNumber) -> None:
     except CarrierError as error:
         _finish(number, NumberStatus.FAILED, error.detail)
     else:
-        _finish(number, NumberStatus.ENABLED, "")
+        if not _finish(number, NumberStatus.ENABLED, ""):
+            _take_back(number)
+
+
+def _take_back(number: CpaasNumber) -> None:
+    """Our claim is gone. If the number was deleted while we set its hook, its removal may have come too early."""
+    of_tn = CpaasNumber.objects.filter(number=number.number, platform=number.platform)
+    of_tn.filter(status=NumberStatus.REMOVING).update(next_try_at=timezone.now(), claim=None)
+    if of_tn.exists():
+        return
+    try:
+        transport.run(get_carrier(number.platform.carrier).remove_hook(number.platform.account(), number.number))
+    except CarrierError as error:
+        logger.warning("hook_left_behind", number=number.number, error=error.code)
 
 
 def _remove(number: CpaasNumber) -> None:
@@ -80,20 +95,23 @@ def _remove(number: CpaasNumber) -> None:
             )
 
 
-def _finish(number: CpaasNumber, status: str, detail: str) -> None:
-    """Write the outcome if the claim still stands, with its audit row and event."""
+def _finish(number: CpaasNumber, status: str, detail: str) -> bool:
+    """Write the outcome if the claim still stands, with its audit row and event; False when it does not."""
     with transaction.atomic():
-        changed = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING).update(
-            status=status, status_detail=detail[:400], claim=None
-        )
-        if changed:
-            number.status, number.status_detail = status, detail[:400]
-            audit.record(None, status, number, after={"detail": number.status_detail})
-            news = News()
-            if number.is_usable:
-                deliver_held(number, news)
-            news.add(number.user_id, "number.updated", number.pk)
-            news.write()
+        # FOR UPDATE waits for texts that are just coming in, so that none stays held.
+        claimed = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING)
+        row = claimed.select_for_update().first()
+        if row is None:
+            return False
+        row.status, row.status_detail, row.claim = status, detail[:400], None
+        row.save(update_fields=["status", "status_detail", "claim"])
+        audit.record(None, status, row, after={"detail": row.status_detail})
+        news = News()
+        if row.is_usable:
+            deliver_held(row, news)
+        news.add(row.user_id, "number.updated", row.pk)
+        news.write()
+    return True
 
 
 def _later(number: CpaasNumber, error: CarrierError) -> None:

@@ -89,11 +89,13 @@ def record_opt_in(*, user: EndUser, number: CpaasNumber, answer: str, prompt_id:
 def reset_opt_in(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     """Start a new opt-in cycle: unusable at once, prompted at the next start (S1.11, S4.36, S4.37). Evidence stays.
 
-    Pending changes nothing. Raises Problem `opt_in_not_required` (409).
+    Pending changes nothing. Raises Problem `opt_in_not_required` (409), `not_found`.
     """
     require_writer(actor)
     with transaction.atomic():
-        row = CpaasNumber.objects.select_for_update().get(pk=number.pk)
+        row = CpaasNumber.objects.select_for_update().filter(pk=number.pk).first()
+        if row is None or row.status == NumberStatus.REMOVING:
+            raise not_found("CPaaS number")
         if row.opt_in_state == OptInState.NOT_REQUIRED:
             raise conflict(
                 "opt_in_not_required", "This number is used without asking anybody, so nothing can be reset."

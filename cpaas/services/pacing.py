@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -20,10 +21,13 @@ def take_pace(wanted: Sequence[tuple[uuid.UUID, int, int]], now: datetime) -> li
     known = NumberPace.objects.select_for_update().filter(pk__in=keys).order_by("pk")
     arrivals = {row.number_id: row.arrival_at for row in known}
     answers: list[datetime | None] = []
+    refused: Counter[uuid.UUID] = Counter()
     for number_id, segments, rate in wanted:
         arrival = max(arrivals.get(number_id, now), now)
         if arrival - now > _WINDOW - _WINDOW / rate:
-            answers.append(arrival - _WINDOW + _WINDOW / rate)
+            # One behind the other, or a long queue of one number would be asked about again and again.
+            refused[number_id] += segments
+            answers.append(arrival - _WINDOW + refused[number_id] * _WINDOW / rate)
             continue
         arrivals[number_id] = arrival + segments * _WINDOW / rate
         answers.append(None)

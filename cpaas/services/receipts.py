@@ -67,10 +67,11 @@ def _park(platform_id: uuid.UUID, receipt: Receipt) -> None:
 
 
 def _apply_to(attempt: Attempt) -> None:
-    with transaction.atomic():
-        news = News()
-        parked = ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=attempt.sid)
-        for receipt in parked.order_by("pk"):
+    """One transaction each, because it must not update a message twice (claiming.py)."""
+    for receipt in ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=attempt.sid).order_by("pk"):
+        with transaction.atomic():
+            news = News()
             move_attempt(attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text)
-        parked.delete()
-        news.write()
+            # Only what was applied: another may have been parked meanwhile.
+            ParkedReceipt.objects.filter(pk=receipt.pk).delete()
+            news.write()

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from cpaas.models import Conversation, Message, WebhookEvent
+from cpaas.services.attempts import lock_conversations
 from cpaas.services.deletion import delete_messages_of
+from cpaas.states import MessageStatus
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
@@ -49,22 +51,26 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
 
 
 def _purge_batch(oldest: QuerySet[Message], report: PurgeReport) -> int:
-    """Remove one batch; returns how many messages. Two purges at once never take the same ones."""
+    """Remove one batch; returns how many messages were found due. Another purge may have been faster with them."""
     with transaction.atomic():
-        ids = list(oldest.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        if not ids:
+        due = dict(oldest.values_list("pk", "conversation_id"))
+        if not due:
             return 0
-        rows = Message.objects.filter(pk__in=ids)
-        counts = rows.order_by().values("conversation_id").annotate(count=Count("pk"))
-        per_conversation = {row["conversation_id"]: row["count"] for row in counts}
-        deleted = delete_messages_of(rows)
-        # These updates lock the conversations, so that no text comes in between the look below and the deletion.
-        for conversation_id, count in sorted(per_conversation.items()):
-            Conversation.objects.filter(pk=conversation_id).update(message_count=F("message_count") - count)
-        empty = Conversation.objects.filter(pk__in=list(per_conversation), messages__isnull=True)
+        # Locked first, as everywhere (attempts.py); so nothing comes in, is read or is delivered meanwhile either.
+        conversations = Conversation.objects.filter(pk__in=set(due.values()))
+        lock_conversations(conversations)
+        rows = Message.objects.filter(pk__in=list(due))
+        unread = Q(status=MessageStatus.RECEIVED, position__gt=F("conversation__read_position"))
+        counts = rows.order_by().values("conversation_id").annotate(all=Count("pk"), unread=Count("pk", filter=unread))
+        per_conversation = list(counts)
+        report.messages += delete_messages_of(rows)
+        for row in per_conversation:
+            conversations.filter(pk=row["conversation_id"]).update(
+                message_count=F("message_count") - row["all"], new_count=F("new_count") - row["unread"]
+            )
+        empty = conversations.filter(messages__isnull=True)
         report.conversations += Conversation.objects.filter(pk__in=empty.values("pk"))._raw_delete(rows.db)
-        report.messages += deleted
-    return deleted
+    return len(due)
 
 
 def _delete_in_batches(rows: QuerySet[WebhookEvent], batch: int) -> int:

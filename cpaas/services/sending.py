@@ -77,9 +77,9 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
     with transaction.atomic():
         number = lock_number(message.number_id)
         require_sendable(number, user)
-        conversation = Conversation.objects.select_for_update().get(pk=message.conversation_id)
+        conversation = Conversation.objects.select_for_update().filter(pk=message.conversation_id).first()
         row = Message.objects.select_for_update().filter(pk=message.pk).first()
-        if row is None:
+        if conversation is None or row is None:
             raise not_found("Message")
         if row.direction != "out" or row.status not in RESENDABLE:
             raise conflict("not_resendable", f"Only a failed text can be sent again; this one is {row.status}.")

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.models import Attempt, Conversation, Message
-from cpaas.services.attempts import move_attempt
+from cpaas.services.attempts import lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
 from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
@@ -36,12 +36,12 @@ _SENT_ATTEMPTS = """
       AND cpaas_attempt.status IN ('queued', 'sending', 'unknown')
     RETURNING cpaas_attempt.message_id
 """
-# Only while the message has no newer attempt and was not delivered by an older one (R21).
+# Only while its newest attempt is the one that was sent, and none was delivered (R21).
 _SENT_MESSAGES = """
     UPDATE cpaas_message SET status = 'sent', sent_at = %s, error_code = '', error_text = ''
-    WHERE id IN ({places}) AND status IN ('queued', 'sending', 'unknown') AND NOT EXISTS (
-        SELECT 1 FROM cpaas_attempt newer
-        WHERE newer.message_id = cpaas_message.id AND newer.status IN ('queued', 'sending')
+    WHERE id IN ({places}) AND status IN ('queued', 'sending', 'unknown') AND 'sent' = (
+        SELECT newest.status FROM cpaas_attempt newest
+        WHERE newest.message_id = cpaas_message.id ORDER BY newest.n DESC LIMIT 1
     ) RETURNING id, user_id
 """
 # What the conversation does next: leave alone what somebody else is sending, else go on with what waits.
@@ -68,7 +68,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Store the answers one dispatcher got in one transaction, free their conversations, then apply early receipts."""
     with transaction.atomic():
         conversations = sorted({outcome.claimed.conversation_id for outcome in outcomes})
-        list(Conversation.objects.select_for_update().filter(pk__in=conversations).order_by("pk").values_list("pk"))
+        lock_conversations(Conversation.objects.filter(pk__in=conversations))
         news = News()
         _store_sent([outcome for outcome in outcomes if isinstance(outcome.answer, Sent)], news)
         retries = {}
@@ -106,7 +106,10 @@ def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
 def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta | None:
     """Store a no; returns how long to wait when the text may be tried again, None when this attempt is over."""
     if isinstance(error, NotTaken):
-        return _back_to_queue(claimed, error)
+        wait = _back_to_queue(claimed, error)
+        if wait is not None:
+            return wait
+    # A text that was not taken and was given up for `unknown` meanwhile has failed for certain.
     status = MessageStatus.UNKNOWN if isinstance(error, Doubtful) else MessageStatus.FAILED
     attempt = Attempt.objects.filter(pk=claimed.attempt_id).first()
     if attempt is not None:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch
 from cpaas.models import Attempt, Conversation, CpaasPlatform
-from cpaas.services.attempts import check_time, move_attempt
+from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.states import MessageStatus
 from portal.events import News, wake
 
 PROBE_EVERY = timedelta(seconds=15)
 _BATCH = 200
+# Asked side by side; a carrier that hangs takes 20 s for each.
+_LOOK_UPS_AT_ONCE = 20
 # A record of the carrier this far from our own time of sending is another text.
 _SAME_TEXT = timedelta(minutes=2)
 
@@ -25,19 +27,20 @@ _SAME_TEXT = timedelta(minutes=2)
 def expire_due() -> int:
     """Fail what waited longer than its platform allows (R34); returns how many texts."""
     due = Attempt.objects.filter(status=MessageStatus.QUEUED, expires_at__lte=timezone.now())
-    expired = 0
-    for attempt in due.order_by("expires_at")[:_BATCH]:
-        with transaction.atomic():
-            news = News()
-            expired += move_attempt(
-                attempt,
-                MessageStatus.FAILED,
-                news,
-                error_code="expired",
-                error_text="It waited too long to be sent.",
-            )
-            news.write()
-    return expired
+    return sum(_expire(due, key) for key in list(due.order_by("expires_at").values_list("pk", flat=True)[:_BATCH]))
+
+
+def _expire(due: QuerySet[Attempt], attempt_id: uuid.UUID) -> bool:
+    with transaction.atomic():
+        # Locked and looked at again: a dispatcher may just have begun to send it.
+        attempt = due.select_for_update().filter(pk=attempt_id).first()
+        if attempt is None:
+            return False
+        news = News()
+        sentence = "It waited too long to be sent."
+        moved = move_attempt(attempt, MessageStatus.FAILED, news, error_code="expired", error_text=sentence)
+        news.write()
+    return moved
 
 
 def mark_unreachable(platform_id: uuid.UUID) -> None:
@@ -71,11 +74,13 @@ def mark_reachable(platform_id: uuid.UUID) -> None:
         if not CpaasPlatform.objects.filter(pk=platform_id, reachable=False).update(reachable=True, probe_at=None):
             return
         here = Attempt.objects.filter(conversation_id=OuterRef("pk"), platform_id=platform_id)
-        Conversation.objects.filter(
+        waiting = Conversation.objects.filter(
             Exists(here.filter(status=MessageStatus.QUEUED)),
             ~Exists(here.filter(status=MessageStatus.SENDING)),
             outbox_at__gt=timezone.now(),
-        ).update(outbox_at=timezone.now())
+        )
+        found = [conversation.pk for conversation in lock_conversations(waiting)]
+        Conversation.objects.filter(pk__in=found).update(outbox_at=timezone.now())
         transaction.on_commit(lambda: wake("dispatch"), robust=True)
 
 
@@ -93,7 +98,7 @@ def claim_look_ups() -> list[DueLookUp]:
     """The unknown texts that are due for a look-up, each for one dispatcher; sets when the next one is due."""
     now = timezone.now()
     due = Attempt.objects.filter(status=MessageStatus.UNKNOWN, next_check_at__lte=now)
-    found = due.select_related("message__number__platform").order_by("next_check_at")[:_BATCH]
+    found = due.select_related("message__number__platform").order_by("next_check_at")[:_LOOK_UPS_AT_ONCE]
     claimed = []
     for attempt in found:
         sent_at = attempt.sending_at or attempt.created_at

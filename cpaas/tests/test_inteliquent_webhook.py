@@ -193,7 +193,7 @@ def test_a_receipt_may_name_its_status_outside_the_text() -> None:
     assert parsed({"referenceId": "s", "deliveryReceipt": True, "status": "DELIVRD"}).status == "delivered"
 
 
-@pytest.mark.parametrize("sid", [None, "", " ", "x" * 201, [], True])
+@pytest.mark.parametrize("sid", [None, "", " ", [], True])
 def test_a_call_without_a_usable_id_is_unreadable(sid: Any) -> None:
     with pytest.raises(UnreadableWebhook):
         parsed({"referenceId": sid, "from": 1, "to": [2], "text": "x"})

@@ -93,7 +93,8 @@ def _claim_known(wanted: IdempotencyKey) -> IdempotencyKey:
         raise _in_progress()
     # Outlived its day, or whoever ran it died: take it over, unless another request just did.
     fresh = {"body_digest": wanted.body_digest, "status": None, "answer": None, "object_id": None, "created_at": now}
-    if not IdempotencyKey.objects.filter(pk=row.pk, created_at=row.created_at).update(**fresh):
+    seen = IdempotencyKey.objects.filter(pk=row.pk, created_at=row.created_at, status=row.status)
+    if not seen.update(**fresh):
         raise _in_progress()
     return IdempotencyKey(pk=row.pk, **fresh)
 
@@ -102,7 +103,9 @@ def _answer_once(claim: IdempotencyKey, work: Callable[[], Response], *, atomic:
     try:
         with transaction.atomic() if atomic else nullcontext():
             response = work()
-            _keep(claim, response.status_code, response.data)
+            if not _keep(claim, response.status_code, response.data) and atomic:
+                # Given up for dead and taken over by another request: what we did is taken back.
+                raise _in_progress()
     except Exception as error:
         problem = problems.as_problem(error)
         if problem.status >= 500 or problem.status == 429:
@@ -113,13 +116,15 @@ def _answer_once(claim: IdempotencyKey, work: Callable[[], Response], *, atomic:
     return response
 
 
-def _keep(claim: IdempotencyKey, status: int, data: Any) -> None:
+def _keep(claim: IdempotencyKey, status: int, data: Any) -> bool:
+    """Store the answer; False when the claim is no longer ours."""
     created = data.get("id") if isinstance(data, dict) and status < 300 else None
-    IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).update(
+    kept = IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).update(
         status=status,
         answer={"sealed": encrypt(json.dumps(data, cls=JSONEncoder))},
         object_id=parse_id(created) if created else None,
     )
+    return bool(kept)
 
 
 def _stored_answer(row: IdempotencyKey) -> Response:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from portal.extensions import check_guards
 from portal.models import Group, Level, PortalAccount, Reseller, StaffToken, SystemProvider
-from portal.problems import Problem, conflict, invalid
+from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
@@ -76,9 +76,7 @@ def update_account(
     if level is not None:
         _require_level(actor, level)
     with transaction.atomic():
-        _lock_tenants(account.system_provider_id)
-        account = PortalAccount.objects.select_for_update().get(pk=account.pk)
-        account.left_tenant_id = account.system_provider_id
+        account = _lock(account)
         was = {"level": account.level, "scope": str(account.actor_scope_id)}
         before, after = apply_changes(account, changes, allowed=ACCOUNT_FIELDS)
         if level is not None:
@@ -123,8 +121,7 @@ def delete_account(*, actor: Actor | None, account: PortalAccount) -> None:
     """Delete an account with its tokens. Raises Problem `last_alert_account` (409, S4.21)."""
     require_writer(actor)
     with transaction.atomic():
-        _lock_tenants(account.system_provider_id)
-        account.left_tenant_id = account.system_provider_id
+        account = _lock(account)
         check_guards(account, "delete")
         if actor is not None and actor.pk == account.pk:
             raise conflict("own_account", "You cannot delete the account you are logged in with.")
@@ -154,9 +151,22 @@ def lock_tenant(system_provider_id: uuid.UUID) -> None:
     list(SystemProvider.objects.select_for_update().filter(pk=system_provider_id).values_list("pk"))
 
 
-def _lock_tenants(system_provider_id: uuid.UUID | None) -> None:
-    if system_provider_id is not None:
-        lock_tenant(system_provider_id)
+def _lock(account: PortalAccount) -> PortalAccount:
+    """The account as it is now, with the tenant it belongs to now locked before it; `left_tenant_id` is that tenant.
+
+    Raises Problem `not_found`, or `changed_meanwhile` when it was moved while we waited.
+    """
+    found = PortalAccount.objects.filter(pk=account.pk)
+    tenant_id = found.values_list("system_provider_id", flat=True).first()
+    if tenant_id is not None:
+        lock_tenant(tenant_id)
+    row: PortalAccount | None = found.select_for_update().first()
+    if row is None:
+        raise not_found("Portal account")
+    if row.system_provider_id != tenant_id:
+        raise conflict("changed_meanwhile", "Somebody else moved this account just now. Look and try again.")
+    row.left_tenant_id = tenant_id
+    return row
 
 
 def _require_level(actor: Actor | None, level: str) -> None:

@@ -78,7 +78,9 @@ def update_user(
     """Change a user. A new password or deactivation ends all their tokens at once (contracts, lifetimes)."""
     require_writer(actor)
     with transaction.atomic():
-        user = EndUser.objects.select_for_update().get(pk=user.pk)
+        # A weaker lock than FOR UPDATE: whoever writes an event for this user refers to the row, holding locks that our
+        # followers wait for.
+        user = EndUser.objects.select_for_update(no_key=True).get(pk=user.pk)
         before, after = apply_changes(user, changes, allowed=USER_FIELDS)
         _normalise(user)
         if password:

@@ -26,7 +26,7 @@ from cpaas.carriers.base import (
 from cpaas.carriers.inteliquent import hooks, records, webhook
 from cpaas.carriers.inteliquent.calls import BROKER, SECRET_NAMES, SERVICES, accepted, ask, request
 from cpaas.carriers.inteliquent.hooks import HookRow
-from cpaas.carriers.wire import as_dict, as_list, clean, party, quote, without_plus
+from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, quote, without_plus
 
 
 class Inteliquent:
@@ -124,7 +124,7 @@ class Inteliquent:
             if word and word.upper() != "SUCCESS":
                 words = quote([word, recipient.get("reason"), recipient.get("detail")], account.credentials.values())
                 raise Refused(f"Inteliquent did not take this message: {words}.", word)
-        sid = clean(result.get("referenceId")).strip()
+        sid = message_id(result.get("referenceId"))
         if not sid:
             raise Doubtful("Inteliquent reported success but gave the message no id.", "no_id")
         return Sent(sid)

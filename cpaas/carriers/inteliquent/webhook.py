@@ -19,10 +19,9 @@ from cpaas.carriers.base import (
     WebhookEvent,
     WebhookRequest,
 )
-from cpaas.carriers.wire import as_list, clean, party, read_object
+from cpaas.carriers.wire import as_list, clean, message_id, party, read_object
 
 ANSWER = WebhookAnswer(200, "application/json", b'{"statusCode":"200","status":"success"}')
-MAX_ID_LENGTH = 200
 
 _STAT = re.compile(r"\bstat:\s*(\w+)", re.IGNORECASE)
 _ERROR = re.compile(r"\berr:\s*(\w+)", re.IGNORECASE)
@@ -69,8 +68,8 @@ def parse(body: bytes) -> WebhookEvent:
     data = read_object(body)
     if data is None:
         raise UnreadableWebhook("The webhook call has no JSON object.")
-    sid = clean(data.get("referenceId")).strip()
-    if not sid or len(sid) > MAX_ID_LENGTH:
+    sid = message_id(data.get("referenceId"))
+    if not sid:
         raise UnreadableWebhook("The webhook call has no referenceId.")
     if clean(data.get("deliveryReceipt")).strip().lower() == "true" or data.get("deliveryReceipt") is True:
         return _receipt(sid, data)

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from cpaas.demo.logins import table, write_logins
+from cpaas.demo.logins import staff_logins, table, write_logins
 from cpaas.demo.numbers import load_messaging
 from cpaas.demo.tenants import Tenants
 from portal.problems import Problem
@@ -36,7 +36,9 @@ class Command(BaseCommand):
         tenants = Tenants()
         try:
             tenants.load()
+            # Before the rest, so that the audit trail does not begin with two pages of tokens.
+            staff = staff_logins(tenants)
             load_messaging(tenants, options["sandbox_port"])
         except Problem as problem:
             raise CommandError(f"The demo data cannot be put beside what is there: {problem.detail}") from problem
-        self.stdout.write(table(write_logins(tenants, options["sandbox_port"])))
+        self.stdout.write(table(write_logins(tenants, staff, options["sandbox_port"])))
