@@ -20,7 +20,7 @@ TOKEN_NAME = "demo"  # noqa: S105
 
 def staff_logins(tenants: Tenants) -> list[dict[str, str]]:
     """Each account with a new token. The tokens of the last time are revoked: only digests were kept."""
-    return [_staff(account) for account in tenants.accounts]
+    return [_staff(account) for account in tenants.accounts.values()]
 
 
 def write_logins(tenants: Tenants, staff: list[dict[str, str]], sandbox_port: int) -> dict[str, Any]:

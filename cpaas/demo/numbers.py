@@ -33,7 +33,7 @@ _ANSWERS = {"declined": "no", "postponed": "cancel"}
 def load_messaging(tenants: Tenants, sandbox_port: int) -> None:
     """Platforms that lead to the sandbox, streams and numbers; a number that is new gets its history."""
     for provider in PROVIDERS:
-        staff = PortalAccount.objects.get(pk=demo_id(provider.accounts[0].place))
+        staff = tenants.accounts[provider.accounts[0].place]
         platform = _platform(provider, staff, sandbox_port)
         historian = Historian(provider.time_zone)
         for reseller in provider.resellers:

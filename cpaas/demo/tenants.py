@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
+from django.db.models import Q
 
 from cpaas.demo import cast
 from cpaas.demo.cast import PASSWORD, PROVIDERS, demo_id
@@ -14,10 +15,10 @@ from portal.services import accounts, tenants, users
 
 
 class Tenants:
-    """Makes what is missing. `accounts` and `users` are what it found or made, in the order of the cast."""
+    """Makes what is missing. `accounts` and `users` are what it found or made, by their place in the cast."""
 
     def __init__(self) -> None:
-        self.accounts: list[PortalAccount] = []
+        self.accounts: dict[int, PortalAccount] = {}
         self.users: dict[int, EndUser] = {}
         # Hashing takes a quarter of a second, so all of them share one hash.
         self._hash = ""
@@ -25,7 +26,7 @@ class Tenants:
 
     def load(self) -> None:
         self._accounts("operator", None, cast.OPERATORS)
-        operator = self.accounts[0]
+        operator = self._operator()
         for provider in PROVIDERS:
             row = SystemProvider.objects.filter(pk=demo_id(provider.place)).first()
             row = row or tenants.create_system_provider(
@@ -39,7 +40,11 @@ class Tenants:
             for reseller in provider.resellers:
                 self._reseller(operator, row, reseller)
 
-    def _reseller(self, operator: PortalAccount, provider: SystemProvider, reseller: cast.Reseller) -> None:
+    def _operator(self) -> PortalAccount | None:
+        """Who makes the others; None before there is one."""
+        return self.accounts.get(cast.OPERATORS[0].place)
+
+    def _reseller(self, operator: PortalAccount | None, provider: SystemProvider, reseller: cast.Reseller) -> None:
         row = Reseller.objects.filter(pk=demo_id(reseller.place)).first()
         row = row or tenants.create_reseller(
             actor=operator, system_provider=provider, id=demo_id(reseller.place), name=reseller.name
@@ -48,7 +53,7 @@ class Tenants:
         for group in reseller.groups:
             self._group(operator, row, group)
 
-    def _group(self, operator: PortalAccount, reseller: Reseller, group: cast.Group) -> None:
+    def _group(self, operator: PortalAccount | None, reseller: Reseller, group: cast.Group) -> None:
         row = Group.objects.filter(pk=demo_id(group.place)).first()
         row = row or tenants.create_group(actor=operator, reseller=reseller, id=demo_id(group.place), name=group.name)
         self._accounts("group", row, group.accounts)
@@ -57,9 +62,10 @@ class Tenants:
 
     def _accounts(self, level: str, scope: Any, wanted: Iterable[cast.Account]) -> None:
         for account in wanted:
-            row = PortalAccount.objects.filter(pk=demo_id(account.place)).first()
+            same = Q(pk=demo_id(account.place)) | Q(username=account.username, level=level, **_columns(level, scope))
+            row = PortalAccount.objects.filter(same).order_by("id").first()
             row = row or accounts.create_account(
-                actor=self.accounts[0] if self.accounts else None,
+                actor=self._operator(),
                 level=level,
                 scope=scope,
                 password=PASSWORD,
@@ -72,10 +78,12 @@ class Tenants:
                 time_zone=account.time_zone,
             )
             self._give_password(row)
-            self.accounts.append(row)
+            self.accounts[account.place] = row
 
-    def _user(self, operator: PortalAccount, group: Group, user: cast.User) -> EndUser:
-        row = EndUser.objects.filter(pk=demo_id(user.place)).first()
+    def _user(self, operator: PortalAccount | None, group: Group, user: cast.User) -> EndUser:
+        # A visitor may have deleted somebody and added them again.
+        same = Q(pk=demo_id(user.place)) | Q(login=user.login, group=group)
+        row = EndUser.objects.filter(same).order_by("id").first()
         row = row or users.create_user(
             actor=operator,
             group=group,
@@ -105,3 +113,8 @@ class Tenants:
             self._hash = found if found and check_password(PASSWORD, found) else make_password(PASSWORD)
             self._right.add(self._hash)
         return self._hash
+
+
+def _columns(level: str, scope: Any) -> dict[str, Any]:
+    """The column of an account that names its scope; none for operators."""
+    return {} if scope is None else {level: scope}

@@ -143,10 +143,16 @@ def test_repeating_puts_back_what_visitors_did() -> None:
     accounts.update_account(actor=None, account=viewer, changes={"is_active": False}, password="something else 1")
     login = "priya.raman@kesslerboyd.example"
     users.delete_user(actor=None, user=EndUser.objects.get(login=login))
+    grace = EndUser.objects.get(login="grace.imani@marigolddental.example")
+    group = grace.group
+    grace.media_streams.clear()
+    users.delete_user(actor=None, user=grace)
+    users.create_user(actor=None, group=group, login=grace.login, name="Added again")
     load(sandbox_port=22000)
     assert SystemProvider.objects.count() == 2
     assert log_in_staff(username="harbourline-view", password=PASSWORD, name="x")
-    assert log_in_device(login=login, password=PASSWORD, device="x")
+    for again in (login, grace.login):
+        assert log_in_device(login=again, password=PASSWORD, device="x")
     assert all("127.0.0.1:22001/" in row.options["broker_url"] for row in CpaasPlatform.objects.all())
     assert len(found["users"]) == EndUser.objects.count()
 
