@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -19,7 +20,14 @@ import requests
 from tests.sandbox_process import ROOT, free_ports, wait_for
 
 PATIENCE_S = 120
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 PROGRAMS = {"web": b"uvicorn", "tasks": b"tasks@%h", "residents": b"--residents", "sandbox": b"-m\0sandbox"}
+
+
+def _end_with_the_tests() -> None:
+    """Tests that are killed leave no stack behind (Linux)."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def processes_of(folder: Path) -> dict[int, bytes]:
@@ -54,6 +62,7 @@ class Stack:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_end_with_the_tests,
         )
         threading.Thread(target=self._read, daemon=True).start()
 
