@@ -45,10 +45,8 @@ class Command(BaseCommand):
 
 
 def stack_environment(port: int, sandbox_port: int) -> dict[str, str]:
-    """The environment of everything in the stack. What the operator set stays, DEBUG apart."""
+    """The environment of everything in the stack. What the operator set stays; the ports are those of this run."""
     defaults = {
-        "PORT": str(port),
-        "SANDBOX_PORT": str(sandbox_port),
         "PORTAL_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "EMAIL_URL": f"smtp://127.0.0.1:{sandbox_port + MAIL_OFFSET}",
         "LOG_LEVEL": "WARNING",
@@ -56,7 +54,7 @@ def stack_environment(port: int, sandbox_port: int) -> dict[str, str]:
         # Threads share two heaps instead of up to eight a core each.
         "MALLOC_ARENA_MAX": "2",
     }
-    return defaults | os.environ | {"DEBUG": "1"}
+    return defaults | os.environ | {"DEBUG": "1", "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
 
 
 def require_free(port: int) -> None:
