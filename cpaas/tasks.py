@@ -5,14 +5,15 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import number_work, retention
+from cpaas.services import hooks, number_work, retention
 from cpaas.services.platforms import test_platform
 
 
 @shared_task(name="cpaas.tasks.work_numbers")
 def work_numbers() -> None:
-    """Set and remove hooks of numbers that are due (S4.31, S4.40)."""
+    """Set and remove hooks of numbers that are due (S4.31, S4.40), and those of platforms with a new key."""
     number_work.work_due_numbers()
+    hooks.set_due_hooks()
 
 
 @shared_task(name="cpaas.tasks.purge")

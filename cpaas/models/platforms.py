@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -55,6 +56,8 @@ class CpaasPlatform(Row):
     """`credentials` are encrypted; `options` holds only what differs from the defaults.
 
     `reachable` is the dispatcher's view: False while connections fail and the platform is probed every 15 s (R32).
+    `former_keys` signed webhooks until `keys_changed_at`; they hold until the carrier has the new ones and does not
+    repeat old calls any more. At `hooks_due_at` the hooks are to be set again.
     """
 
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="cpaas_platforms")
@@ -89,6 +92,9 @@ class CpaasPlatform(Row):
     )
     state_detail = models.CharField(max_length=300, blank=True, default="", editable=False)
     checked_at = models.DateTimeField(default=timezone.now, editable=False)
+    former_keys = EncryptedJSONField(default=dict, editable=False)
+    keys_changed_at = models.DateTimeField(null=True, editable=False)
+    hooks_due_at = models.DateTimeField(null=True, editable=False)
     reachable = models.BooleanField(default=True, editable=False)
     probe_at = models.DateTimeField(null=True, editable=False)
 
@@ -126,3 +132,9 @@ class CpaasPlatform(Row):
         adapter = get_carrier(self.carrier)
         urls = {name: self.options.get(name) or url for name, url in adapter.default_options.items()}
         return CarrierAccount(self.credentials, urls, self.inbound_url, self.status_url)
+
+    def former_account(self) -> CarrierAccount | None:
+        """The platform with the keys that calls may still be signed with, None when there are none."""
+        if not self.former_keys:
+            return None
+        return replace(self.account(), credentials=self.credentials | self.former_keys)

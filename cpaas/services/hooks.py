@@ -1,15 +1,55 @@
-"""Hooks that carriers lost, or that lead to an old address of ours, set again without touching the number (R44)."""
+"""Hooks set again without touching the number: those that carriers lost, that lead to an old address of ours (R44), or
+that sign with a key that was replaced."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.utils import timezone
+
 from cpaas import transport
-from cpaas.carriers.base import Hook
+from cpaas.carriers.base import CarrierError, Hook
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.states import NumberStatus
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
+_TRY_AGAIN = timedelta(minutes=5)
+# As long as a carrier may send a call again that was signed with the former key.
+FORMER_KEYS_HOLD = timedelta(hours=24)
+
+
+def set_due_hooks() -> None:
+    """Give the new key to the hooks of platforms whose key was replaced, now and again when the former one ends.
+
+    The second time is for numbers that somebody was setting up with the former key during the change.
+    """
+    due = CpaasPlatform.objects.filter(hooks_due_at__lte=timezone.now())
+    for key in due.order_by("hooks_due_at").values_list("pk", flat=True)[:20]:
+        # Claimed until the next try: a killed worker's work and a carrier that is away come up again.
+        next_try = timezone.now() + _TRY_AGAIN
+        if due.filter(pk=key).update(hooks_due_at=next_try):
+            _set_every_hook(CpaasPlatform.objects.get(pk=key))
+
+
+def _set_every_hook(platform: CpaasPlatform) -> None:
+    carrier, account = get_carrier(platform.carrier), platform.account()
+    enabled = CpaasNumber.objects.filter(platform=platform, status=NumberStatus.ENABLED).order_by("id")
+    try:
+        for tn in enabled.values_list("number", flat=True):
+            transport.run(carrier.set_hook(account, tn))
+    except CarrierError as error:
+        logger.warning("hooks_not_set", platform=str(platform.pk), reason=error.detail)
+        return
+    assert platform.keys_changed_at is not None
+    ends = platform.keys_changed_at + FORMER_KEYS_HOLD
+    # Nothing when the key was replaced once more meanwhile.
+    unchanged = CpaasPlatform.objects.filter(pk=platform.pk, keys_changed_at=platform.keys_changed_at)
+    if timezone.now() < ends:
+        unchanged.update(hooks_due_at=ends)
+    else:
+        unchanged.update(hooks_due_at=None, former_keys={})
 
 
 def set_missing_hooks(platform: CpaasPlatform) -> int:

@@ -17,12 +17,14 @@ from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.models.platforms import DEFAULT_OPT_IN_PROMPT
 from cpaas.services.platform_options import merge_options
+from portal.background import run_soon
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import accounts, audit
 from portal.services.changes import apply_changes, validate
 
+HOOK_TASK = "cpaas.tasks.work_numbers"
 PLATFORM_FIELDS = {"name", "user_confirmation_required", "user_can_block", "mms", "opt_in_prompt"}
 
 
@@ -105,6 +107,7 @@ def update_platform(*, actor: Actor | None, platform: CpaasPlatform, changes: Ma
         before, after = _merge(row, changes)
         row.state, row.state_detail, row.checked_at = "connected", "", timezone.now()
         row.reachable, row.probe_at = True, None
+        _keep_former_keys(row, platform.credentials)
         row.save()
         audit.record(actor, "update", row, before=before, after=after)
     return row
@@ -136,7 +139,7 @@ def test_platform(*, actor: Actor | None, platform: CpaasPlatform) -> CpaasPlatf
 
 
 def merge_credentials(carrier: str, old: Mapping[str, str], new: Mapping[str, Any]) -> dict[str, str]:
-    """`old` with the non-blank values of `new` over it and what is generated filled in.
+    """`old` with the non-blank values of `new` over it; None takes one back, and what is generated is made anew.
 
     Raises Problem `invalid` that names unknown, missing or malformed fields.
     """
@@ -144,7 +147,10 @@ def merge_credentials(carrier: str, old: Mapping[str, str], new: Mapping[str, An
     errors = {name: ["There is no such credential."] for name in new if name not in fields}
     merged = dict(old)
     for name, value in new.items():
-        if value in (None, ""):
+        if value == "":
+            continue
+        if value is None:
+            merged.pop(name, None)
             continue
         text = value.strip() if isinstance(value, str) else None
         if not text or len(text) > 500 or not text.isprintable() or not text.isascii():
@@ -177,6 +183,16 @@ def _merge(platform: CpaasPlatform, changes: Mapping[str, Any]) -> tuple[dict[st
     platform.credentials, platform.options = credentials, options
     _check(platform)
     return before, after
+
+
+def _keep_former_keys(platform: CpaasPlatform, old: Mapping[str, str]) -> None:
+    """When a key that signs webhooks was replaced, accept the former one until the carrier has the new one (S4.43)."""
+    signing = [field.name for field in get_carrier(platform.carrier).credential_fields if field.generated]
+    former = {name: old[name] for name in signing if old.get(name) and old[name] != platform.credentials[name]}
+    if former:
+        platform.former_keys = former
+        platform.keys_changed_at = platform.hooks_due_at = timezone.now()
+        run_soon(HOOK_TASK)
 
 
 def _check(platform: CpaasPlatform) -> None:
