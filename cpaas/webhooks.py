@@ -123,6 +123,12 @@ def _check(adapter: Carrier, platform: CpaasPlatform, secret: str, call: Webhook
     try:
         return adapter.authenticate(platform.account(), call)
     except ForbiddenWebhook as error:
+        former = platform.former_account()
+        if former is None:
+            raise _forbidden() from error
+    try:
+        return adapter.authenticate(former, call)
+    except ForbiddenWebhook as error:
         raise _forbidden() from error
 
 
@@ -175,7 +181,10 @@ def _problem(problem: Problem) -> HttpResponse:
         "status": problem.status,
         "detail": problem.detail,
     }
-    return JsonResponse(body, status=problem.status, content_type="application/problem+json")
+    response = JsonResponse(body, status=problem.status, content_type="application/problem+json")
+    if problem.code == "forbidden_webhook":
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes no line of its own then
+    return response
 
 
 urlpatterns = [

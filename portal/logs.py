@@ -61,6 +61,8 @@ LOGGING: dict[str, Any] = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
+        # Named so that Django's own handler goes: in DEBUG it wrote each line once more, unredacted.
+        "django": {"level": "INFO"},
         "django.server": {"level": "WARNING"},
         "django_structlog": {"level": "WARNING"},
         "celery": {"level": "WARNING"},

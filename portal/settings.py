@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -137,6 +138,7 @@ AUTH_PASSWORD_VALIDATORS = [
 if TESTING:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_AGE = env.int("PORTAL_SESSION_S", default=12 * 3600)
 DEVICE_TOKEN_IDLE_DAYS = 90
 STAFF_TOKEN_DAYS = 365
@@ -215,6 +217,10 @@ SPECTACULAR_SETTINGS = {
 
 CRISPY_ALLOWED_TEMPLATE_PACKS = ["unfold_crispy"]
 CRISPY_TEMPLATE_PACK = "unfold_crispy"
+
+# `django.request` has a line for each of these already.
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO
+DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.debug_pages.NoSecrets"
 
 from portal.logs import LOGGING  # noqa: E402
 from portal.staff_look import UNFOLD  # noqa: E402
