@@ -20,7 +20,7 @@ from cpaas.states import NumberStatus, OptInState, Override
 from portal.background import run_soon
 from portal.events import News
 from portal.models import EndUser
-from portal.phone_numbers import InvalidNumber, parse_own_number
+from portal.phone_numbers import InvalidNumber, national_digits, parse_own_number
 from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import Actor, require_writer
 from portal.services import audit
@@ -61,7 +61,7 @@ def assign_number(
         group_id=owner.group_id,
         reseller_id=owner.reseller_id,
         system_provider_id=owner.system_provider_id,
-        friendly_name=friendly_name.strip(),
+        friendly_name=friendly_name.strip() or national_digits(tn),
         mms=mms,
         can_block=can_block,
         note=note,
@@ -83,6 +83,8 @@ def update_number(*, actor: Actor | None, number: CpaasNumber, changes: Mapping[
         )
     with transaction.atomic():
         row = _lock(number)
+        if not changes.get("friendly_name", "kept").strip():
+            changes = {**changes, "friendly_name": row.national}
         before, after = apply_changes(row, changes, allowed=NUMBER_FIELDS)
         validate(row, exclude={"number", "platform", "user", "media_stream", "group"})
         _check_mms(row)

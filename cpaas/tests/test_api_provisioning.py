@@ -208,6 +208,14 @@ class TestAtTheCarrier:
         assert back["options"]["per_number_per_minute"] == 60
         assert back["options"]["services_url"] == made["options"]["services_url"]
 
+    def test_null_takes_a_key_back_and_what_is_generated_is_made_anew(self, api, acme: Tenant, made: dict[str, Any]):
+        client, path = api(acme.token), f"{BASE}platforms/{made['id']}/"
+        changed = client.patch(path, {"credentials": {"inbound_api_key": None}})
+        assert changed.status_code == 200
+        assert changed.json()["credentials"]["inbound_api_key"] != made["credentials"]["inbound_api_key"]
+        refused = problem(client.patch(path, {"credentials": {"api_key": None}}), 400, "invalid")
+        assert list(refused["errors"]) == ["credentials.api_key"]
+
     def test_testing_a_platform_tells_its_state(self, api, acme: Tenant, made: dict[str, Any], sandbox: SandboxProcess):
         sandbox.carrier(state="unavailable")
         tested = api(acme.token).post(f"{BASE}platforms/{made['id']}/test/")
@@ -222,12 +230,14 @@ class TestAtTheCarrier:
         number = response.json()
         assert (number["number"], number["status"]) == (NUMBERS[0], "provisioning")
         assert (number["national"], number["display"]) == (NUMBERS[0][2:], NUMBERS[0][2:])
+        assert number["friendly_name"] == number["national"]  # S4.25
         assert (number["messaging_type"], number["message_count"]) == ("SMS", 0)
         assert number["opt_in"] == {"state": "pending", "at": None, "by": None, "text": None}
         path = f"{BASE}numbers/{number['id']}/"
         assert client.get(path).json()["number"] == NUMBERS[0]
         changed = client.patch(path, {"friendly_name": "Chris Cell"}).json()
         assert changed["display"] == f"Chris Cell ({NUMBERS[0][2:]})"
+        assert client.patch(path, {"friendly_name": ""}).json()["friendly_name"] == NUMBERS[0][2:]
         for field, value in (("user", str(acme.colleague.pk)), ("platform", made["id"]), ("number", NUMBERS[1])):
             problem(client.patch(path, {field: value}), 409, "use_transfer")
         problem(api(acme.token).delete(f"{BASE}platforms/{made['id']}/"), 409, "in_use")

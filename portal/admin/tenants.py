@@ -117,5 +117,9 @@ class GroupAdmin(TenantAdmin):
     form_fields = ("name", "enterprise")
     autocomplete_fields = ("reseller",)
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        names = super().get_fields(request, obj)
+        return names if tenants.may_link_groups(actor(request)) else [name for name in names if name != "enterprise"]
+
     def perform_create(self, request: HttpRequest, form: Any) -> Group:
         return tenants.create_group(actor=actor(request), **form.cleaned_data)

@@ -114,9 +114,13 @@ def _read_cursor(cursor: str, name: str, keyset: _Keyset) -> tuple[bool, list[An
         backward, values = signing.Signer(salt=f"cursor:{name}").unsign_object(cursor)
         return bool(backward), keyset.parse(values)
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise Problem(
-            "invalid_cursor",
-            "This cursor does not belong to this list. Start again without a cursor.",
-            status=400,
-            errors={"cursor": ["Not a cursor of this list."]},
-        ) from error
+        raise invalid_cursor() from error
+
+
+def invalid_cursor() -> Problem:
+    return Problem(
+        "invalid_cursor",
+        "This cursor does not belong to this list. Start again without a cursor.",
+        status=400,
+        errors={"cursor": ["Not a cursor of this list."]},
+    )

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.validators import UniqueValidator
 
 from portal.api import fields
-from portal.api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from portal.api.paging import DEFAULT_LIMIT, MAX_LIMIT, invalid_cursor
 from portal.problems import Problem
 
 
@@ -68,10 +68,20 @@ class Query(serializers.Serializer[Any]):
     """Query parameters. Subclass it with a field for each."""
 
 
+class Cursor(serializers.CharField):
+    """A cursor; one that cannot be any, empty or damaged, is refused like a foreign one."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        try:
+            return super().run_validation(data)
+        except serializers.ValidationError as error:
+            raise invalid_cursor() from error
+
+
 class ListQuery(Query):
     """The parameters of every list."""
 
-    cursor = serializers.CharField(required=False, max_length=1000, help_text="From `next` or `previous` of a page.")
+    cursor = Cursor(required=False, max_length=1000, help_text="From `next` or `previous` of a page.")
     limit = serializers.IntegerField(
         required=False,
         min_value=1,

@@ -6,6 +6,7 @@ import uuid
 from typing import ClassVar
 
 from django.contrib.auth.hashers import check_password, make_password
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from portal.models.base import BelowGroup
@@ -56,7 +57,10 @@ class EndUser(BelowGroup):
     def clean_fields(self, exclude: object = None) -> None:
         super().clean_fields(exclude=exclude)  # type: ignore[arg-type]
         if self.time_zone:
-            validate_time_zone(self.time_zone)
+            try:
+                validate_time_zone(self.time_zone)
+            except ValidationError as error:
+                raise ValidationError({"time_zone": error.messages}) from error
 
     @property
     def actor_level(self) -> str:

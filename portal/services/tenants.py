@@ -45,6 +45,8 @@ def create_reseller(*, actor: Actor | None, system_provider: SystemProvider, **f
 
 def create_group(*, actor: Actor | None, reseller: Reseller, **fields: Any) -> Group:
     """A new group of `reseller`, which the caller found through `visible_to`."""
+    if fields.get("enterprise"):
+        _require_may_link(actor)
     group = Group(reseller=reseller, system_provider_id=reseller.system_provider_id, **fields)
     return _create(actor, group)
 
@@ -57,6 +59,8 @@ def update_tenant(*, actor: Actor | None, row: TenantT, changes: Mapping[str, An
         before, after = apply_changes(row, changes, allowed=FIELDS[type(row)])
         if not after:
             return row
+        if "enterprise" in after:
+            _require_may_link(actor)
         _check(row)
         row.save()
         check_guards(row, "update")
@@ -85,6 +89,16 @@ def in_use_sentence(row: models.Model, error: ProtectedError) -> str:
         kinds.setdefault(str(blocker._meta.verbose_name), []).append(str(blocker))
     parts = [f"{kind} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" for kind, names in kinds.items()]
     return f"{row} is still in use by {'; '.join(parts)}. Delete or move these first."
+
+
+def may_link_groups(actor: Actor | None) -> bool:
+    """An enterprise opens groups to one another's users: only the system provider decides on it (R42)."""
+    return actor is None or actor.actor_level in ("operator", "system_provider")
+
+
+def _require_may_link(actor: Actor | None) -> None:
+    if not may_link_groups(actor):
+        raise Problem("not_allowed", "Only the system provider can link groups into an enterprise.", status=403)
 
 
 def _create(actor: Actor | None, row: TenantT) -> TenantT:

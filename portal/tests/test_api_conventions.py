@@ -224,7 +224,8 @@ class TestPaging:
     def test_a_damaged_cursor(self, api, tenant: Tenant, names):
         client = api(tenant.token)
         cursor = self.page(client, limit=10)["next"]
-        for damaged in (cursor[:-1] + ("A" if cursor[-1] != "A" else "B"), cursor[1:], "x", "!"):
+        ends = cursor[:-1] + ("A" if cursor[-1] != "A" else "B")
+        for damaged in (ends, cursor[1:], "x", "!", "", "\0", "x" * 2000):
             problem(client.get(GROUPS, {"cursor": damaged}), 400, "invalid_cursor")
 
     def test_a_cursor_of_another_list_filter_or_caller(self, api, two_tenants, names):

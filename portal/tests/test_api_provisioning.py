@@ -88,6 +88,17 @@ class TestRoles:
         body = {"username": "boss", "email": "b@example.com", "level": "operator", "password": PASSWORD}
         problem(api(tenant.token).post(f"{BASE}portal-accounts/", body), 403, "not_allowed")
 
+    def test_r42_only_the_system_provider_links_groups_into_an_enterprise(self, api, tenant: Tenant):
+        path = f"{BASE}groups/{tenant.group.pk}/"
+        for level in ("reseller", "group"):
+            client = api(tenant.staff_tokens[level, "administrator"])
+            problem(client.patch(path, {"enterprise": "Holding"}), 403, "not_allowed")
+            assert client.patch(path, {"name": "Still ours", "enterprise": ""}).status_code == 200
+        body = {"reseller": str(tenant.reseller.pk), "name": "New", "enterprise": "Holding"}
+        reseller = api(tenant.staff_tokens["reseller", "administrator"])
+        problem(reseller.post(f"{BASE}groups/", body), 403, "not_allowed")
+        assert api(tenant.token).patch(path, {"enterprise": "Holding"}).json()["enterprise"] == "Holding"
+
     def test_only_operators_add_system_providers(self, api, tenant: Tenant):
         problem(api(tenant.token).post(f"{BASE}system-providers/", {"name": "x"}), 403, "not_allowed")
 
