@@ -72,6 +72,7 @@ def party(value: object) -> str:
     digits = _SEPARATORS.sub("", text).removeprefix("+")
     if not _DIGITS.fullmatch(digits):
         return text
+    digits = digits[: MAX_PARTY_LENGTH - 1]  # the + comes before it
     if len(digits) > 10 and digits.startswith("00"):
         digits = digits[2:]
     international = text.startswith("+") and len(digits) > 6

@@ -93,6 +93,8 @@ def test_numbers_come_as_text_or_number_with_or_without_country_code(number: Any
         ("447480542780", "+447480542780"),
         ("00447480542780", "+447480542780"),
         ("+4512345678", "+4512345678"),
+        ("9" * 5000, "+" + "9" * 31),  # as much as is kept of a party
+        ("A" * 5000, "A" * 32),
         (None, ""),
     ],
 )
