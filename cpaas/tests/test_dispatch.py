@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from cpaas.carriers.base import NotTaken
 from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message
+from cpaas.services.claiming import claim_texts
 from cpaas.services.sending import resend_message, send_message
+from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.tests.factories import CpaasNumberFactory
 from cpaas.tests.running import DispatcherThread
 from portal.tests.factories import EndUserFactory
@@ -217,4 +221,43 @@ def test_r32_a_look_up_that_finds_nothing_leaves_it_unknown(number, dispatcher, 
     sandbox.fault("send", "reset")
     message = wait_status(send(number), "unknown")
     wait_for(lambda: Attempt.objects.get(message=message).checks == 1)
+    assert status_of(message) == "unknown"
+
+
+def test_r32_what_was_not_taken_for_certain_is_failed_even_when_given_up_for_unknown(number, sandbox) -> None:
+    """A dispatcher that slept says so when it wakes up; its user may send the text again without a doubt."""
+    message = send(number)
+    (claimed,) = claim_texts(1, uuid.uuid4())
+    Attempt.objects.update(status="unknown")
+    Message.objects.update(status="unknown")
+    store_outcomes([Outcome(claimed, NotTaken("It slept.", "late"))])
+    assert status_of(message) == "failed"
+    assert Message.objects.get().error_code == "late"
+
+
+def test_a_long_queue_of_one_number_does_not_hold_up_another(platform, sandbox) -> None:
+    """What waits for its number's pace stands behind what may go."""
+    user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
+    busy, calm = (CpaasNumberFactory(number=tn, user=user, platform=platform) for tn in NUMBERS[:2])
+    platform.options |= {"per_number_per_minute": 1}
+    platform.save()
+    for n in range(30):
+        send(busy, to=f"+1703608{n:04d}")
+    message = send(calm)
+    assert [text.text.from_number for text in claim_texts(4, uuid.uuid4())] == [busy.number]
+    assert [text.message_id for text in claim_texts(4, uuid.uuid4())] == [message.pk]
+    due = Conversation.objects.filter(number=busy, outbox_at__gt=timezone.now() + timedelta(minutes=2))
+    assert due.exists()
+
+
+def test_r32_a_look_up_that_hangs_holds_up_no_probe(number, dispatcher, sandbox, settings) -> None:
+    settings.RECHECK_S = [0, 600]
+    sandbox.fault("send", "reset")
+    sandbox.fault("list", "timeout", delay_s=30, times=None)
+    message = wait_status(send(number), "unknown")
+    wait_for(lambda: "/messageDetailSearch" in str(sandbox.call("GET", "/inteliquent/requests/")))
+    for fault in sandbox.call("GET", "/inteliquent/faults/")["results"]:
+        sandbox.call("DELETE", f"/inteliquent/faults/{fault['id']}/")
+    CpaasPlatform.objects.update(reachable=False, probe_at=timezone.now())
+    wait_for(lambda: CpaasPlatform.objects.get().reachable, 15)
     assert status_of(message) == "unknown"

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
-from cpaas.models import Attempt, Conversation, CpaasNumber, Message, ParkedReceipt
+from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
 from cpaas.services import numbers, sweeping
 from cpaas.services.claiming import claim_texts
 from cpaas.services.number_work import work_due_numbers
@@ -29,11 +29,13 @@ from cpaas.tests.factories import (
     MessageFactory,
 )
 from cpaas.tests.interleaving import Beside, wait_for_waiters
+from cpaas.tests.running import DispatcherThread
 from portal.models import IdempotencyKey, PortalAccount
 from portal.problems import Problem
 from portal.services.accounts import delete_account, update_account
 from portal.services.users import update_user
 from portal.tests.factories import EndUserFactory, PortalAccountFactory, SystemProviderFactory, device_token
+from tests.sandbox_process import wait_for
 
 REMOTE = "+17036089795"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -310,3 +312,32 @@ def test_a_request_taken_for_dead_that_wakes_up_sends_nothing(api: Any) -> None:
         wait_for_waiters(2)
     assert {slow.result(), second.result()} == {202, 409}
     assert Message.objects.count() == 1
+
+
+# --- Against a real carrier -------------------------------------------------------------------------------------------
+
+
+def test_r32_a_dispatcher_held_up_after_its_claim_gives_the_text_back(number, sandbox, monkeypatch: Any) -> None:
+    """The time from before the claim counts: nobody knows how long its commit took, or the process slept."""
+    monkeypatch.setattr("cpaas.dispatch.STALE_S", 0.2)
+    NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now())
+    with DispatcherThread():
+        with transaction.atomic():
+            NumberPace.objects.select_for_update().get(pk=number.pk)
+            message = Beside(lambda: send(number)).result()
+            wait_for_waiters(1)
+            time.sleep(0.3)
+        wait_for(lambda: Attempt.objects.get(message=message).error_code == "late")
+        assert sandbox.taken() == []
+
+
+def test_s4_40_a_number_deleted_while_its_hook_is_being_set_leaves_no_hook(number, sandbox) -> None:
+    CpaasNumber.objects.update(status="provisioning", next_try_at=timezone.now())
+    sandbox.carrier(latency_ms=300)
+    setting = Beside(work_due_numbers)
+    wait_for(lambda: CpaasNumber.objects.get().claim)
+    numbers.delete_number(actor=None, number=number)
+    work_due_numbers()
+    assert not CpaasNumber.objects.exists()
+    setting.result()
+    assert sandbox.hooks() == []

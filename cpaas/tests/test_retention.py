@@ -87,3 +87,13 @@ def test_the_command_takes_a_clock_and_a_dry_run(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["messages"] == 1
     assert not Message.objects.exists()
     assert not OptInEvidence.objects.exists()
+
+
+def test_unread_texts_that_go_are_no_longer_counted_as_new() -> None:
+    conversation = ConversationFactory()
+    for days in (93, 92, 91, 1):
+        aged(days, conversation, direction="in", status="received")
+    Conversation.objects.update(read_position=1, new_count=3)
+    purge()
+    found = Conversation.objects.get()
+    assert (found.message_count, found.new_count) == (1, 1)

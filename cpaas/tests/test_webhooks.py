@@ -246,3 +246,13 @@ def _signed(number: CpaasNumber, body: dict | bytes) -> tuple[bytes, str]:
 def _headers(number: CpaasNumber, nonce: str) -> dict[str, str]:
     token = hashlib.sha256((number.platform.credentials["inbound_api_key"] + nonce).encode()).hexdigest()
     return {"HTTP_MESSAGEID": nonce, "HTTP_VERIFICATIONTOKEN": token}
+
+
+def test_names_and_ids_longer_than_any_real_one_lose_no_text(hooked) -> None:
+    """Two ids that differ only at their far end are two texts."""
+    to = hooked.number[1:]
+    for end in "ab":
+        text = {"referenceId": "r" * 150 + end, "from": "A" * 60, "to": [to], "text": end}
+        assert [post(hooked, text, f"{end}{n}") for n in range(2)] == [200, 200]
+    assert set(Message.objects.values_list("text", flat=True)) == {"a", "b"}
+    assert Conversation.objects.get().remote == "A" * 32
