@@ -12,7 +12,7 @@ from portal.models import Event, EventStream
 from portal.tests.factories import EndUserFactory
 from tests.faults.turmoil import Turmoil
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault, pytest.mark.core]
 RUSH_S = 10
 
 

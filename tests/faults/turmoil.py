@@ -67,9 +67,10 @@ class Turmoil:
         assert not any(thread.is_alive() for thread in threads)
 
     def _act(self, actor: Callable[[], None]) -> None:
-        with connection.cursor() as cursor:
-            # A deadlock shall not cost the rest of the rush.
-            cursor.execute("SET deadlock_timeout = '50ms'")
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # A deadlock shall not cost the rest of the rush.
+                cursor.execute("SET deadlock_timeout = '50ms'")
         while not self._calm.is_set():
             try:
                 actor()
