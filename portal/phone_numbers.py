@@ -17,6 +17,8 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, P
 NumberKind = Literal["mobile", "landline", "voip", "short_code", "alphanumeric", "unknown"]
 
 MAX_RAW_LENGTH = 64
+# A plus and fifteen digits.
+MAX_E164_LENGTH = 16
 # Everywhere refused as a short code, whatever the country (R43).
 EMERGENCY_NUMBERS = frozenset({"911", "112", "999", "000"})
 
@@ -145,7 +147,8 @@ def _valid(dialled: str, country: str, raw: object, expected: str | None = None)
         parsed = None
     if parsed is not None and phonenumbers.is_valid_number(parsed):
         number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
-        if expected in (None, number):
+        # The library takes some national plans for longer than E.164 allows.
+        if len(number) <= MAX_E164_LENGTH and expected in (None, number):
             return number
     raise InvalidNumber(f"{str(raw).strip()} is not a valid telephone number.")
 
