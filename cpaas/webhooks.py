@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -41,7 +42,6 @@ class _Seen:
 
 
 _last_line = 0.0
-_looked_at_spool = False
 _last_seen: dict[uuid.UUID, _Seen] = {}
 
 
@@ -68,9 +68,11 @@ def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) 
     try:
         take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)
         WEBHOOKS.labels(carrier, "taken").inc()
-        _drain_what_an_earlier_process_left()
     except spool.DATABASE_AWAY:
         _spool(platform, nonce, call)
+    except IntegrityError as error:
+        # The platform was deleted under our hands.
+        raise _forbidden() from error
     answer = adapter.answer(events)
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
@@ -150,14 +152,6 @@ def _call(request: HttpRequest) -> WebhookRequest:
         raise Problem("too_large", "A webhook body may have at most 1 MB.", status=413)
     headers = {name.lower(): value for name, value in request.headers.items()}
     return WebhookRequest(headers, body, request.content_type or "")
-
-
-def _drain_what_an_earlier_process_left() -> None:
-    """Once per process, now that the database is known to answer."""
-    global _looked_at_spool
-    if not _looked_at_spool:
-        _looked_at_spool = True
-        spool.start_draining()
 
 
 def _forbidden() -> Problem:

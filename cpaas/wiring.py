@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.core.signals import request_started
+
+from cpaas import spool
 from cpaas.api import objects
-from cpaas.dispatch import Dispatcher
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
@@ -16,7 +18,6 @@ from portal import extensions
 from portal.events import register_renderer
 from portal.models import EndUser, PortalAccount
 from portal.problems import Problem, conflict
-from portal.residents import register
 from portal.services.accounts import alert_accounts
 
 
@@ -29,7 +30,13 @@ def connect() -> None:
     register_renderer("message.updated", render_messages)
     register_renderer("conversation.updated", render_conversations)
     register_renderer("number.updated", render_numbers)
-    register(Dispatcher)
+    request_started.connect(drain_what_an_earlier_process_left)
+
+
+def drain_what_an_earlier_process_left(**_: Any) -> None:
+    """With the first request of a web process, a health probe at the latest (R37)."""
+    request_started.disconnect(drain_what_an_earlier_process_left)
+    spool.start_draining()
 
 
 def guard_last_alert_account(account: PortalAccount, change: extensions.Change) -> Problem | None:

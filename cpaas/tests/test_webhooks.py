@@ -11,7 +11,7 @@ import pytest
 import requests
 from django.test import Client
 
-from cpaas.models import Attempt, Conversation, CpaasNumber, Message, ParkedReceipt, WebhookEvent
+from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message, ParkedReceipt, WebhookEvent
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.receipts import settle_parked
 from cpaas.services.sending import send_message
@@ -73,6 +73,14 @@ def test_a_wrong_path_secret_and_an_unknown_platform_look_the_same(hooked) -> No
     no_id = client.post("/webhooks/inteliquent/17/wrong/", {}, "application/json")
     assert [answer.status_code for answer in (wrong, unknown, no_id)] == [403] * 3
     assert wrong.json() == unknown.json() == no_id.json()
+
+
+def test_a_platform_deleted_under_our_hands_is_forbidden(hooked) -> None:
+    """This process saw it a moment ago, the database no longer has it."""
+    assert post(hooked, {"referenceId": "a", "from": "17036089795", "to": ["12015550000"], "text": "x"}) == 200
+    CpaasNumber.objects.all().delete()
+    CpaasPlatform.objects.all().delete()
+    assert post(hooked, {"referenceId": "b", "from": "17036089795", "to": ["12015550000"]}, nonce="2") == 403
 
 
 def test_a_nonce_with_another_body_is_forged(hooked) -> None:
@@ -226,17 +234,14 @@ def test_two_users_numbers_in_one_group_text_get_it_each(hooked, sandbox) -> Non
 
 def post(number: CpaasNumber, body: dict | bytes, nonce: str = "nonce-1") -> int:
     """One correctly signed call; the same nonce unless said otherwise."""
-    return Client().post(_path(number), *_signed(number, body), **_headers(number, nonce)).status_code
+    url = f"/webhooks/inteliquent/{number.platform_id}/{number.platform.webhook_secret}/"
+    return Client().post(url, *_signed(number, body), **_headers(number, nonce)).status_code
 
 
 def post_live(number: CpaasNumber, n: int) -> int:
     body = {"referenceId": f"r{n}", "from": "17036089795", "to": [number.number[1:]], "text": str(n)}
     headers = {name[5:].replace("_", "-"): value for name, value in _headers(number, f"n{n}").items()}
     return requests.post(number.platform.inbound_url, json=body, headers=headers, timeout=30).status_code
-
-
-def _path(number: CpaasNumber) -> str:
-    return number.platform.inbound_url.split("/", 3)[3].join(["/", ""])
 
 
 def _signed(number: CpaasNumber, body: dict | bytes) -> tuple[bytes, str]:

@@ -56,13 +56,13 @@ def test_r37_what_comes_while_the_database_is_away_survives_even_a_kill(gate, we
     assert not any(SECRET_WORDS.encode() in path.read_bytes() for path in waiting)
     web.kill()
     gate.open()
+    # No webhook comes: whatever asks first, here the wait for /healthz, lets the process look at the spool.
     web.start()
-    assert call(web, number, 11) == 200
-    wait_for(lambda: Message.objects.count() == 12)
+    wait_for(lambda: Message.objects.count() == 11)
     wait_for(lambda: not list((tmp_path / "spool").iterdir()))
-    assert Conversation.objects.get().new_count == 12
+    assert Conversation.objects.get().new_count == 11
     by_arrival = Message.objects.order_by("created_at").values_list("text", flat=True)
-    assert list(by_arrival) == [f"{SECRET_WORDS} {n}" for n in range(12)]
+    assert list(by_arrival) == [f"{SECRET_WORDS} {n}" for n in range(11)]
 
 
 def test_the_spool_drains_by_itself_when_the_database_is_back(gate, web, tmp_path) -> None:
