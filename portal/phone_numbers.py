@@ -19,6 +19,7 @@ NumberKind = Literal["mobile", "landline", "voip", "short_code", "alphanumeric",
 MAX_RAW_LENGTH = 64
 # A plus and fifteen digits.
 MAX_E164_LENGTH = 16
+MIN_E164_LENGTH = 8
 # Everywhere refused as a short code, whatever the country (R43).
 EMERGENCY_NUMBERS = frozenset({"911", "112", "999", "000"})
 
@@ -147,8 +148,8 @@ def _valid(dialled: str, country: str, raw: object, expected: str | None = None)
         parsed = None
     if parsed is not None and phonenumbers.is_valid_number(parsed):
         number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
-        # The library takes some national plans for longer than E.164 allows.
-        if len(number) <= MAX_E164_LENGTH and expected in (None, number):
+        # The library takes some national plans for longer than E.164 allows, and knows German pagers of six digits.
+        if MIN_E164_LENGTH <= len(number) <= MAX_E164_LENGTH and expected in (None, number):
             return number
     raise InvalidNumber(f"{str(raw).strip()} is not a valid telephone number.")
 

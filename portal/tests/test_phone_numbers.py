@@ -239,6 +239,7 @@ COUNTRIES = st.sampled_from(["US", "GB", "IT", "DE", "AR", "RU", "JP", "AU"])
 
 @given(raw=st.text(max_size=80) | st.text("0123456789+-(). ", max_size=20), country=COUNTRIES, exclude=st.booleans())
 @example(raw="0", country="IT", exclude=False)
+@example(raw="01647", country="DE", exclude=True)
 @example(raw="+4930000000000000", country="DE", exclude=False)
 def test_anything_is_either_a_number_or_refused(raw: str, country: str, exclude: bool) -> None:
     try:
