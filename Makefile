@@ -45,7 +45,7 @@ format: $(VENV)/dev.stamp
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/dev.stamp
-	@scripts/debian-packages postgresql redis-server
+	@scripts/debian-packages postgresql redis-server wrk
 	@for file in benchmarks/$(or $(BENCH),[a-z]*).py; do \
 		echo "== $$file"; PYTHONPATH=. scripts/with-services $(BIN)/python "$$file"; done
 
