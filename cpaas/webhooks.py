@@ -11,9 +11,8 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -24,6 +23,7 @@ from cpaas.carriers.registry import CARRIERS
 from cpaas.metrics import WEBHOOKS
 from cpaas.models import CpaasPlatform
 from cpaas.services.webhook_intake import take_in
+from portal.api.problems import problem_response
 from portal.logs import get_logger
 from portal.problems import Problem
 from portal.scoping import parse_id
@@ -168,14 +168,7 @@ def _note_forbidden(carrier: str) -> None:
 
 
 def _problem(problem: Problem) -> HttpResponse:
-    body = {
-        "type": f"{settings.PUBLIC_URL}/problems/{problem.code}",
-        "code": problem.code,
-        "title": problem.code.replace("_", " ").capitalize(),
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    response = JsonResponse(body, status=problem.status, content_type="application/problem+json")
+    response = problem_response(problem)
     if problem.code == "forbidden_webhook":
         response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes no line of its own then
     return response

@@ -9,13 +9,13 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from cpaas.admin.searching import searched_number
 from cpaas.admin.shown import evidence_badge
 from cpaas.models import OptInEvidence
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.navigation import Entry
-from portal.admin.scoped import actor
 from portal.admin.site import site
-from portal.phone_numbers import InvalidNumber, national_digits, parse_own_number
+from portal.phone_numbers import national_digits
 
 
 @admin.register(OptInEvidence, site=site)
@@ -53,9 +53,5 @@ class EvidenceAdmin(TenantScopedAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        provider = actor(request).system_provider
-        try:
-            number = parse_own_number(term, country=provider.default_country if provider else "US")
-        except InvalidNumber:
-            return queryset.none(), False
-        return queryset.filter(tn=number), False
+        number = searched_number(request, term)
+        return (queryset.filter(tn=number) if number else queryset.none()), False

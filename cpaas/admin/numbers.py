@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from cpaas.admin.number_forms import SETTINGS, AssignForm, NumberForm, provisioning_notice
+from cpaas.admin.searching import searched_number
 from cpaas.admin.shown import opt_in_badge, opt_in_sentence, status_badge
 from cpaas.models import CpaasNumber, MediaStream, OptInEvidence
 from cpaas.services import numbers, opt_in
@@ -28,7 +29,6 @@ from portal.admin.site import site
 from portal.admin.writing import forbid
 from portal.extensions import Section
 from portal.models import EndUser
-from portal.phone_numbers import InvalidNumber, parse_own_number
 from portal.problems import Problem, conflict
 
 _MOST_EVIDENCE = 50
@@ -91,12 +91,8 @@ class NumberAdmin(TenantScopedAdmin):
             return queryset, False
         if len(term) == 4 and term.isascii() and term.isdigit():
             return queryset.annotate(last_four=Right("number", 4)).filter(last_four=term), False
-        provider = actor(request).system_provider
-        try:
-            number = parse_own_number(term, country=provider.default_country if provider else "US")
-        except InvalidNumber:
-            return queryset.none(), False
-        return queryset.filter(number=number), False
+        number = searched_number(request, term)
+        return (queryset.filter(number=number) if number else queryset.none()), False
 
     # --- A number's page -----------------------------------------------------------------------------------------
     def routes(self) -> list[Route]:

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request to a carrier. `secrets`: header and JSON field names (lower case) that no trace may show.
+    """One request to a carrier; logs show its method and URL, never headers or body.
 
     The transport reads at most `max_response_bytes` of the answer; raise it only for lists that grow with the account.
     """
@@ -25,7 +25,6 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    secrets: frozenset[str] = frozenset({"authorization"})
     max_response_bytes: int = 1_000_000
 
 
@@ -224,8 +223,6 @@ class Carrier(Protocol):
     default_options: ClassVar[Mapping[str, str]]
     """Base URLs with the version part; every value is a URL."""
     supports_mms: ClassVar[bool]
-    secret_names: ClassVar[frozenset[str]]
-    """Lower-case header, JSON and form names whose values no log or trace may hold."""
 
     def verify(self, account: CarrierAccount) -> Operation[None]:
         """Check every credential (S4.22). Raises Refused (which key is wrong) or NotTaken."""

@@ -24,7 +24,7 @@ from cpaas.carriers.base import (
     WebhookRequest,
 )
 from cpaas.carriers.inteliquent import hooks, records, webhook
-from cpaas.carriers.inteliquent.calls import BROKER, SECRET_NAMES, SERVICES, accepted, ask, request
+from cpaas.carriers.inteliquent.calls import BROKER, SERVICES, accepted, ask, request
 from cpaas.carriers.inteliquent.hooks import HookRow
 from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, quote, without_plus
 
@@ -65,7 +65,6 @@ class Inteliquent:
         "broker_url": "https://messagebroker.inteliquent.com/msgbroker/rest",
     }
     supports_mms: ClassVar[bool] = True
-    secret_names: ClassVar[frozenset[str]] = SECRET_NAMES
 
     def verify(self, account: CarrierAccount) -> Operation[None]:
         """Ask each interface for something harmless; an account without numbers yet is fine (S4.22)."""

@@ -16,7 +16,6 @@ from typing import Any
 from cpaas.carriers.base import CarrierAccount, Doubtful, HttpRequest, HttpResponse, NotTaken, Operation, Refused
 from cpaas.carriers.wire import clean, quote, read_object, retry_after_s
 
-SECRET_NAMES = frozenset({"authorization", "privatekey", "apikey", "headervalue", "messageid", "verificationtoken"})
 NOTHING_FOUND = "430"
 TRY_AGAIN = frozenset({"429", "431", "503"})
 # The list of hooks has no pages; a row takes about 250 bytes and an account has one for each of its numbers.
@@ -55,7 +54,6 @@ def request(account: CarrierAccount, api: Api, path: str, payload: Mapping[str, 
         url=account.options[api.option].rstrip("/") + path,
         headers={"Authorization": authorization, "Content-Type": "application/json", "Accept": "application/json"},
         body=json.dumps(payload).encode(),
-        secrets=SECRET_NAMES,
         max_response_bytes=MAX_HOOK_LIST_BYTES if path == "/selectAuthorization" else MAX_ANSWER_BYTES,
     )
 
