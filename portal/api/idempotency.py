@@ -1,8 +1,9 @@
 """`Idempotency-Key`: the same POST again gets the first answer and does nothing twice (contracts section 0).
 
 The first request claims the key; its answer is stored, sealed like a secret because it may hold one. For services that
-stay in the database the answer is stored in the very transaction of the change, so that not even a crash between the
-two can double it. A claim whose process died lapses after two minutes.
+stay in the database claim, change and answer are one transaction: a crash leaves none of them, so whoever asks again is
+answered at once, and a second request waits for the first. Around a service that asks a carrier the claim is committed
+before; one whose process died lapses after two minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -46,10 +46,8 @@ def idempotent(*, talks_outside: bool = False) -> Callable[[PostT], PostT]:
             key = _key_of(request)
             if key is None:
                 return post(view, request, **kwargs)
-            claim = _claim(request, key)
-            if claim.status is not None:
-                return _stored_answer(claim)
-            return _answer_once(claim, lambda: post(view, request, **kwargs), atomic=not talks_outside)
+            answer_once = _answer_outside if talks_outside else _answer_inside
+            return answer_once(request, key, lambda: post(view, request, **kwargs))
 
         wrapped.honours_idempotency_key = True  # type: ignore[attr-defined]
         return wrapped  # type: ignore[return-value]
@@ -99,32 +97,59 @@ def _claim_known(wanted: IdempotencyKey) -> IdempotencyKey:
     return IdempotencyKey(pk=row.pk, **fresh)
 
 
-def _answer_once(claim: IdempotencyKey, work: Callable[[], Response], *, atomic: bool) -> Response:
+def _answer_inside(request: Request, key: str, work: Callable[[], Response]) -> Response:
+    """Claim, work and answer in one transaction."""
+    claim = None
     try:
-        with transaction.atomic() if atomic else nullcontext():
+        with transaction.atomic():
+            claim = _claim(request, key)
+            if claim.status is not None:
+                return _stored_answer(claim)
             response = work()
-            if not _keep(claim, response.status_code, response.data) and atomic:
-                # Given up for dead and taken over by another request: what we did is taken back.
-                raise _in_progress()
+            _keep(claim, response.status_code, response.data)
+            return response
     except Exception as error:
         problem = problems.as_problem(error)
-        if problem.status >= 500 or problem.status == 429:
-            IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).delete()
-        else:
+        if claim is not None and _is_final(problem):
+            with transaction.atomic():
+                # The first claim went with the work; a request that was waiting for us may have its own by now.
+                claim = _claim(request, key)
+                if claim.status is None:
+                    _keep(claim, problem.status, problems.document(problem))
+        raise
+
+
+def _answer_outside(request: Request, key: str, work: Callable[[], Response]) -> Response:
+    """Claim, then work with no transaction open, then keep the answer."""
+    claim = _claim(request, key)
+    if claim.status is not None:
+        return _stored_answer(claim)
+    try:
+        response = work()
+        _keep(claim, response.status_code, response.data)
+    except Exception as error:
+        problem = problems.as_problem(error)
+        if _is_final(problem):
             _keep(claim, problem.status, problems.document(problem))
+        else:
+            IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).delete()
         raise
     return response
 
 
-def _keep(claim: IdempotencyKey, status: int, data: Any) -> bool:
-    """Store the answer; False when the claim is no longer ours."""
+def _is_final(problem: Problem) -> bool:
+    """Whether the same request will always get this answer."""
+    return problem.status < 500 and problem.status != 429
+
+
+def _keep(claim: IdempotencyKey, status: int, data: Any) -> None:
+    """Store the answer, unless the claim is no longer ours."""
     created = data.get("id") if isinstance(data, dict) and status < 300 else None
-    kept = IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).update(
+    IdempotencyKey.objects.filter(pk=claim.pk, created_at=claim.created_at).update(
         status=status,
         answer={"sealed": encrypt(json.dumps(data, cls=JSONEncoder))},
         object_id=parse_id(created) if created else None,
     )
-    return bool(kept)
 
 
 def _stored_answer(row: IdempotencyKey) -> Response:

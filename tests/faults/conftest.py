@@ -1,0 +1,52 @@
+"""One stage for all scenarios of a test process: that it is whole again after each fault is part of the proof."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.ledger import FIGURES, Ledger
+from tests.faults.stage import Stage, standing_stage
+from tests.faults.traffic import Town, Traffic
+
+Begin = Callable[..., tuple[Traffic, Ledger]]
+_COLUMNS = ["delivered", "sent", "failed", "doubtful", "settled", "still_unknown", "send_retries", "webhook_retries"]
+_COLUMNS += ["reconnects", "whole_after_s"]
+
+
+@pytest.fixture(scope="session")
+def town() -> Iterator[Town]:
+    with standing_stage() as stage:
+        yield Town(stage)
+
+
+@pytest.fixture
+def stage(town: Town) -> Stage:
+    town.stage.wait_until_whole()
+    return town.stage
+
+
+@pytest.fixture
+def begin(town: Town, stage: Stage, request: pytest.FixtureRequest) -> Iterator[Begin]:
+    """`begin()` starts the traffic of a test; what the test found is written down when it passes."""
+    running: list[Traffic] = []
+
+    def start(**options: int) -> tuple[Traffic, Ledger]:
+        name = request.node.name.removeprefix("test_").replace("_", "-")
+        running.append(Traffic(town, name, **options))
+        return running[-1], Ledger(running[-1])
+
+    yield start
+    for traffic in running:
+        traffic.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = [json.loads(path.read_text()) for path in sorted(FIGURES.glob("*.json"))]
+    if rows:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(" | ".join(["scenario", *_COLUMNS]))
+        for row in rows:
+            terminalreporter.write_line(" | ".join(str(row[name]) for name in ["scenario", *_COLUMNS]))
