@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench
+.PHONY: help run test lint format bench fuzz
 
 PORT ?= 8000
 SANDBOX_PORT ?= 8100
@@ -18,6 +18,7 @@ help:
 	@echo "make test     installs what the tests need, then lint and all tests"
 	@echo "make lint     ruff, mypy, import rules, migrations, system checks"
 	@echo "make format   formats the code"
+	@echo "make fuzz     the tests with generated input, 10,000 examples each (FUZZ_EXAMPLES=)"
 	@echo "make bench    runs benchmarks/ (BENCH=name for one) on a private PostgreSQL and Redis"
 
 run: $(VENV)/run.stamp
@@ -39,6 +40,11 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports --no-cache >var/lint-imports.txt || { cat var/lint-imports.txt; exit 1; }
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python manage.py check
+
+fuzz: export FUZZ_EXAMPLES ?= 10000
+fuzz: $(VENV)/dev.stamp
+	@scripts/debian-packages postgresql redis-server
+	@scripts/with-services $(BIN)/python -m pytest -n 2 -m fuzz $(PYTEST_ARGS)
 
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 
@@ -14,8 +15,18 @@ from portal.models import PortalAccount
 from portal.tests.factories import PortalAccountFactory, staff_token
 from portal.tests.tenants import Tenant, make_tenant
 
-# Tests make no statement about time: a loaded machine must not fail them.
-settings.register_profile("portal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Tests make no statement about time: a loaded machine must not fail them. `make fuzz` asks for more examples, and for
+# other ones at each run.
+FUZZ_EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+settings.register_profile(
+    "portal",
+    max_examples=FUZZ_EXAMPLES,
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    database=None,
+    deadline=None,
+    # Database fixtures are made once for all examples of a test, and on purpose.
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile("portal")
 
 

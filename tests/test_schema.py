@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import schemathesis
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -34,7 +35,7 @@ from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
 from portal.wsgi import application
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fuzz]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -48,6 +49,8 @@ document = SchemaGenerator().get_schema(request=None, public=True)
 schema = schemathesis.openapi.from_dict(document).exclude(path="/api/v1/events/")
 schema.app = application
 OPERATIONS = [found.ok() for found in schema.get_all_operations()]
+# The examples that were asked for in total, ten at least of each operation.
+EXAMPLES = max(10, math.ceil(settings().max_examples / len(OPERATIONS)))
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_the_document_is_what_the_server_hands_out(client: Client) -> None:
 def test_operation(operation: Any, rows: dict[str, str], tenant: Tenant, operator: PortalAccount) -> None:
     token = staff_token(operator) if "/provisioning/" in operation.path else tenant.device_token
 
-    @settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES)
     @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
     def try_it(case: Any) -> None:
         if "id" in (case.path_parameters or {}):

@@ -96,7 +96,7 @@ class OptIn(UserView):
 class ConversationQuery(ListQuery):
     number = Id(required=False, help_text="Id of an own number.")
     new = serializers.ChoiceField(choices=["0", "1"], required=False, help_text="1: only those with new messages.")
-    q = serializers.CharField(required=False, max_length=100, help_text="Part of a number, or of a name.")
+    q = Text(required=False, max_length=100, help_text="Part of a number, or of a name.")
 
 
 class Conversations(UserView):

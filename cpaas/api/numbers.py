@@ -95,7 +95,7 @@ class NumberSerializer(StrictModelSerializer):
 
 
 class NumberQuery(ListQuery):
-    number = serializers.CharField(required=False, max_length=20, help_text="The telephone number, E.164.")
+    number = Text(required=False, max_length=20, help_text="The telephone number, E.164.")
     user = Id(required=False)
     media_stream = Id(required=False)
     platform = Id(required=False)
@@ -205,7 +205,7 @@ class NumberHistory(ListView):
 
 
 class HistoryQuery(ListQuery):
-    tn = serializers.CharField(max_length=20, help_text="The telephone number, E.164.")
+    tn = Text(max_length=20, help_text="The telephone number, E.164.")
 
 
 class History(ListView):

@@ -145,6 +145,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.fuzz
 @given(rows=ROWS, remove=st.booleans())
 def test_whatever_the_table_holds_only_inbound_rows_of_the_number_are_removed(rows: list[Any], remove: bool) -> None:
     operation = (INTELIQUENT.remove_hook if remove else INTELIQUENT.set_hook)(ACCOUNT, TN)

@@ -114,6 +114,7 @@ def test_r32_retry_after_is_passed_on(headers: dict[str, str], wait: float | Non
     assert send(answer(b"", 429, **headers)).error.retry_after_s == wait
 
 
+@pytest.mark.fuzz
 @given(body=st.binary(max_size=200), status=st.integers(200, 599))
 def test_r32_no_answer_whatsoever_breaks_the_adapter(body: bytes, status: int) -> None:
     played = send(answer(body, status))
@@ -123,6 +124,7 @@ def test_r32_no_answer_whatsoever_breaks_the_adapter(body: bytes, status: int) -
 ANSWER_KEYS = st.sampled_from(["success", "statusCode", "status", "reason", "detail", "error", "result", "message"])
 
 
+@pytest.mark.fuzz
 @given(body=st.dictionaries(ANSWER_KEYS, JSON), status=st.sampled_from([200, 400, 500]))
 def test_r32_no_json_whatsoever_breaks_the_adapter(body: Any, status: int) -> None:
     played = send(answer(json.dumps(body).encode(), status))

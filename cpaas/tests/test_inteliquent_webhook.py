@@ -210,6 +210,7 @@ def test_the_answer_is_the_documented_one() -> None:
 WEBHOOK_KEYS = st.sampled_from(["referenceId", "from", "to", "text", "deliveryReceipt", "mediaUrls", "media", "status"])
 
 
+@pytest.mark.fuzz
 @given(body=st.dictionaries(WEBHOOK_KEYS, JSON))
 def test_no_webhook_body_breaks_the_adapter_and_what_it_reads_can_be_stored(body: Any) -> None:
     try:

@@ -74,6 +74,7 @@ GSM_TEXT = st.text(st.sampled_from(sorted(GSM)), max_size=700) | st.text(
 ANY_TEXT = st.text(st.sampled_from("aя😀€`") | st.characters(exclude_characters="\x1b"), max_size=300)
 
 
+@pytest.mark.fuzz
 @given(text=GSM_TEXT | ANY_TEXT | st.text("я😀", min_size=30, max_size=220))
 def test_smsutil_counts_the_same(text: str) -> None:
     """Leaving out what it gets wrong: it takes the escape for a character, and an empty text for UCS-2."""
@@ -83,6 +84,7 @@ def test_smsutil_counts_the_same(text: str) -> None:
     assert segments(text) == ({"gsm0338": "gsm7", "utf_16_be": "ucs2"}[theirs.encoding], len(theirs.parts))
 
 
+@pytest.mark.fuzz
 @given(text=ANY_TEXT)
 def test_the_culprit_is_the_first_character_outside_gsm(text: str) -> None:
     count = count_segments(text)

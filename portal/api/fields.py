@@ -22,17 +22,18 @@ def iso(at: datetime | None) -> str | None:
 
 
 class Text(serializers.CharField):
+    """A text. Its length is that of what was sent, not of what is left when surrounding white space is cut off."""
+
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
         return super().to_internal_value(data)
 
 
-class Email(serializers.EmailField):
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
+class Email(Text, serializers.EmailField):
+    """An e-mail address."""
 
 
 class Boolean(serializers.BooleanField):

@@ -11,6 +11,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from portal.api.strict import Query, may_be_empty
+
 PROBLEM = "application/problem+json"
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -110,6 +112,20 @@ class PortalSchema(AutoSchema):
         parameters: list[Any] = [query_class] if query_class else []
         if hasattr(getattr(self.view, self.method.lower(), None), "honours_idempotency_key"):
             parameters.append(IDEMPOTENCY_KEY)
+        return parameters
+
+    def _get_parameters(self) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super()._get_parameters()
+        query = getattr(self.view, "query_classes", {}).get(self.method, Query)()
+        for parameter in parameters:
+            if (
+                parameter["in"] == "query"
+                and parameter["name"] in query.fields
+                and may_be_empty(query, parameter["name"])
+            ):
+                parameter["allowEmptyValue"] = True
+                # Said in the schema too, since tools read only that.
+                parameter["schema"] = {"anyOf": [parameter["schema"], {"type": "string", "maxLength": 0}]}
         return parameters
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Any:

@@ -65,7 +65,10 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
 
 
 class Query(serializers.Serializer[Any]):
-    """Query parameters. Subclass it with a field for each."""
+    """Query parameters. Subclass it with a field for each. An optional one left empty is one not given."""
+
+    never_empty: ClassVar[frozenset[str]] = frozenset()
+    """Those of which an empty one is a mistake all the same."""
 
 
 class Cursor(serializers.CharField):
@@ -81,6 +84,7 @@ class Cursor(serializers.CharField):
 class ListQuery(Query):
     """The parameters of every list."""
 
+    never_empty = frozenset({"cursor", "limit"})
     cursor = Cursor(required=False, max_length=1000, help_text="From `next` or `previous` of a page.")
     limit = serializers.IntegerField(
         required=False,
@@ -101,12 +105,12 @@ def read_query(request: Request, query_class: type[Query]) -> dict[str, Any]:
             errors[name] = ["Give this parameter once."]
     if errors:
         raise Problem("invalid", "Unknown or doubled parameters: " + ", ".join(errors) + ".", errors=errors)
-    # A filter left empty is one not set; an empty cursor or limit is a mistake.
-    given = {
-        name: value
-        for name, value in request.query_params.items()
-        if value or name in ("cursor", "limit") or wanted.fields[name].required
-    }
+    given = {name: value for name, value in request.query_params.items() if value or not may_be_empty(wanted, name)}
     query = query_class(data=given)
     query.is_valid(raise_exception=True)
     return dict(query.validated_data)
+
+
+def may_be_empty(query: Query, name: str) -> bool:
+    """Whether `?name=` is the same as leaving the parameter out."""
+    return name in query.fields and name not in query.never_empty and not query.fields[name].required

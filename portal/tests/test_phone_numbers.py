@@ -237,6 +237,7 @@ def test_r39_the_country_of_a_number(number: str, country: str) -> None:
 COUNTRIES = st.sampled_from(["US", "GB", "IT", "DE", "AR", "RU", "JP", "AU"])
 
 
+@pytest.mark.fuzz
 @given(raw=st.text(max_size=80) | st.text("0123456789+-(). ", max_size=20), country=COUNTRIES, exclude=st.booleans())
 @example(raw="0", country="IT", exclude=False)
 @example(raw="01647", country="DE", exclude=True)

@@ -43,7 +43,7 @@ class AccountSerializer(StrictModelSerializer):
 
 class AccountQuery(ListQuery):
     level = serializers.ChoiceField(choices=Level.choices, required=False)
-    username = serializers.CharField(max_length=150, required=False)
+    username = Text(max_length=150, required=False)
 
 
 class _Accounts(RowsView):

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
-from rest_framework import serializers
 
 from portal.api.base import ListView
-from portal.api.fields import Id, Time
+from portal.api.fields import Id, Text, Time
 from portal.api.strict import ListQuery, StrictModelSerializer
 from portal.ids import first_id_at
 from portal.models import AuditEntry
@@ -42,9 +41,9 @@ class AuditSerializer(StrictModelSerializer):
 
 
 class AuditQuery(ListQuery):
-    actor = serializers.CharField(required=False, max_length=160, help_text="Id or user name of who acted.")
+    actor = Text(required=False, max_length=160, help_text="Id or user name of who acted.")
     object = Id(required=False, help_text="Id of the row that was changed.")
-    action = serializers.CharField(required=False, max_length=60)
+    action = Text(required=False, max_length=60)
     after = Time(required=False, help_text="At this time or later.")
     before = Time(required=False, help_text="Before this time.")
 

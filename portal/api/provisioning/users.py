@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Model
-from rest_framework import serializers
 
 from portal.api.base import CollectionView, ItemView
 from portal.api.fields import Id, Text, Visible, VisibleList
@@ -48,7 +47,7 @@ class UserSerializer(StrictModelSerializer):
 
 class UserQuery(ListQuery):
     group = Id(required=False)
-    login = serializers.CharField(required=False, max_length=160)
+    login = Text(required=False, max_length=160)
 
 
 class Users(CollectionView):
