@@ -19,12 +19,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
-from django.utils import timezone
 
 from cpaas.carriers.base import Carrier, WebhookRequest
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.services.webhook_intake import take_in
+from portal import clock
 from portal.encryption import decrypt, encrypt
 from portal.ids import new_id
 from portal.logs import get_logger
@@ -56,7 +56,7 @@ def put(platform: CpaasPlatform, nonce: str, request: WebhookRequest) -> None:
         "platform_id": str(platform.pk),
         "carrier": platform.carrier,
         "nonce": nonce,
-        "received_at": timezone.now().isoformat(),
+        "received_at": clock.now().isoformat(),
         "content_type": request.content_type,
         "body": base64.b64encode(request.body).decode(),
     }

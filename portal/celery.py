@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from celery.exceptions import SecurityWarning
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
-from portal import atomicfs, request_context
+from portal import atomicfs, clock, request_context
 from portal.residents.bootstep import RESIDENTS_OPTION, RefuseMisconfiguration, ResidentsStep
 
 TASK_QUEUE = "portal"
@@ -68,7 +69,15 @@ def broker_url() -> str:
     return "memory://" if settings.TESTING else "atomicfs://localhost"
 
 
-app = Celery("portal", task_cls=RequestTask)
+class PortalCelery(Celery):
+    """Keeps the schedule by the database's clock: a scheduler with a wrong one starts nothing early, and leaves nothing
+    to its successor that lies in the future."""
+
+    def now(self) -> datetime:
+        return clock.now()
+
+
+app = PortalCelery("portal", task_cls=RequestTask)
 app.conf.update(
     broker_url=broker_url(),
     broker_transport_options=broker_options(broker_url()),

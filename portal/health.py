@@ -14,11 +14,11 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from portal import clock
 from portal.models import OutgoingMail, Service
 
 TIMEOUT_S = 2
@@ -113,7 +113,7 @@ class _DatabaseCollector:
         total = CounterMetricFamily(
             "portal_resident_events", "Counters of residents over all workers.", labels=["name", "tenant", "counter"]
         )
-        heard_since = timezone.now() - SILENT_AFTER
+        heard_since = clock.now() - SILENT_AFTER
         for row in Service.objects.all():
             tenant = str(row.system_provider_id or "")
             alive = row.actual == "running" and row.seen_at is not None and row.seen_at > heard_since

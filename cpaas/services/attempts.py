@@ -12,10 +12,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from cpaas.models import Attempt, Conversation, Message
 from cpaas.states import MessageStatus, may_become
+from portal import clock
 from portal.events import News
 
 _FAILED = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
@@ -35,13 +35,13 @@ def move_attempt(
 
     An error is only ever added, never erased by a later word. Runs in the caller's transaction.
     """
-    changes: dict[str, Any] = {"status": status, "changed_at": timezone.now()}
+    changes: dict[str, Any] = {"status": status, "changed_at": clock.now()}
     if error_code or error_text:
         changes |= {"error_code": error_code[:60], "error_text": error_text[:300]}
     if sid:
         changes["sid"] = sid
     if status == MessageStatus.UNKNOWN:
-        changes["next_check_at"] = check_time(attempt.sending_at or timezone.now(), attempt.checks)
+        changes["next_check_at"] = check_time(attempt.sending_at or clock.now(), attempt.checks)
     rows = Attempt.objects.filter(pk=attempt.pk, status__in=may_become(status))
     if claim is not None:
         rows = rows.filter(claim=claim)

@@ -20,13 +20,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
-from django.utils import timezone
 
 from cpaas.carriers.base import CarrierAccount, OutboundText
 from cpaas.models import Attempt, Conversation, CpaasPlatform, Message
 from cpaas.services.attempts import move_attempt
 from cpaas.services.pacing import take_pace
 from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
+from portal import clock
 from portal.events import News
 from portal.models import Licence
 from portal.sql import as_uuid, execute
@@ -92,7 +92,7 @@ def claim_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
 
 def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
     """How many conversations were due, and the texts that may go."""
-    now = timezone.now()
+    now = clock.now()
     lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     with transaction.atomic():
         rows = execute(_DUE.format(lock=lock), [now, limit])

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
-
 from cpaas import transport
 from cpaas.carriers.base import CarrierError, Hook
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.states import NumberStatus
+from portal import clock
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
@@ -25,10 +24,10 @@ def set_due_hooks() -> None:
 
     The second time is for numbers that somebody was setting up with the former key during the change.
     """
-    due = CpaasPlatform.objects.filter(hooks_due_at__lte=timezone.now())
+    due = CpaasPlatform.objects.filter(hooks_due_at__lte=clock.now())
     for key in due.order_by("hooks_due_at").values_list("pk", flat=True)[:20]:
         # Claimed until the next try: a killed worker's work and a carrier that is away come up again.
-        next_try = timezone.now() + _TRY_AGAIN
+        next_try = clock.now() + _TRY_AGAIN
         if due.filter(pk=key).update(hooks_due_at=next_try):
             _set_every_hook(CpaasPlatform.objects.get(pk=key))
 
@@ -46,7 +45,7 @@ def _set_every_hook(platform: CpaasPlatform) -> None:
     ends = platform.keys_changed_at + FORMER_KEYS_HOLD
     # Nothing when the key was replaced once more meanwhile.
     unchanged = CpaasPlatform.objects.filter(pk=platform.pk, keys_changed_at=platform.keys_changed_at)
-    if timezone.now() < ends:
+    if clock.now() < ends:
         unchanged.update(hooks_due_at=ends)
     else:
         unchanged.update(hooks_due_at=None, former_keys={})

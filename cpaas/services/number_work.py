@@ -10,7 +10,6 @@ import uuid
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
 from cpaas import transport
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken
@@ -18,6 +17,7 @@ from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber
 from cpaas.services.held import deliver_held
 from cpaas.states import NumberStatus
+from portal import clock
 from portal.events import News
 from portal.logs import get_logger
 from portal.services import audit
@@ -40,7 +40,7 @@ def work_due_numbers() -> int:
 
 
 def _claim_one() -> CpaasNumber | None:
-    now = timezone.now()
+    now = clock.now()
     due = CpaasNumber.objects.filter(status__in=_WORK, next_try_at__lte=now).order_by("next_try_at")
     for key in due.values_list("pk", flat=True)[:20]:
         claim = uuid.uuid4()
@@ -71,7 +71,7 @@ def _provision(number: CpaasNumber) -> None:
 def _take_back(number: CpaasNumber) -> None:
     """Our claim is gone. If the number was deleted while we set its hook, its removal may have come too early."""
     of_tn = CpaasNumber.objects.filter(number=number.number, platform=number.platform)
-    of_tn.filter(status=NumberStatus.REMOVING).update(next_try_at=timezone.now(), claim=None)
+    of_tn.filter(status=NumberStatus.REMOVING).update(next_try_at=clock.now(), claim=None)
     if of_tn.exists():
         return
     try:
@@ -91,7 +91,7 @@ def _remove(number: CpaasNumber) -> None:
         if not gone:
             # Added again while we were at the carrier: what we removed there may have been the new number's hook.
             CpaasNumber.objects.filter(number=number.number).exclude(status=NumberStatus.REMOVING).update(
-                status=NumberStatus.PROVISIONING, next_try_at=timezone.now(), claim=None
+                status=NumberStatus.PROVISIONING, next_try_at=clock.now(), claim=None
             )
 
 
@@ -118,5 +118,5 @@ def _later(number: CpaasNumber, error: CarrierError) -> None:
     """The carrier could not be asked: again in 5 s, doubling to 5 min, with the reason on the number's page."""
     wait = timedelta(seconds=min(5 * 2 ** min(number.tries, 10), 300))
     CpaasNumber.objects.filter(pk=number.pk, claim=number.claim).update(
-        status_detail=error.detail[:400], tries=number.tries + 1, next_try_at=timezone.now() + wait, claim=None
+        status_detail=error.detail[:400], tries=number.tries + 1, next_try_at=clock.now() + wait, claim=None
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
-from django.utils import timezone
 
 from cpaas import transport
 from cpaas.carriers.base import CarrierError, NumberNotOnAccount
@@ -17,6 +16,7 @@ from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, MediaStream, 
 from cpaas.services.deletion import delete_number_messages
 from cpaas.services.platforms import carrier_problem, platforms_for
 from cpaas.states import NumberStatus, OptInState, Override
+from portal import clock
 from portal.background import run_soon
 from portal.events import News
 from portal.models import EndUser
@@ -66,6 +66,7 @@ def assign_number(
         can_block=can_block,
         note=note,
         opt_in_state=_first_opt_in_state(chosen, media_stream),
+        next_try_at=clock.now(),
     )
     validate(row, exclude={"number", "platform", "user", "media_stream", "group"})
     _check_mms(row)
@@ -255,5 +256,5 @@ def _lock(number: CpaasNumber) -> CpaasNumber:
 
 def _make_due(row: CpaasNumber) -> None:
     """Give the row to the background work; whoever works on it now has lost its claim."""
-    row.next_try_at, row.tries, row.claim = timezone.now(), 0, None
+    row.next_try_at, row.tries, row.claim = clock.now(), 0, None
     row.save(update_fields=["status", "status_detail", "next_try_at", "tries", "claim"])

@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from cpaas.models import CpaasNumber, OptInEvidence
 from cpaas.models.consent import STATE_OF_ANSWER
@@ -14,7 +13,7 @@ from cpaas.services.held import deliver_held
 from cpaas.services.numbers import tell_number_changed
 from cpaas.services.opt_in_mail import queue_alert_mails
 from cpaas.states import OPT_IN_OPEN, NumberStatus, OptInState
-from portal import request_context
+from portal import clock, request_context
 from portal.events import News
 from portal.models import EndUser
 from portal.problems import conflict, invalid, not_found
@@ -73,7 +72,7 @@ def record_opt_in(*, user: EndUser, number: CpaasNumber, answer: str, prompt_id:
         _require_open(row, prompt_id)
         first_cancel = not _answered(row, "cancel")
         _add_evidence(user, row, answer)
-        row.opt_in_state, row.opt_in_at = state, timezone.now()
+        row.opt_in_state, row.opt_in_at = state, clock.now()
         row.save(update_fields=["opt_in_state", "opt_in_at"])
         audit.record(user, "opt_in", row, after={"answer": answer, "state": state})
         if answer == "no" or (answer == "cancel" and first_cancel):

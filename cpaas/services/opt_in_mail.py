@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zoneinfo
 
-from django.utils import timezone
-
 from cpaas.models import CpaasNumber
+from portal import clock
 from portal.models import EndUser
 from portal.services.accounts import alert_accounts, branch_alert_accounts
 from portal.services.mail import queue_mail
@@ -34,7 +33,7 @@ def queue_alert_mails(number: CpaasNumber, user: EndUser, state: str) -> int:
     """Queue one mail to each alert account of the tenant, inside the caller's transaction; returns how many."""
     provider = number.platform.system_provider
     recipients = alert_accounts(number.system_provider_id) + branch_alert_accounts(number.reseller_id, number.group_id)
-    now = timezone.now()
+    now = clock.now()
     for account in recipients:
         zone = account.time_zone or provider.time_zone
         text = _TEXT.format(

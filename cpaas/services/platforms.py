@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from cpaas import transport
 from cpaas.carriers.base import CarrierError, Refused
@@ -17,6 +16,7 @@ from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.models.platforms import DEFAULT_OPT_IN_PROMPT
 from cpaas.services.platform_options import merge_options
+from portal import clock
 from portal.background import run_soon
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
@@ -105,7 +105,7 @@ def update_platform(*, actor: Actor | None, platform: CpaasPlatform, changes: Ma
         if (row.webhook_digest, row.credentials, row.options) != seen:
             raise conflict("changed_meanwhile", "Somebody else changed this platform just now. Look and try again.")
         before, after = _merge(row, changes)
-        row.state, row.state_detail, row.checked_at = "connected", "", timezone.now()
+        row.state, row.state_detail, row.checked_at = "connected", "", clock.now()
         row.reachable, row.probe_at = True, None
         _keep_former_keys(row, platform.credentials)
         row.save()
@@ -133,7 +133,7 @@ def test_platform(*, actor: Actor | None, platform: CpaasPlatform) -> CpaasPlatf
         transport.run(get_carrier(platform.carrier).verify(platform.account()))
     except CarrierError as error:
         state, detail = "failed", error.detail[:300]
-    platform.state, platform.state_detail, platform.checked_at = state, detail, timezone.now()
+    platform.state, platform.state_detail, platform.checked_at = state, detail, clock.now()
     platform.save(update_fields=["state", "state_detail", "checked_at"])
     return platform
 
@@ -191,7 +191,7 @@ def _keep_former_keys(platform: CpaasPlatform, old: Mapping[str, str]) -> None:
     former = {name: old[name] for name in signing if old.get(name) and old[name] != platform.credentials[name]}
     if former:
         platform.former_keys = former
-        platform.keys_changed_at = platform.hooks_due_at = timezone.now()
+        platform.keys_changed_at = platform.hooks_due_at = clock.now()
         run_soon(HOOK_TASK)
 
 

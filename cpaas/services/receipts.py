@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 
 from cpaas.carriers.base import Receipt
 from cpaas.models import Attempt, ParkedReceipt
 from cpaas.services.attempts import move_attempt
+from portal import clock
 from portal.events import News
 
 PARKED_FOR = timedelta(hours=24)
@@ -52,13 +52,14 @@ def settle_parked() -> int:
     sent = Attempt.objects.filter(platform_id=OuterRef("platform_id"), sid=OuterRef("sid"))
     found = ParkedReceipt.objects.filter(Exists(sent)).values_list("platform_id", "sid")[:200]
     settled = sum(apply_parked(platform_id, [sid]) for platform_id, sid in set(found))
-    ParkedReceipt.objects.filter(created_at__lt=timezone.now() - PARKED_FOR).delete()
+    ParkedReceipt.objects.filter(created_at__lt=clock.now() - PARKED_FOR).delete()
     return settled
 
 
 def _park(platform_id: uuid.UUID, receipt: Receipt) -> None:
     ParkedReceipt.objects.create(
         platform_id=platform_id,
+        created_at=clock.now(),
         sid=receipt.sid,
         status=receipt.status or "",
         error_code=receipt.error_code[:60],

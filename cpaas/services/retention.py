@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
-from django.utils import timezone
 
 from cpaas.models import Conversation, Message, WebhookEvent
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.deletion import delete_messages_of
 from cpaas.states import MessageStatus
+from portal import clock
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
@@ -37,7 +37,7 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
 
     Safe to interrupt and to run twice at once. Opt-in evidence and the audit trail stay.
     """
-    now = as_of or timezone.now()
+    now = as_of or clock.now()
     messages = Message.objects.filter(created_at__lt=now - timedelta(days=settings.RETENTION_DAYS))
     events = WebhookEvent.objects.filter(created_at__lt=now - timedelta(days=settings.WEBHOOK_EVENT_DAYS))
     if dry_run:

@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.segments import count_segments
 from cpaas.services.destinations import check_destination, parse_remote
 from cpaas.services.threads import take_place
 from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
+from portal import clock
 from portal.events import News, wake
 from portal.models import EndUser
 from portal.phone_numbers import InvalidNumber, parse_number
@@ -83,7 +83,7 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
             raise not_found("Message")
         if row.direction != "out" or row.status not in RESENDABLE:
             raise conflict("not_resendable", f"Only a failed text can be sent again; this one is {row.status}.")
-        now = timezone.now()
+        now = clock.now()
         conversation.last_position += 1
         conversation.outbox_at = conversation.outbox_at or now
         conversation.save(update_fields=["last_position", "outbox_at"])
@@ -168,7 +168,7 @@ def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
 
 
 def _store(number: CpaasNumber, user: EndUser, remote: str, text: str) -> Message:
-    now = timezone.now()
+    now = clock.now()
     place = take_place(number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True)
     counted = count_segments(text)
     message = Message.objects.create(
@@ -197,5 +197,5 @@ def _queue(message: Message, number: CpaasNumber, *, n: int, position: int) -> A
         platform_id=number.platform_id,
         n=n,
         position=position,
-        expires_at=timezone.now() + ttl,
+        expires_at=clock.now() + ttl,
     )

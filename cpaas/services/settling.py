@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.models import Attempt, Conversation, Message
@@ -20,6 +19,7 @@ from cpaas.services.attempts import lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
 from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
+from portal import clock
 from portal.events import News
 from portal.sql import as_uuid, execute
 
@@ -76,10 +76,10 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
             if not isinstance(outcome.answer, Sent):
                 wait = _store_error(outcome.claimed, outcome.answer, news)
                 if wait is not None:
-                    retries[outcome.claimed.conversation_id] = timezone.now() + wait
+                    retries[outcome.claimed.conversation_id] = clock.now() + wait
         free = [key for key in conversations if key not in retries]
         if free:
-            execute(_NEXT.format(places=_places(free)), [timezone.now(), *free])
+            execute(_NEXT.format(places=_places(free)), [clock.now(), *free])
         for conversation_id, at in retries.items():
             Conversation.objects.filter(pk=conversation_id).update(outbox_at=at)
         news.write()
@@ -89,7 +89,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
 def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
     if not outcomes:
         return
-    now = timezone.now()
+    now = clock.now()
     values: list[object] = []
     for outcome in sorted(outcomes, key=lambda each: each.claimed.attempt_id):
         assert isinstance(outcome.answer, Sent)
@@ -123,7 +123,7 @@ def _back_to_queue(claimed: Claimed, error: NotTaken) -> timedelta | None:
     back = Attempt.objects.filter(pk=claimed.attempt_id, claim=claimed.claim, status=MessageStatus.SENDING).update(
         status=MessageStatus.QUEUED,
         claim=None,
-        changed_at=timezone.now(),
+        changed_at=clock.now(),
         error_code=error.code[:60],
         error_text=error.detail[:300],
     )

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.utils import timezone
 
 from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch
 from cpaas.models import Attempt, Conversation, CpaasPlatform
 from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.states import MessageStatus
+from portal import clock
 from portal.events import News, wake
 
 PROBE_EVERY = timedelta(seconds=15)
@@ -26,7 +26,7 @@ _SAME_TEXT = timedelta(minutes=2)
 
 def expire_due() -> int:
     """Fail what waited longer than its platform allows (R34); returns how many texts."""
-    due = Attempt.objects.filter(status=MessageStatus.QUEUED, expires_at__lte=timezone.now())
+    due = Attempt.objects.filter(status=MessageStatus.QUEUED, expires_at__lte=clock.now())
     return sum(_expire(due, key) for key in list(due.order_by("expires_at").values_list("pk", flat=True)[:_BATCH]))
 
 
@@ -45,7 +45,7 @@ def _expire(due: QuerySet[Attempt], attempt_id: uuid.UUID) -> bool:
 
 def mark_unreachable(platform_id: uuid.UUID) -> None:
     """The platform could not be reached: its texts wait and it is probed, at once and then every 15 s (R32)."""
-    CpaasPlatform.objects.filter(pk=platform_id, reachable=True).update(reachable=False, probe_at=timezone.now())
+    CpaasPlatform.objects.filter(pk=platform_id, reachable=True).update(reachable=False, probe_at=clock.now())
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Probe:
 
 def claim_probes() -> list[Probe]:
     """The platforms that are away and due to be asked, each for one dispatcher."""
-    now = timezone.now()
+    now = clock.now()
     due = CpaasPlatform.objects.filter(reachable=False, probe_at__lte=now)
     return [
         Probe(platform.pk, platform.carrier, platform.account())
@@ -77,10 +77,10 @@ def mark_reachable(platform_id: uuid.UUID) -> None:
         waiting = Conversation.objects.filter(
             Exists(here.filter(status=MessageStatus.QUEUED)),
             ~Exists(here.filter(status=MessageStatus.SENDING)),
-            outbox_at__gt=timezone.now(),
+            outbox_at__gt=clock.now(),
         )
         found = [conversation.pk for conversation in lock_conversations(waiting)]
-        Conversation.objects.filter(pk__in=found).update(outbox_at=timezone.now())
+        Conversation.objects.filter(pk__in=found).update(outbox_at=clock.now())
         transaction.on_commit(lambda: wake("dispatch"), robust=True)
 
 
@@ -96,7 +96,7 @@ class DueLookUp:
 
 def claim_look_ups() -> list[DueLookUp]:
     """The unknown texts that are due for a look-up, each for one dispatcher; sets when the next one is due."""
-    now = timezone.now()
+    now = clock.now()
     due = Attempt.objects.filter(status=MessageStatus.UNKNOWN, next_check_at__lte=now)
     found = due.select_related("message__number__platform").order_by("next_check_at")[:_LOOK_UPS_AT_ONCE]
     claimed = []

@@ -9,11 +9,11 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from cpaas.models import Attempt, Conversation
 from cpaas.services.attempts import move_attempt
 from cpaas.states import MessageStatus
+from portal import clock
 from portal.events import News
 from portal.models import Lease
 from portal.residents import leases
@@ -43,7 +43,7 @@ def abandon_texts_of_the_dead() -> int:
         for name in signs.filter(deadline__gte=Now()).values_list("name", flat=True)
     ]
     # Younger ones may belong to a dispatcher whose first sign is on its way.
-    old = timezone.now() - timedelta(seconds=settings.LEASE_TTL_S)
+    old = clock.now() - timedelta(seconds=settings.LEASE_TTL_S)
     dead = Attempt.objects.filter(status=MessageStatus.SENDING, sending_at__lt=old).exclude(claim__in=living)
     return sum(_abandon(key, conversation) for key, conversation in dead.values_list("pk", "conversation_id")[:500])
 
@@ -57,7 +57,7 @@ def _abandon(attempt_id: uuid.UUID, conversation_id: uuid.UUID) -> bool:
         news = News()
         sentence = "It is not known whether the carrier took this text."
         moved = move_attempt(attempt, MessageStatus.UNKNOWN, news, error_text=sentence)
-        conversation.outbox_at = timezone.now()
+        conversation.outbox_at = clock.now()
         conversation.save(update_fields=["outbox_at"])
         news.write()
     return moved

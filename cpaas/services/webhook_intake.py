@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, WebhookEvent, WebhookRequest
 from cpaas.services import inbound_statement
 from cpaas.services.inbound import receive_text
 from cpaas.services.receipts import apply_parked, apply_receipt
+from portal import clock
 from portal.events import News
 from portal.ids import new_id
 from portal.problems import Problem
@@ -44,7 +44,7 @@ def take_in(
 
     Raises Problem `forbidden_webhook` (403) for a nonce seen with another body, which only a forger sends.
     """
-    at = received_at or timezone.now()
+    at = received_at or clock.now()
     call = _call(nonce, request, events)
     try:
         _apply(platform_id, call, events, at)

@@ -17,11 +17,11 @@ from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 
+from portal import clock
 from portal.api import problems
 from portal.encryption import decrypt, encrypt
 from portal.models import EndUser, IdempotencyKey, PortalAccount
@@ -68,7 +68,9 @@ def _claim(request: Request, key: str) -> IdempotencyKey:
     Raises Problem `idempotency_mismatch`, `idempotency_in_progress`.
     """
     owner = cast(EndUser | PortalAccount, request.user).pk
-    row = IdempotencyKey(owner=owner, path=request.path[:200], key=key, body_digest=_digest(request))
+    row = IdempotencyKey(
+        owner=owner, path=request.path[:200], key=key, body_digest=_digest(request), created_at=clock.now()
+    )
     try:
         with transaction.atomic():
             row.save(force_insert=True)
@@ -79,7 +81,7 @@ def _claim(request: Request, key: str) -> IdempotencyKey:
 
 def _claim_known(wanted: IdempotencyKey) -> IdempotencyKey:
     row = IdempotencyKey.objects.filter(owner=wanted.owner, path=wanted.path, key=wanted.key).first()
-    now = timezone.now()
+    now = clock.now()
     if row is None:
         raise _in_progress()
     age = now - row.created_at

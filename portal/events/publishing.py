@@ -6,8 +6,8 @@ import uuid
 from collections import defaultdict
 
 from django.db import transaction
-from django.utils import timezone
 
+from portal import clock
 from portal.events.wake import wake
 from portal.sql import execute
 
@@ -39,7 +39,7 @@ class News:
         """Write the events. Must run inside the transaction of the change."""
         if not self._entries:
             return
-        at, values = timezone.now(), []
+        at, values = clock.now(), []
         for user_id in sorted(self._entries):
             entries = self._entries[user_id]
             first = _take_numbers(user_id, len(entries))

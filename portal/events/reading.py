@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
+from portal import clock
 from portal.events.departures import why_gone
 from portal.events.rendering import render
 from portal.logs import get_logger
@@ -103,13 +104,13 @@ def newest_of(user_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
 
 def gone_devices(device_ids: set[uuid.UUID]) -> set[uuid.UUID]:
     """Those that may not listen any more."""
-    alive = Device.objects.filter(pk__in=device_ids, expires_at__gt=timezone.now(), user__is_active=True)
+    alive = Device.objects.filter(pk__in=device_ids, expires_at__gt=clock.now(), user__is_active=True)
     return device_ids - set(alive.values_list("pk", flat=True))
 
 
 def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, EndUser | str]:
     """The user of each device, or the reason why it may not listen any more."""
-    now = timezone.now()
+    now = clock.now()
     found: dict[uuid.UUID, EndUser | str] = {}
     for device in Device.objects.filter(pk__in=device_ids).select_related("user__system_provider"):
         if not device.user.is_active:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from django.db import transaction
-from django.utils import timezone
 
+from portal import clock
 from portal.models import Service, SystemProvider
 from portal.residents.resident import Resident
 
@@ -43,7 +43,7 @@ def report(service_id: int, *, actual: str, detail: str, holder: str, grown: Map
         row = Service.objects.select_for_update().filter(pk=service_id).first()
         if row is None:
             return  # its system provider is gone
-        now = timezone.now()
+        now = clock.now()
         if row.actual != actual:
             row.since = now
         row.actual, row.detail, row.holder, row.seen_at = actual, detail[:300], holder, now

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from django.core.mail import EmailMessage
 from django.db import models
-from django.utils import timezone
 
+from portal import clock
 from portal.background import run_soon
 from portal.logs import get_logger
 from portal.models import OutgoingMail
@@ -20,7 +20,9 @@ _GIVE_UP_AFTER = 30
 
 def queue_mail(*, to: str, subject: str, text: str) -> OutgoingMail:
     """Queue one mail. Must run inside the transaction of what it tells about."""
-    mail = OutgoingMail.objects.create(to=to, subject=" ".join(subject.split())[:200], text=text)
+    mail = OutgoingMail.objects.create(
+        to=to, subject=" ".join(subject.split())[:200], text=text, created_at=clock.now(), next_at=clock.now()
+    )
     run_soon("portal.tasks.send_mails")
     return mail
 
@@ -32,14 +34,14 @@ def send_due_mails(limit: int = 100) -> int:
     """
     sent = 0
     for mail_id in list(_due().values_list("pk", flat=True)[:limit]):
-        claimed = _due().filter(pk=mail_id).update(next_at=timezone.now() + _CLAIM)
+        claimed = _due().filter(pk=mail_id).update(next_at=clock.now() + _CLAIM)
         if claimed:
             sent += _send(OutgoingMail.objects.get(pk=mail_id))
     return sent
 
 
 def _due() -> models.QuerySet[OutgoingMail]:
-    return OutgoingMail.objects.filter(state="queued", next_at__lte=timezone.now()).order_by("next_at")
+    return OutgoingMail.objects.filter(state="queued", next_at__lte=clock.now()).order_by("next_at")
 
 
 def _send(mail: OutgoingMail) -> int:
@@ -48,7 +50,7 @@ def _send(mail: OutgoingMail) -> int:
     except (OSError, smtplib.SMTPException) as error:
         _retry_later(mail, error)
         return 0
-    mail.state, mail.sent_at = "sent", timezone.now()
+    mail.state, mail.sent_at = "sent", clock.now()
     mail.save(update_fields=["state", "sent_at"])
     return 1
 
@@ -58,6 +60,6 @@ def _retry_later(mail: OutgoingMail, error: Exception) -> None:
     mail.tries += 1
     mail.last_error = f"{type(error).__name__}: {error}"[:200]
     mail.state = "failed" if mail.tries >= _GIVE_UP_AFTER else "queued"
-    mail.next_at = timezone.now() + timedelta(seconds=min(5 * 2 ** (mail.tries - 1), 600))
+    mail.next_at = clock.now() + timedelta(seconds=min(5 * 2 ** (mail.tries - 1), 600))
     mail.save(update_fields=["tries", "last_error", "state", "next_at"])
     logger.warning("mail_not_sent", mail=str(mail.pk), tries=mail.tries, error=type(error).__name__)

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from portal import clock
 from portal.models import Device, Event, IdempotencyKey, OutgoingMail, StaffToken
 
 BATCH = 1000
@@ -21,7 +21,7 @@ MAILS_KEPT = timedelta(days=90)
 
 def tidy_portal() -> dict[str, int]:
     """Drop old events, idempotency keys and mails, expired tokens and sessions; returns how many rows of each."""
-    now = timezone.now()
+    now = clock.now()
     return {
         "events": _delete(Event.objects.filter(at__lt=now - timedelta(days=settings.EVENT_DAYS))),
         "idempotency_keys": _delete(IdempotencyKey.objects.filter(created_at__lt=now - IDEMPOTENCY_KEPT)),

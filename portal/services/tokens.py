@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
-from django.utils import timezone
 
+from portal import clock
 from portal.events import wake
 from portal.models import Device, EndUser, PortalAccount, StaffToken
 from portal.problems import Problem, invalid
@@ -66,7 +66,7 @@ def issue_staff_token(*, account: PortalAccount, name: str, days: int | None = N
             account=account,
             name=name.strip()[:120],
             digest=digest_of(plain),
-            expires_at=timezone.now() + timedelta(days=days),
+            expires_at=clock.now() + timedelta(days=days),
         )
         audit.record(account, "create", row, after={"name": row.name, "expires_at": str(row.expires_at)})
     return IssuedToken(plain, row)
@@ -85,8 +85,8 @@ def staff_of_token(plain: str) -> tuple[PortalAccount, StaffToken]:
     if row is None or not row.account.is_active:
         raise unauthenticated()
     _require_unexpired(row.expires_at)
-    if row.last_used_at is None or timezone.now() - row.last_used_at > _USED_RESOLUTION:
-        StaffToken.objects.filter(pk=row.pk).update(last_used_at=timezone.now())
+    if row.last_used_at is None or clock.now() - row.last_used_at > _USED_RESOLUTION:
+        StaffToken.objects.filter(pk=row.pk).update(last_used_at=clock.now())
     return row.account, row
 
 
@@ -101,7 +101,7 @@ def log_in_device(*, login: str, password: str, device: str) -> tuple[IssuedToke
     forgive_attempt("user", login)
     plain = DEVICE_PREFIX + secrets.token_urlsafe(32)
     row = Device.objects.create(
-        user=user, name=device[:120], digest=digest_of(plain), expires_at=_device_expiry(timezone.now())
+        user=user, name=device[:120], digest=digest_of(plain), expires_at=_device_expiry(clock.now())
     )
     return IssuedToken(plain, row), user
 
@@ -112,7 +112,7 @@ def device_of_token(plain: str) -> Device:
     if row is None or not row.user.is_active:
         raise unauthenticated()
     _require_unexpired(row.expires_at)
-    now = timezone.now()
+    now = clock.now()
     if now - row.last_used_at > _USED_RESOLUTION:
         Device.objects.filter(pk=row.pk).update(last_used_at=now, expires_at=_device_expiry(now))
     return row
@@ -130,7 +130,7 @@ def unauthenticated() -> Problem:
 
 
 def _require_unexpired(expires_at: datetime) -> None:
-    if expires_at <= timezone.now():
+    if expires_at <= clock.now():
         raise Problem("token_expired", "This token has expired. Log in again.", status=401)
 
 
