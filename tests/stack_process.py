@@ -132,7 +132,10 @@ def own_database() -> Iterator[str | None]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def own_redis(place: int) -> str | None:
-    """A database of the tests' Redis for one stack: two on one broker would take each other's tasks."""
-    server = os.environ.get("REDIS_URL")
-    return urlsplit(server)._replace(path=f"/{place}").geturl() if server else None
+def own_broker(place: int) -> dict[str, str]:
+    """Settings of one stack: a database of the tests' Redis and a virtual host of their RabbitMQ, as far as there are.
+
+    Two stacks on one broker would take each other's tasks.
+    """
+    servers = {name: os.environ[name] for name in ("REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
+    return {name: urlsplit(server)._replace(path=f"/{place}").geturl() for name, server in servers.items()}

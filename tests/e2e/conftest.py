@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.clients import Api, staff_api
 from tests.e2e.world import PASSWORD, Carrier, Tenant
-from tests.stack_process import Stack, own_database, own_redis
+from tests.stack_process import Stack, own_broker, own_database
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = [
@@ -37,20 +37,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_place() -> int:
-    """Which databases of the tests' Redis belong to this test process: this one and, for a second stack, the next."""
+def broker_place() -> int:
+    """Which place at the tests' broker belongs to this test process: this one and, for a second stack, the next."""
     return 2 + 2 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 6)
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, redis_place: int) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, broker_place: int) -> Iterator[Stack]:
     """The whole portal as `runstack` starts it, without demo data."""
     with own_database() as database_url:
         running = Stack(
             tmp_path_factory.mktemp("stack"),
             DATABASE_URL=database_url,
-            REDIS_URL=own_redis(redis_place),
             PORTAL_LOGIN_ATTEMPTS_PER_MINUTE="1000",
+            **own_broker(broker_place),
         )
         try:
             running.wait_until_ready()

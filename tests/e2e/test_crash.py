@@ -12,19 +12,17 @@ import pytest
 from tests.e2e.conftest import first_operator
 from tests.e2e.world import Carrier, Tenant
 from tests.sandbox_process import wait_for
-from tests.stack_process import Stack, own_database, own_redis
+from tests.stack_process import Stack, own_broker, own_database
 
 TEXTS = [f"text {n:02d}" for n in range(50)]
 REMOTES = [f"+12125550{n}" for n in range(140, 152)]
 
 
 @pytest.fixture
-def own_stack(tmp_path_factory: pytest.TempPathFactory, redis_place: int) -> Iterator[Stack]:
+def own_stack(tmp_path_factory: pytest.TempPathFactory, broker_place: int) -> Iterator[Stack]:
     """A stack for one test, which kills parts of it."""
     with own_database() as database_url:
-        running = Stack(
-            tmp_path_factory.mktemp("crash"), DATABASE_URL=database_url, REDIS_URL=own_redis(redis_place + 1)
-        )
+        running = Stack(tmp_path_factory.mktemp("crash"), DATABASE_URL=database_url, **own_broker(broker_place + 1))
         try:
             running.wait_until_ready()
             yield running

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.clients import Device, staff_api
 from tests.sandbox_process import ROOT
-from tests.stack_process import Stack, own_database, own_redis
+from tests.stack_process import Stack, own_broker, own_database
 
 CHRIS = "chris.doyle@kesslerboyd.example"
 
@@ -44,9 +44,9 @@ def run_the_commands_of_the_guide(stack: Stack) -> None:
 
 
 @pytest.mark.core
-def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, redis_place: int, browser: Browser) -> None:
+def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, broker_place: int, browser: Browser) -> None:
     with own_database() as database_url:
-        settings = {"DATABASE_URL": database_url, "REDIS_URL": own_redis(redis_place + 1)}
+        settings = {"DATABASE_URL": database_url, **own_broker(broker_place + 1)}
         first = Stack(tmp_path, demo=True, **settings)
         try:
             first.wait_until_ready()
