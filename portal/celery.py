@@ -28,6 +28,9 @@ from portal import atomicfs, clock, request_context
 from portal.residents.bootstep import RESIDENTS_OPTION, RefuseMisconfiguration, ResidentsStep
 
 TASK_QUEUE = "portal"
+# How long anybody waits for a broker that does not answer.
+BROKER_TIMEOUT_S = 2
+AMQP = {"amqp", "amqps", "pyamqp"}
 # Published by whoever sends a task, so that its log lines and audit rows carry the request they come from.
 REQUEST_ID_HEADER = "portal_request_id"
 
@@ -44,7 +47,11 @@ def broker_options(url: str) -> dict[str, Any]:
     if scheme == "atomicfs":
         return atomicfs.transport_options(settings.VAR_DIR / "broker")
     if scheme.startswith(("redis", "sentinel")):
-        return {"socket_connect_timeout": 2, "socket_keepalive": True, "health_check_interval": 10}
+        return {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_keepalive": True, "health_check_interval": 10}
+    if scheme in AMQP:
+        # The scheduler counts a job as run once it is sent, so the broker must have confirmed it. One that is out of
+        # memory or disk confirms nothing: without time-outs every sender would hang.
+        return {"confirm_publish": True, "read_timeout": BROKER_TIMEOUT_S, "write_timeout": BROKER_TIMEOUT_S}
     return {}
 
 
@@ -81,7 +88,9 @@ app = PortalCelery("portal", task_cls=RequestTask)
 app.conf.update(
     broker_url=broker_url(),
     broker_transport_options=broker_options(broker_url()),
-    broker_connection_timeout=2,
+    broker_connection_timeout=BROKER_TIMEOUT_S,
+    # RabbitMQ only: so that a worker sees within a minute that its broker's machine is gone.
+    broker_heartbeat=30,
     broker_connection_retry_on_startup=True,
     # With retries exhausted the worker would exit and take its residents along; they go on by their sweep.
     broker_connection_max_retries=None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import redis
+from amqp.exceptions import AMQPError
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
+from kombu import Connection
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -76,14 +77,14 @@ def check_database() -> None:
 
 
 def check_broker() -> None:
-    """The broker takes connections. A folder is there when this process started."""
+    """The broker lets us in. A folder is there when this process started."""
     url = urlsplit(settings.CELERY_BROKER_URL)
     try:
         if url.scheme.startswith("redis"):
             _redis_ping(settings.CELERY_BROKER_URL)
         elif url.scheme != "atomicfs":
-            socket.create_connection((url.hostname or "127.0.0.1", url.port or 5672), timeout=TIMEOUT_S).close()
-    except (redis.RedisError, OSError) as error:
+            _amqp_login(settings.CELERY_BROKER_URL)
+    except (redis.RedisError, AMQPError, OSError) as error:
         raise NotReadyError(f"does not answer ({type(error).__name__})") from error
 
 
@@ -93,6 +94,12 @@ def _redis_ping(url: str) -> None:
         client.ping()
     finally:
         client.close()
+
+
+def _amqp_login(url: str) -> None:
+    """Once, without the retries of `Connection.connect`."""
+    transport = Connection(url, connect_timeout=TIMEOUT_S).transport
+    transport.close_connection(transport.establish_connection())
 
 
 def check_migrations() -> None:

@@ -36,6 +36,12 @@ def _end_database_threads() -> Iterator[None]:
     close_database_threads()
 
 
+@pytest.fixture(autouse=True)
+def _own_brokers(monkeypatch) -> None:
+    """Celery would take the broker of the environment rather than that of the test."""
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+
+
 @pytest.fixture
 def broker(tmp_path) -> Iterator[Celery]:
     """A Celery application with a broker of its own."""

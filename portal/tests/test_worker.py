@@ -88,7 +88,9 @@ def test_after_kill_9_of_the_holder_another_process_takes_over_in_a_higher_epoch
             assert second.wait(60) == 0
 
 
-def test_the_request_id_reaches_the_task() -> None:
+def test_the_request_id_reaches_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Celery would take the broker of the environment.
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
     app = Celery("test", broker="memory://", task_cls=RequestTask, set_as_current=False)
     app.conf.update(worker_hijack_root_logger=False, task_default_queue="request-id")
     seen: list[tuple[str, object]] = []
