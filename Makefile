@@ -25,9 +25,11 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/python manage.py runstack --port $(PORT) --sandbox-port $(SANDBOX_PORT)
 
 test: lint
-	@scripts/debian-packages postgresql redis-server chromium curl
+	@scripts/debian-packages postgresql redis-server rabbitmq-server chromium curl
 	@echo "== all tests on PostgreSQL and Redis"
 	@scripts/with-services $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@echo "== tests of real workers and stacks with RabbitMQ as broker"
+	@scripts/with-services --rabbitmq $(BIN)/python -m pytest -n 2 -m broker $(PYTEST_ARGS)
 	@echo "== core tests on the embedded default (SQLite, broker in a folder)"
 	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL $(BIN)/python -m pytest -n 2 -m core $(PYTEST_ARGS)
 

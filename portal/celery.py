@@ -47,7 +47,12 @@ def broker_options(url: str) -> dict[str, Any]:
     if scheme == "atomicfs":
         return atomicfs.transport_options(settings.VAR_DIR / "broker")
     if scheme.startswith(("redis", "sentinel")):
-        return {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_keepalive": True, "health_check_interval": 10}
+        return {
+            "socket_connect_timeout": BROKER_TIMEOUT_S,
+            "socket_timeout": 2.5 * BROKER_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        }
     if scheme in AMQP:
         # The scheduler counts a job as run once it is sent, so the broker must have confirmed it. One that is out of
         # memory or disk confirms nothing: without time-outs every sender would hang.

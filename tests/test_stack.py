@@ -29,6 +29,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             running.kill()
 
 
+@pytest.mark.broker
 def test_the_stack_is_ready_heals_itself_and_ends_in_order(stack: Stack) -> None:
     assert stack.get("/readyz").status_code == 200
     wait_for(stack.residents_up, PATIENCE_S, "residents")

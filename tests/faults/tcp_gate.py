@@ -10,13 +10,16 @@ from typing import Self
 
 
 class Gate:
-    """Passes connections on to `target` while open; `cut` ends all of them and refuses new ones."""
+    """Passes connections on to `target` while open; `cut` ends all of them and refuses new ones. While it is held
+    (`hold`, `release`), connections stand and nothing comes through."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
+        self._passing = threading.Event()
+        self._passing.set()
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -31,7 +34,14 @@ class Gate:
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
+    def hold(self) -> None:
+        self._passing.clear()
+
+    def release(self) -> None:
+        self._passing.set()
+
     def cut(self) -> None:
+        self.release()
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -52,12 +62,13 @@ class Gate:
             with self._lock:
                 self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=_pump, args=(source, sink, self._passing), daemon=True).start()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, passing: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            passing.wait()
             sink.sendall(data)
     _close(source)
     _close(sink)
