@@ -1,18 +1,24 @@
-"""Middleware: who calls from where, and the viewer's time zone."""
+"""Middleware: who calls from where, how long a session lasts, and the viewer's time zone."""
 
 from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from portal import clock
 from portal.ids import new_id
 from portal.request_context import RequestContext, entered
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+# What a staff session remembers of itself, in seconds since 1970; the second is written once a minute at most.
+BEGAN_AT, SEEN_AT = "began_at", "seen_at"
+SEEN_EVERY_S = 60
 
 
 def client_address(request: HttpRequest) -> str:
@@ -43,6 +49,32 @@ class RequestContextMiddleware:
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+class SessionLimitsMiddleware:
+    """Ends a session PORTAL_SESSION_S after its login, and when nobody did anything in it for PORTAL_SESSION_IDLE_S.
+
+    What a page asks for by itself (htmx) is not taken for somebody doing something.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        session = request.session
+        if SESSION_KEY in session:
+            now = int(clock.now().timestamp())
+            began, seen = session.get(BEGAN_AT, 0), session.get(SEEN_AT, 0)
+            if now - began >= settings.SESSION_COOKIE_AGE or now - seen >= settings.SESSION_IDLE_S:
+                session.flush()
+            elif now - seen >= SEEN_EVERY_S and "HX-Request" not in request.headers:
+                session[SEEN_AT] = now
+        return self.get_response(request)
+
+
+def note_login(request: HttpRequest, **_: Any) -> None:
+    """Receiver of `user_logged_in`: the session's time starts."""
+    request.session[BEGAN_AT] = request.session[SEEN_AT] = int(clock.now().timestamp())
 
 
 class ViewerTimeZoneMiddleware:

@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "portal.middleware.RequestContextMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "portal.middleware.SessionLimitsMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -131,15 +132,25 @@ CACHES = {
 AUTH_USER_MODEL = "portal.PortalAccount"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "login", "name", "email")},
+    },
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "portal.passwords.MaximumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "portal.passwords.ObviousPasswordValidator"},
 ]
 if TESTING:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+# A staff session ends so long after the login, whatever is done in it, and when nothing is done for so long.
 SESSION_COOKIE_AGE = env.int("PORTAL_SESSION_S", default=12 * 3600)
+SESSION_IDLE_S = env.int("PORTAL_SESSION_IDLE_S", default=3600)
+# Whether an account without a second factor gets no further than to the page where one is set up.
+REQUIRE_2FA = env.bool("PORTAL_REQUIRE_2FA", default=False)
 DEVICE_TOKEN_IDLE_DAYS = 90
 STAFF_TOKEN_DAYS = 365
 LOGIN_ATTEMPTS_PER_MINUTE = env.int("PORTAL_LOGIN_ATTEMPTS_PER_MINUTE", default=10)
@@ -172,6 +183,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Partner Portal <port
 # --- Transport security ---------------------------------------------------------------------------------------------
 _https = _public.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+CSRF_COOKIE_HTTPONLY = True  # forms carry the token, no script reads the cookie
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
 # Asked over plain http by the machines that watch over us.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]

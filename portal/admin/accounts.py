@@ -6,15 +6,17 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest
 
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import StaffModelForm, changes_of, time_zone_field, values_of
 from portal.admin.navigation import Entry
+from portal.admin.row_actions import row_action
 from portal.admin.scoped import actor
 from portal.admin.site import site
 from portal.models import Level, PortalAccount
-from portal.services import accounts
+from portal.services import accounts, second_factor
 
 SCOPES = ("system_provider", "reseller", "group")
 _RANK = list(Level.values)
@@ -145,16 +147,39 @@ class AccountAdmin(TenantScopedAdmin):
 
     def perform_update(self, request: HttpRequest, row: Any, form: Any) -> PortalAccount:
         move = {"level": form.cleaned_data["level"], "scope": form.cleaned_data["scope"]} if form.moves else {}
-        return accounts.update_account(
+        saved = accounts.update_account(
             actor=actor(request),
             account=row,
             changes=changes_of(form, accounts.ACCOUNT_FIELDS),
             password=form.cleaned_data["password"] or None,
             **move,
         )
+        if saved.pk == actor(request).pk:
+            update_session_auth_hash(request, saved)  # whoever changes the own password stays logged in here
+        return saved
 
     def perform_delete(self, request: HttpRequest, row: Any) -> None:
         accounts.delete_account(actor=actor(request), account=row)
+
+    def has_second_factor(self, row: PortalAccount) -> bool:
+        return second_factor.is_on(row)
+
+    def reset_loss(self, row: PortalAccount) -> list[str]:
+        return [
+            f"{row} logs in with the password alone until a new device is set up, and is logged out everywhere.",
+            f"Make sure that it is {row} who asks. A mail tells the account.",
+        ]
+
+    @row_action(
+        "Reset two-step login",
+        name="reset-second-factor",
+        icon="phonelink_erase",
+        loss="reset_loss",
+        available="has_second_factor",
+    )
+    def reset_second_factor(self, request: HttpRequest, row: PortalAccount) -> str:
+        second_factor.reset(actor=actor(request), account=row)
+        return f"Two-step login of {row} was turned off."
 
     def loss(self, row: Any) -> list[str]:
         return [

@@ -16,7 +16,7 @@ from portal.admin.scoped import actor
 from portal.admin.site import site
 from portal.models import PortalAccount
 from portal.problems import Problem
-from portal.services import accounts
+from portal.services import accounts, second_factor
 
 
 class OwnAccountForm(StaffForm):
@@ -35,7 +35,7 @@ class OwnPasswordForm(StaffForm):
         label="New password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least ten characters. It ends all your API tokens.",
+        help_text="At least ten characters. It ends all your API tokens and your other sessions.",
     )
     retype = forms.CharField(
         label="Retype new password", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
@@ -77,6 +77,7 @@ def own_account(request: HttpRequest) -> HttpResponse:
         "heading": "My account",
         "crumbs": [("My account", None)],
         "account": account,
+        "second_factor_is_on": second_factor.is_on(account),
         "person_form": person,
         "password_form": password,
     }
@@ -100,7 +101,7 @@ def _save_password(request: HttpRequest, form: OwnPasswordForm) -> bool:
         show_problem(form, problem)
         return False
     update_session_auth_hash(request, saved)
-    messages.success(request, "Your password was changed. Your API tokens have ended.")
+    messages.success(request, "Your password was changed. Your API tokens and other sessions have ended.")
     return True
 
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, URLResolver, include, path
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, include, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.module_loading import autodiscover_modules
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from unfold.sites import UnfoldAdminSite
 
-from portal.admin.login import LoginForm
+from portal.admin.login import CodeForm, LoginForm, PasswordStep, account_waiting, finish
+from portal.models import PortalAccount
 from portal.problems import Problem
+from portal.services import second_factor
 
+# What an account that must set up a second factor first may see without it.
+SETTING_UP = frozenset({"second_factor", "logout", "jsi18n"})
 Page = tuple[str, Callable[[HttpRequest], HttpResponse], str]
 
 
@@ -51,13 +60,19 @@ class PortalSite(UnfoldAdminSite):
             ("autocomplete/", self.autocomplete_view, "autocomplete"),
             *self._pages,
         ]
-        urls: list[URLPattern | URLResolver] = [path("login/", self.login, name="login")]
+        urls: list[URLPattern | URLResolver] = [
+            path("login/", self.login, name="login"),
+            path("login/code/", self.login_code, name="login_code"),
+        ]
         urls += [path(route, self.admin_view(view), name=name) for route, view, name in pages]
         urls += [path(f"{admin.slug}/", include(admin.get_urls())) for admin in self._registry.values()]
         return urls
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            name = request.resolver_match.url_name if request.resolver_match else None
+            if name not in SETTING_UP and second_factor.must_set_up(cast(PortalAccount, request.user)):
+                return HttpResponseRedirect(reverse(f"{self.name}:second_factor"))
             try:
                 return cast(HttpResponse, view(request, *args, **kwargs))
             except Problem as problem:
@@ -68,14 +83,43 @@ class PortalSite(UnfoldAdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         return []  # navigation is portal.admin.navigation
 
+    @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response: Any = super().login(request, extra_context)
-        form = (getattr(response, "context_data", None) or {}).get("form")
-        wait = getattr(form, "retry_after_s", None)
-        if wait is not None:
-            response.status_code = 429
-            response["Retry-After"] = str(wait)
-        return cast(HttpResponse, response)
+        """The first step: Django's, which would log in after the password, with our view in its place."""
+        index = reverse(f"{self.name}:index")
+        if request.method == "GET" and self.has_permission(request):
+            return HttpResponseRedirect(index)
+        context = {**self._login_context(request), "title": "Log in"}
+        if REDIRECT_FIELD_NAME not in request.GET and REDIRECT_FIELD_NAME not in request.POST:
+            context[REDIRECT_FIELD_NAME] = index
+        view = PasswordStep.as_view(template_name=self.login_template, extra_context=context)
+        response: Any = view(request)
+        return _told_to_wait(response, (getattr(response, "context_data", None) or {}).get("form"))
+
+    @method_decorator([never_cache, csrf_protect])
+    def login_code(self, request: HttpRequest) -> HttpResponse:
+        """The second step: a code of the device, or a recovery code."""
+        account = account_waiting(request)
+        if account is None:
+            return HttpResponseRedirect(reverse(f"{self.name}:login"))
+        form = CodeForm(request.POST if request.method == "POST" else None, account=account)
+        if form.is_bound and form.is_valid():
+            return finish(request, account)
+        context = {**self._login_context(request), "title": "Two-step login", "form": form, "account": account}
+        return _told_to_wait(TemplateResponse(request, "portal/login_code.html", context), form)
+
+    def _login_context(self, request: HttpRequest) -> dict[str, Any]:
+        request.current_app = self.name
+        return {**self.each_context(request), "app_path": request.get_full_path()}
+
+
+def _told_to_wait(response: HttpResponse, form: Any) -> HttpResponse:
+    """The answer, as 429 when the form was refused for too many attempts."""
+    wait = getattr(form, "retry_after_s", None)
+    if wait is not None:
+        response.status_code = 429
+        response["Retry-After"] = str(wait)
+    return response
 
 
 def as_http_error(problem: Problem) -> Exception:

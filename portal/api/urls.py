@@ -42,6 +42,7 @@ provisioning: Routes = [
     path("users/<str:pk>/", users.UserItem.as_view()),
     path("portal-accounts/", accounts.Accounts.as_view()),
     path("portal-accounts/<str:pk>/", accounts.AccountItem.as_view()),
+    path("portal-accounts/<str:pk>/reset-second-factor/", accounts.SecondFactorReset.as_view()),
     path("tokens/", tokens.Tokens.as_view()),
     path("tokens/<str:pk>/", tokens.TokenItem.as_view()),
     path("me/", accounts.Me.as_view()),

@@ -4,6 +4,7 @@ from portal.models.events import Event, EventStream
 from portal.models.idempotency import IdempotencyKey
 from portal.models.mail import OutgoingMail
 from portal.models.residents import Lease, PeriodicRun, Service
+from portal.models.second_factor import RecoveryCode, SecondFactor
 from portal.models.settings import UserSettings
 from portal.models.tenants import Group, Reseller, SystemProvider
 from portal.models.tokens import Device, StaffToken
@@ -23,8 +24,10 @@ __all__ = [
     "OutgoingMail",
     "PeriodicRun",
     "PortalAccount",
+    "RecoveryCode",
     "Reseller",
     "Role",
+    "SecondFactor",
     "Service",
     "StaffToken",
     "SystemProvider",

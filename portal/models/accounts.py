@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
 
 from portal.models.base import Row
 from portal.models.tenants import Group, Reseller, SystemProvider
@@ -27,7 +29,11 @@ class Role(models.TextChoices):
 
 
 class AccountManager(BaseUserManager["PortalAccount"].from_queryset(TenantQuerySet)):  # type: ignore[misc]
-    """Finds accounts by login name."""
+    """Finds accounts by login name, in upper or lower case."""
+
+    def get_by_natural_key(self, username: str | None) -> PortalAccount:
+        account: PortalAccount = self.get(username__lower=Lower(models.Value(username or "")))
+        return account
 
 
 class PortalAccount(AbstractBaseUser, Row):
@@ -46,6 +52,8 @@ class PortalAccount(AbstractBaseUser, Row):
     )
     is_active = models.BooleanField("active", default=True, help_text="An inactive account cannot log in.")
     time_zone = models.CharField(max_length=64, blank=True, default="", validators=[validate_time_zone])
+    # Counted on to end every session of the account: it is part of what a session is compared with.
+    session_stamp = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     # Set by the service while the account changes: the tenant it belonged to before, for the guards to look at.
     left_tenant_id: uuid.UUID | None = None
@@ -64,6 +72,7 @@ class PortalAccount(AbstractBaseUser, Row):
     class Meta:
         verbose_name = "portal account"
         constraints = [
+            models.UniqueConstraint(Lower("username"), name="account_username_in_any_case"),
             models.CheckConstraint(
                 name="account_scope_fits_level",
                 condition=(
@@ -109,6 +118,22 @@ class PortalAccount(AbstractBaseUser, Row):
     @property
     def may_write(self) -> bool:
         return self.role == Role.ADMINISTRATOR
+
+    @property
+    def has_second_factor(self) -> bool:
+        """Whether logging in asks for a code; for lists, which read the factor along."""
+        factor = getattr(self, "second_factor", None)
+        return factor is not None and factor.confirmed_at is not None
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """A session counts while this is the same: until the password changes or `session_stamp` does."""
+        salt = "portal.models.accounts.session"
+        value = f"{self.password}:{self.session_stamp}"
+        return salted_hmac(salt, value, secret=secret, algorithm="sha256").hexdigest()
+
+    def end_sessions(self) -> None:
+        """Every session of the account ends when this row is saved."""
+        self.session_stamp += 1
 
     # What Django's admin asks of an account. Rows are kept apart by visible_to, not by permissions.
     @property

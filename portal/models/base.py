@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from portal.ids import new_id
 from portal.scoping import TenantModel
+
+# `field__lower=Lower(Value(…))` finds names whatever their case, by the index of a UniqueConstraint(Lower(field)).
+models.CharField.register_lookup(Lower)
 
 
 class Row(TenantModel):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.contrib.auth.hashers import check_password, make_password
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Lower
 
 from portal.models.base import BelowGroup
 from portal.time_zones import validate_time_zone
@@ -44,6 +45,7 @@ class EndUser(BelowGroup):
 
     class Meta:
         verbose_name = "user"
+        constraints = [models.UniqueConstraint(Lower("login"), name="user_login_in_any_case")]
         indexes = [
             models.Index(fields=["system_provider", "id"], name="user_sp_id"),
             models.Index(fields=["reseller", "id"], name="user_reseller_id"),

@@ -16,7 +16,7 @@ from portal.models import Group, Level, PortalAccount, Reseller, StaffToken, Sys
 from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import Actor, require_writer
 from portal.services import audit
-from portal.services.changes import apply_changes, validate
+from portal.services.changes import apply_changes, require_free_name, validate
 
 Scope = SystemProvider | Reseller | Group | None
 ACCOUNT_FIELDS = {"username", "email", "name", "role", "send_alerts", "is_active", "time_zone"}
@@ -31,12 +31,21 @@ _RANK = [Level.OPERATOR.value, Level.SYSTEM_PROVIDER.value, Level.RESELLER.value
 
 def create_operator(*, username: str, email: str, password: str) -> PortalAccount:
     """The first account of an installation; an operator of that name is kept as it is (safe to repeat)."""
-    existing: PortalAccount | None = PortalAccount.objects.filter(username=username).first()
+    existing: PortalAccount | None = account_named(username)
     if existing is not None:
         if existing.level != Level.OPERATOR:
             raise conflict("username_taken", f"{username} exists and is not an operator. Choose another user name.")
         return existing
     return create_account(actor=None, level="operator", scope=None, username=username, email=email, password=password)
+
+
+def account_named(username: str) -> PortalAccount | None:
+    """The account with that user name, in upper or lower case."""
+    try:
+        account: PortalAccount = PortalAccount.objects.get_by_natural_key(username)
+    except PortalAccount.DoesNotExist:
+        return None
+    return account
 
 
 def create_account(
@@ -53,6 +62,7 @@ def create_account(
         _set_scope(account, level, scope)
         _set_password(account, password)
         validate(account, exclude={"password"})
+        require_free_name(account, "username")
         account.save(force_insert=True)
         after = {"username": account.username, "level": level, "role": account.role, "send_alerts": account.send_alerts}
         audit.record(actor, "create", account, after=after)
@@ -68,7 +78,8 @@ def update_account(
     scope: Scope = None,
     password: str | None = None,
 ) -> PortalAccount:
-    """Change or move an account; with `level` it moves to `scope`. New passwords and deactivation end its tokens.
+    """Change or move an account; with `level` it moves to `scope`. New passwords and deactivation end its tokens and
+    sessions, another level or role its sessions.
 
     Raises Problem `last_alert_account` (409, S4.21), `invalid`, `not_allowed`.
     """
@@ -87,6 +98,10 @@ def update_account(
             _set_password(account, password)
             after |= {"password": "changed"}
         validate(account, exclude={"password"})
+        if "username" in after:
+            require_free_name(account, "username")
+        if {"password", "is_active", "role", *was} & set(after):
+            account.end_sessions()
         account.save()
         if password or not account.is_active:
             StaffToken.objects.filter(account=account).delete()
@@ -99,7 +114,8 @@ def update_account(
 def update_own_account(
     *, account: PortalAccount, changes: Mapping[str, Any], password: str | None = None
 ) -> PortalAccount:
-    """What everyone may change of the own account, read-only ones too. A new password ends its API tokens.
+    """What everyone may change of the own account, read-only ones too. A new password ends its API tokens and
+    sessions.
 
     Raises Problem `invalid`.
     """
@@ -109,6 +125,7 @@ def update_own_account(
         if password:
             _set_password(account, password)
             after |= {"password": "changed"}
+            account.end_sessions()
             StaffToken.objects.filter(account=account).delete()
         validate(account, exclude={"password"})
         account.save()

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Lower
 
 from portal.problems import Problem, invalid
 
@@ -52,3 +53,11 @@ def validate(row: models.Model, *, exclude: set[str] | None = None) -> None:
         }
         detail = " ".join(sentence for sentences in errors.values() for sentence in sentences)
         raise Problem("invalid", detail, status=400, errors=errors) from error
+
+
+def require_free_name(row: models.Model, field: str) -> None:
+    """Raises Problem `invalid` when another row has that name, in upper or lower case."""
+    model = type(row)
+    same = model._default_manager.filter(**{f"{field}__lower": Lower(models.Value(getattr(row, field)))})
+    if same.exclude(pk=row.pk).exists():
+        raise invalid(**{field: " ".join(row.unique_error_message(model, (field,)).messages)})

@@ -46,7 +46,7 @@ def _subjects(kind: str, login: str) -> list[tuple[str, int]]:
     limit = settings.LOGIN_ATTEMPTS_PER_MINUTE
     window = int(time.time()) // _WINDOW_S
     address = request_context.current().ip or "local"
-    names = [(f"login:{login}", limit), (f"ip:{address}", limit * 10)]
+    names = [(f"login:{login.casefold()}", limit), (f"ip:{address}", limit * 10)]
     return [
         (f"attempts:{kind}:{hashlib.sha256(name.encode()).hexdigest()}:{window}", allowed) for name, allowed in names
     ]

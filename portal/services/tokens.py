@@ -10,13 +10,16 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
 
 from portal import clock
 from portal.events import wake
 from portal.models import Device, EndUser, PortalAccount, StaffToken
 from portal.problems import Problem, invalid
 from portal.scoping import Actor
-from portal.services import audit
+from portal.services import audit, second_factor
+from portal.services.accounts import account_named
 from portal.services.throttling import check_attempts, forgive_attempt
 
 STAFF_PREFIX = "pps_"
@@ -41,15 +44,29 @@ def bad_credentials() -> Problem:
     return Problem("bad_credentials", "User name or password is wrong, or the account is inactive.", status=401)
 
 
-def log_in_staff(*, username: str, password: str, name: str, days: int | None = None) -> IssuedToken:
-    """A staff token for a user name and password. Raises Problem `bad_credentials` (401), `rate_limited` (429)."""
+def otp_required(detail: str) -> Problem:
+    return Problem("otp_required", detail, status=401)
+
+
+def log_in_staff(*, username: str, password: str, otp: str = "", name: str, days: int | None = None) -> IssuedToken:
+    """A staff token for a user name and password, and a code where the account has a second factor.
+
+    Raises Problem `bad_credentials`, `otp_required` (401), `rate_limited` (429).
+    """
     check_attempts("staff", username)
-    account = PortalAccount.objects.filter(username=username).first()
+    account = account_named(username)
     if account is None:
         make_password(password)  # the same time whether or not the name exists
     if account is None or not account.check_password(password) or not account.is_active:
         raise bad_credentials()
+    asks_for_code = second_factor.is_on(account)
+    if asks_for_code and otp:
+        second_factor.require_code(account=account, code=otp)
     forgive_attempt("staff", username)
+    if asks_for_code and not otp:
+        raise otp_required("Send the code of your authenticator app, or a recovery code, as otp.")
+    if second_factor.must_set_up(account):
+        raise otp_required("Every account needs two-step login here. Set yours up on the staff site first.")
     return issue_staff_token(account=account, name=name, days=days)
 
 
@@ -93,7 +110,7 @@ def staff_of_token(plain: str) -> tuple[PortalAccount, StaffToken]:
 def log_in_device(*, login: str, password: str, device: str) -> tuple[IssuedToken, EndUser]:
     """A device token for a user. Raises Problem `bad_credentials` (401), `rate_limited` (429), `invalid`."""
     check_attempts("user", login)
-    user = EndUser.objects.filter(login=login).first()
+    user = EndUser.objects.filter(login__lower=Lower(Value(login))).first()
     if user is None:
         make_password(password)  # the same time whether or not the login exists
     if user is None or not user.check_password(password) or not user.is_active:

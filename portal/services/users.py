@@ -18,7 +18,7 @@ from portal.phone_numbers import InvalidNumber, parse_number
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import audit
-from portal.services.changes import apply_changes, validate
+from portal.services.changes import apply_changes, require_free_name, validate
 from portal.services.tenants import in_use_sentence
 
 USER_FIELDS = {
@@ -60,6 +60,7 @@ def create_user(
         if password:
             _set_password(user, password)
         validate(user)
+        require_free_name(user, "login")
         user.save(force_insert=True)
         _set_monitored(user, monitored)
         UserSettings.objects.create(user=user, default_country=user.country or group.system_provider.default_country)
@@ -87,6 +88,8 @@ def update_user(
             _set_password(user, password)
             after |= {"password": "changed"}
         validate(user)
+        if "login" in after:
+            require_free_name(user, "login")
         user.save()
         if monitored is not None:
             _set_monitored(user, monitored)
@@ -140,7 +143,7 @@ def _normalise(user: EndUser) -> None:
 
 def _set_password(user: EndUser, password: str) -> None:
     try:
-        validate_password(password)
+        validate_password(password, user)  # type: ignore[arg-type]
     except ValidationError as error:
         raise Problem("invalid", " ".join(error.messages), errors={"password": error.messages}) from error
     user.set_password(password)

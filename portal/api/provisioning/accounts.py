@@ -9,16 +9,19 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.base import CollectionView, ItemView, RowsView, StaffView
+from portal.api.base import ActionView, CollectionView, ItemView, RowsView, StaffView
 from portal.api.fields import Choice, Id, Text
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
 from portal.models import Level, PortalAccount, Role
 from portal.scoping import TenantQuerySet, get_visible
-from portal.services import accounts
+from portal.services import accounts, second_factor
 
 
 class AccountSerializer(StrictModelSerializer):
     scope = Id(source="actor_scope_id", required=False, allow_null=True, help_text="Id of the row of its level.")
+    second_factor = serializers.BooleanField(
+        source="has_second_factor", read_only=True, help_text="Whether logging in asks for a code as well."
+    )
     password = Text(write_only=True, trim_whitespace=False, max_length=1000)
 
     class Meta:
@@ -34,11 +37,12 @@ class AccountSerializer(StrictModelSerializer):
             "send_alerts",
             "is_active",
             "time_zone",
+            "second_factor",
             "password",
             "created_at",
             "last_login",
         ]
-        read_only_fields = ["id", "created_at", "last_login"]
+        read_only_fields = ["id", "second_factor", "created_at", "last_login"]
 
 
 class AccountQuery(ListQuery):
@@ -50,7 +54,7 @@ class _Accounts(RowsView):
     serializer_class = AccountSerializer
 
     def rows(self) -> TenantQuerySet[PortalAccount]:
-        found: TenantQuerySet[PortalAccount] = PortalAccount.objects.all()
+        found: TenantQuerySet[PortalAccount] = PortalAccount.objects.select_related("second_factor")
         return found
 
     def scope_of(self, level: str, scope_id: Any) -> Any:
@@ -86,6 +90,13 @@ class AccountItem(_Accounts, ItemView):
 
     def remove(self, row: Any) -> None:
         accounts.delete_account(actor=self.actor, account=row)
+
+
+class SecondFactorReset(_Accounts, ActionView):
+    """Takes the second factor of an account whose owner lost it. The account is told by mail."""
+
+    def act(self, row: Any) -> None:
+        second_factor.reset(actor=self.actor, account=row)
 
 
 class MeSerializer(StrictSerializer):

@@ -27,7 +27,12 @@ class TokenSerializer(StrictModelSerializer):
 class TokenRequestSerializer(StrictSerializer):
     username = Text(max_length=150)
     password = Text(max_length=1000, trim_whitespace=False)
-    otp = Text(required=False, allow_blank=True, max_length=40, help_text="One-time password, when enrolled.")
+    otp = Text(
+        required=False,
+        allow_blank=True,
+        max_length=40,
+        help_text="A code of the second factor, or a recovery code, where the account has one.",
+    )
     name = Text(max_length=120)
     expires_in_days = Integer(required=False, min_value=1, max_value=365)
 
@@ -57,6 +62,7 @@ class Tokens(ListView):
         issued = tokens.log_in_staff(
             username=body["username"],
             password=body["password"],
+            otp=body.get("otp", ""),
             name=body["name"],
             days=body.get("expires_in_days"),
         )

@@ -1,0 +1,148 @@
+"""How long a staff session lasts, and what ends it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from portal import clock
+from portal.models import PortalAccount
+from portal.services import accounts
+from portal.tests.admin_walk import browser, url_of
+from portal.tests.factories import PASSWORD
+from portal.tests.tenants import Tenant
+
+pytestmark = pytest.mark.django_db
+NEW_PASSWORD = "another long passphrase"
+
+
+@pytest.fixture(autouse=True)
+def _one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests move the machine's clock, and the database's with it."""
+    monkeypatch.setattr(clock, "now", timezone.now)
+
+
+def is_in(client: Client) -> bool:
+    return client.get("/").status_code == 200
+
+
+def test_a_session_ends_so_long_after_its_login_whatever_is_done(
+    tenant: Tenant, settings: Any, time_machine: Any
+) -> None:
+    settings.SESSION_COOKIE_AGE, settings.SESSION_IDLE_S = 3600, 1000
+    time_machine.move_to(timezone.now(), tick=False)
+    client = browser(tenant.administrator)
+    for _ in range(5):
+        time_machine.shift(700)
+        assert is_in(client)
+    time_machine.shift(100)
+    assert not is_in(client)
+    assert not Session.objects.exists()
+
+
+def test_a_session_ends_when_nothing_is_done_in_it(tenant: Tenant, settings: Any, time_machine: Any) -> None:
+    settings.SESSION_IDLE_S = 1000
+    time_machine.move_to(timezone.now(), tick=False)
+    client = browser(tenant.administrator)
+    time_machine.shift(999)
+    assert is_in(client)
+    time_machine.shift(999)
+    assert is_in(client)
+    time_machine.shift(1000)
+    assert not is_in(client)
+
+
+def test_a_page_that_asks_by_itself_is_nobody_doing_something(tenant: Tenant, settings: Any, time_machine: Any) -> None:
+    settings.SESSION_IDLE_S = 1000
+    time_machine.move_to(timezone.now(), tick=False)
+    client = browser(tenant.administrator)
+    for _ in range(4):
+        time_machine.shift(200)
+        client.get("/", headers={"HX-Request": "true"})
+    time_machine.shift(200)
+    assert not is_in(client)
+
+
+def test_a_session_without_its_times_counts_for_nothing(tenant: Tenant) -> None:
+    client = browser(tenant.administrator)
+    session = client.session
+    del session["began_at"]
+    session.save()
+    assert not is_in(client)
+
+
+def test_logging_in_changes_the_session_key(tenant: Tenant) -> None:
+    client = Client()
+    client.get("/login/")
+    fixed = client.session
+    fixed["anything"] = 1
+    fixed.save()
+    client.cookies["sessionid"] = fixed.session_key
+    client.post("/login/", {"username": tenant.administrator.username, "password": PASSWORD})
+    assert is_in(client)
+    assert client.session.session_key != fixed.session_key
+    stolen = Client()
+    stolen.cookies["sessionid"] = fixed.session_key
+    assert not is_in(stolen)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"password": NEW_PASSWORD},
+        {"changes": {"is_active": False}},
+        {"changes": {"role": "read_only"}},
+        {"level": "group"},
+    ],
+    ids=["password", "deactivation", "role", "level"],
+)
+def test_sessions_end_with_what_they_rested_on(tenant: Tenant, operator: PortalAccount, change: dict[str, Any]) -> None:
+    account = tenant.accounts["reseller", "administrator"]
+    client = browser(account)
+    if "level" in change:
+        change = {"level": "group", "scope": tenant.group}
+    accounts.update_account(actor=operator, account=account, **{"changes": {}, **change})
+    assert not is_in(client)
+    # Nor does it come back with the account.
+    accounts.update_account(actor=operator, account=account, changes={"is_active": True})
+    assert not is_in(client)
+
+
+def test_another_name_ends_no_session(tenant: Tenant) -> None:
+    client = browser(tenant.administrator)
+    accounts.update_account(actor=None, account=tenant.administrator, changes={"name": "Another Name"})
+    assert is_in(client)
+
+
+def test_whoever_changes_the_own_password_stays_and_the_others_go(tenant: Tenant) -> None:
+    account = tenant.administrator
+    here, elsewhere = browser(account), browser(account)
+    form = {"form": "password", "old_password": PASSWORD, "password": NEW_PASSWORD, "retype": NEW_PASSWORD}
+    here.post("/my-account/", form)
+    assert (is_in(here), is_in(elsewhere)) == (True, False)
+    elsewhere = browser(PortalAccount.objects.get(pk=account.pk))
+    page = here.get(url_of(account, "change"))
+    data = {name: value for name, value in page.context["form"].initial.items() if value}
+    here.post(url_of(account, "change"), data | {"password": "yet another passphrase"})
+    assert (is_in(here), is_in(elsewhere)) == (True, False)
+
+
+def test_cookies_are_not_for_scripts_nor_other_sites(tenant: Tenant, settings: Any) -> None:
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+    client = Client()
+    client.get("/login/")
+    client.post("/login/", {"username": tenant.administrator.username, "password": PASSWORD})
+    for name in ("sessionid", "csrftoken"):
+        cookie = client.cookies[name]
+        assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
+
+
+def test_a_device_token_ends_with_the_users_password(api: Callable[..., Any], tenant: Tenant) -> None:
+    path = f"/api/v1/provisioning/users/{tenant.user.pk}/"
+    assert api(tenant.token).patch(path, {"password": NEW_PASSWORD}).status_code == 200
+    assert api(tenant.device_token).get("/api/v1/session/").status_code == 401
