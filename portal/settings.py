@@ -28,6 +28,8 @@ SINGLE_HOST = env.bool("PORTAL_SINGLE_HOST", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     read_or_create_secret(VAR_DIR / "secret_key") if DEBUG or TESTING else ""
 )
+# Former keys, while sessions and links signed with them go on.
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Comma-separated Fernet keys, newest first. Without it the first start writes var/keys.
 ENCRYPTION_KEYS: list[str] = env.list("PORTAL_ENCRYPTION_KEYS", default=[]) or [read_or_create_key(VAR_DIR / "keys")]
 

@@ -42,4 +42,9 @@ def release(name: str, holder: str, epoch: int) -> None:
 
 def still_held(name: str, epoch: int) -> Exists:
     """A condition for filters and updates: the lease is held in this epoch and not overdue."""
-    return Exists(Lease.objects.filter(name=name, epoch=epoch, deadline__gte=Now()).exclude(holder=""))
+    return Exists(Lease.objects.filter(living(), name=name, epoch=epoch))
+
+
+def living() -> Q:
+    """A condition on leases: somebody holds it now."""
+    return Q(deadline__gte=Now()) & ~Q(holder="")

@@ -47,7 +47,9 @@ class Listener:
             self._closing.wait(COMES_BACK_AFTER_S)
 
     def _read(self) -> None:
-        connection = self._connection = http.client.HTTPConnection(urlsplit(self._device.url).netloc, timeout=SILENCE_S)
+        parts = urlsplit(self._device.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = self._connection = kind(parts.netloc, timeout=SILENCE_S)
         headers = {"Authorization": f"Bearer {self._device.token}", "Accept": "text/event-stream"}
         connection.request("GET", "/api/v1/events/", headers={**headers, "Last-Event-ID": str(self._last)})
         answer = connection.getresponse()

@@ -13,8 +13,8 @@ class Gate:
     """Passes connections on to `target` while open; `cut` ends all of them and refuses new ones. While it is held
     (`hold`, `release`), connections stand and nothing comes through."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+    def __init__(self, target: tuple[str, int], host: str = "127.0.0.1") -> None:
+        self._target, self._host = target, host
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -30,7 +30,7 @@ class Gate:
         self.cut()
 
     def open(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+        self._listener = socket.create_server((self._host, self.port), reuse_port=False)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
