@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import hooks, number_work, retention
+from cpaas.services import hooks, number_work, retention, traffic
 from cpaas.services.platforms import test_platform
 
 
@@ -27,3 +27,15 @@ def check_platforms() -> None:
     """Ask every carrier account whether its keys still work, so that staff see a failed one before users do."""
     for platform in CpaasPlatform.objects.order_by("id").iterator():
         test_platform(actor=None, platform=platform)
+
+
+@shared_task(name="cpaas.tasks.count_traffic")
+def count_traffic() -> None:
+    """Keep the traffic of the last two hours up to date."""
+    traffic.count_recent()
+
+
+@shared_task(name="cpaas.tasks.recount_traffic")
+def recount_traffic() -> None:
+    """Count again what late receipts may have changed, and what was missed."""
+    traffic.count_unsettled()

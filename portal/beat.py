@@ -37,6 +37,8 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.work_numbers": schedule(_SWEEP_S),
     "cpaas.tasks.purge": crontab(minute="10", hour="3"),
     "cpaas.tasks.check_platforms": schedule(600),
+    "cpaas.tasks.count_traffic": schedule(300),
+    "cpaas.tasks.recount_traffic": schedule(3600),
 }
 # How long to wait with the broker or database away.
 RETRY_S = 5.0

@@ -3,6 +3,7 @@
 - `page_tabs`: tabs on the pages of system providers, resellers, groups and users, each a callable (row) -> Tab or None
 - `page_sections`: parts of a row's page, each a callable (row, actor) -> Section or None
 - `landing_sections`: parts of the landing page, each a callable (actor) -> Section or None
+- `attention`: what somebody should look at, on top of the landing page, each a callable (actor) -> Notices
 - `session_contributors`: parts of `GET session/`, each a callable (user) -> dict merged into the answer
 - `guards`: (object, change) -> Problem or None, called inside the service's transaction before a row is deleted
   ("delete") or after it was changed ("update"); a Problem takes the transaction back
@@ -11,8 +12,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db import models
@@ -40,9 +42,23 @@ class Section:
     context: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something to look at: `kind` in a word or two, what it is (`title`, linked to `url` with exactly those rows),
+    more about the newest of them, and since when. What is not `urgent` can wait until somebody has time."""
+
+    kind: str
+    title: str
+    url: str
+    detail: str = ""
+    since: datetime | None = None
+    urgent: bool = True
+
+
 page_tabs: list[Callable[[models.Model], Tab | None]] = []
 page_sections: list[Callable[[models.Model, Any], Section | None]] = []
 landing_sections: list[Callable[[Any], Section | None]] = []
+attention: list[Callable[[Any], Iterable[Notice]]] = []
 session_contributors: list[Callable[[Any], dict[str, Any]]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}
 

@@ -112,6 +112,16 @@ def check_migrations() -> None:
         raise NotReadyError(f"{len(missing)} to apply")
 
 
+def silent_residents() -> list[Service]:
+    """The services of the whole installation that should run and are not heard of."""
+    rows = Service.objects.filter(system_provider=None, desired="running").order_by("name")
+    return [row for row in rows if not _is_alive(row)]
+
+
+def _is_alive(row: Service) -> bool:
+    return row.actual == "running" and row.seen_at is not None and row.seen_at > clock.now() - SILENT_AFTER
+
+
 class _DatabaseCollector:
     """Residents and queues as the database knows them, the same in every process."""
 
@@ -120,11 +130,9 @@ class _DatabaseCollector:
         total = CounterMetricFamily(
             "portal_resident_events", "Counters of residents over all workers.", labels=["name", "tenant", "counter"]
         )
-        heard_since = clock.now() - SILENT_AFTER
         for row in Service.objects.all():
             tenant = str(row.system_provider_id or "")
-            alive = row.actual == "running" and row.seen_at is not None and row.seen_at > heard_since
-            up.add_metric([row.name, tenant], float(alive))
+            up.add_metric([row.name, tenant], float(_is_alive(row)))
             for counter, value in row.counters.items():
                 total.add_metric([row.name, tenant, counter], value)
         yield up

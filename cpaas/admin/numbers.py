@@ -18,7 +18,9 @@ from cpaas.admin.shown import opt_in_badge, opt_in_sentence, status_badge
 from cpaas.models import CpaasNumber, MediaStream, OptInEvidence
 from cpaas.services import numbers, opt_in
 from cpaas.services.platforms import platforms_for
+from cpaas.services.traffic import LATELY, not_delivered_since
 from cpaas.states import NumberStatus, OptInState
+from portal import clock
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import changes_of, show_problem
 from portal.admin.navigation import Entry
@@ -42,6 +44,21 @@ class OptInFilter(admin.ChoicesFieldListFilter):
         self.title = "opt-in"
 
 
+class NotDeliveredFilter(admin.SimpleListFilter):
+    """Numbers from which a text was sent lately that did not arrive."""
+
+    title = "texts"
+    parameter_name = "not_delivered"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("lately", "Not delivered in the last 24 hours")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() != "lately":
+            return queryset
+        return queryset.filter(pk__in=not_delivered_since(clock.now() - LATELY).values("number_id"))
+
+
 @admin.register(CpaasNumber, site=site)
 class NumberAdmin(TenantScopedAdmin):
     """A number is added from the page of its user or media stream; the carrier is asked first (S4.29)."""
@@ -51,7 +68,7 @@ class NumberAdmin(TenantScopedAdmin):
     change_levels = delete_levels = TenantScopedAdmin.levels
     related = ("platform", "platform__system_provider", "user", "media_stream", "group")
     list_display = ("shown_number", "assigned_to", "group", "messaging_type", "status_shown", "opt_in_shown")
-    list_filter = ("status", ("opt_in_state", OptInFilter))
+    list_filter = ("status", ("opt_in_state", OptInFilter), NotDeliveredFilter)
     search_fields = ("number__exact",)
     search_help_text = "Whole number or its last four digits"
     empty_text = "There is no CPaaS number here yet. Numbers are added on the page of a user or media stream."

@@ -7,4 +7,5 @@ __all__ = ["evidence", "media_streams", "numbers", "platforms", "sections"]
 
 extensions.page_tabs += [sections.numbers_tab, sections.streams_tab]
 extensions.page_sections += [sections.platforms_section, sections.owner_section]
-extensions.landing_sections.append(sections.attention)
+extensions.attention.append(sections.attention)
+extensions.landing_sections.append(sections.traffic_section)

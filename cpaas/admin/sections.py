@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import models
 from django.urls import reverse
+from django.utils.timezone import get_current_timezone
 
 from cpaas.admin.shown import status_badge
+from cpaas.admin.traffic import draw
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
 from cpaas.services.platforms import has_alert_account, platforms_for
+from cpaas.services.traffic import LATELY, not_delivered_since, traffic_by_day
 from cpaas.states import NumberStatus, OptInState
+from portal import clock
 from portal.admin.scoped import visible
 from portal.encryption import mask
-from portal.extensions import Section, Tab
+from portal.extensions import Notice, Section, Tab
 from portal.models import EndUser, Group, PortalAccount, Reseller, SystemProvider
 
 NUMBERS = Tab("numbers", "CPaaS Numbers", CpaasNumber)
 STREAMS = Tab("media-streams", "Media streams", MediaStream)
 _MOST_ON_A_PAGE = 50
 _MOST_ATTENTION = 10
+_MOST_COUNTED = 100
 
 
 def numbers_tab(row: models.Model) -> Tab | None:
@@ -86,14 +92,48 @@ def why_not(owner: EndUser | MediaStream) -> str:
     return ""
 
 
-def attention(account: PortalAccount) -> Section | None:
-    """What somebody should look at: failed platforms and numbers, declined opt-ins, nobody who gets alerts."""
-    numbers = visible(CpaasNumber, account).select_related("user", "media_stream", "group").order_by("-id")
+def attention(account: PortalAccount) -> Iterator[Notice]:
+    """What somebody should look at: nobody gets alerts, failed platforms and numbers, declined opt-ins, lost texts."""
     provider = account.system_provider if account.level == "system_provider" else None
-    context = {
-        "platforms": visible(CpaasPlatform, account).filter(state="failed").order_by("-id")[:_MOST_ATTENTION],
-        "failed": numbers.filter(status=NumberStatus.FAILED)[:_MOST_ATTENTION],
-        "declined": numbers.filter(opt_in_state=OptInState.DECLINED)[:_MOST_ATTENTION],
-        "silent_provider": provider if provider and not has_alert_account(provider.pk) else None,
-    }
-    return Section("cpaas/attention.html", context)
+    if provider and not has_alert_account(provider.pk):
+        url = reverse("admin:portal_systemprovider_tab", args=[provider.pk, "accounts"])
+        detail = "Enable Send Alerts for at least one portal account."
+        yield Notice("Alerts", "Nobody gets alerts", url, detail, urgent=False)
+    for platform in visible(CpaasPlatform, account).filter(state="failed").order_by("-id")[:_MOST_ATTENTION]:
+        url = reverse("admin:cpaas_cpaasplatform_detail", args=[platform.pk])
+        yield Notice("Platform failed", str(platform), url, platform.state_detail, platform.checked_at)
+    yield from _not_delivered(account)
+    numbers = visible(CpaasNumber, account).select_related("user", "media_stream").order_by("-id")
+    failed = list(numbers.filter(status=NumberStatus.FAILED)[:_MOST_COUNTED])
+    if failed:
+        title, url = _summary(failed, "failed", "status__exact=failed")
+        yield Notice("Number failed", title, url, failed[0].status_detail)
+    declined = list(numbers.filter(opt_in_state=OptInState.DECLINED)[:_MOST_COUNTED])
+    if declined:
+        title, url = _summary(declined, "declined", "opt_in_state__exact=declined")
+        who = str(declined[0].user or declined[0].media_stream)
+        yield Notice("Opt-in declined", title, url, who, declined[0].opt_in_at, urgent=False)
+
+
+def _not_delivered(account: PortalAccount) -> Iterator[Notice]:
+    """Texts of the last day that were refused or did not arrive, by the numbers they were sent from."""
+    lost = not_delivered_since(clock.now() - LATELY)
+    numbers = list(visible(CpaasNumber, account).filter(pk__in=lost.values("number_id"))[:_MOST_COUNTED])
+    if numbers:
+        title, url = _summary(numbers, "with texts not delivered", "not_delivered=lately")
+        newest = lost.filter(number__in=numbers).order_by("-created_at").first()
+        assert newest is not None
+        yield Notice("Not delivered", title, url, newest.error_text, newest.created_at)
+
+
+def _summary(numbers: Sequence[CpaasNumber], what: str, query: str) -> tuple[str, str]:
+    """The title and address of a notice on numbers: the number itself when it is only one."""
+    if len(numbers) == 1:
+        return str(numbers[0]), reverse("admin:cpaas_cpaasnumber_detail", args=[numbers[0].pk])
+    count = f"{_MOST_COUNTED - 1}+" if len(numbers) == _MOST_COUNTED else str(len(numbers))
+    return f"{count} numbers {what}", f"{reverse('admin:cpaas_cpaasnumber_changelist')}?{query}"
+
+
+def traffic_section(account: PortalAccount) -> Section:
+    """The traffic of the last 30 days as a chart."""
+    return Section("cpaas/traffic.html", {"chart": draw(traffic_by_day(actor=account, zone=get_current_timezone()))})

@@ -4,6 +4,7 @@ from cpaas.models.media_streams import MediaStream
 from cpaas.models.messages import Attempt, Message
 from cpaas.models.numbers import CpaasNumber, NumberPace
 from cpaas.models.platforms import CpaasPlatform
+from cpaas.models.traffic import TrafficHour
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "NumberPace",
     "OptInEvidence",
     "ParkedReceipt",
+    "TrafficHour",
     "WebhookEvent",
 ]

@@ -57,6 +57,11 @@ class Message(Row):
             models.Index(fields=["number", "id"], name="message_number_id"),
             models.Index(fields=["created_at"], name="message_created"),
             models.Index(fields=["number", "id"], condition=models.Q(status="held"), name="message_held"),
+            models.Index(
+                fields=["created_at", "number"],
+                condition=models.Q(direction="out", status__in=["failed", "undelivered"]),
+                name="message_not_delivered",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from portal import extensions
 from portal.admin.changelist import capped
 from portal.admin.scoped import actor, visible
 from portal.admin.site import site
-from portal.extensions import landing_sections
+from portal.health import silent_residents
+from portal.models import PortalAccount
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Tile:
 
 def landing(request: HttpRequest) -> HttpResponse:
     account = actor(request)
-    found = (make(account) for make in landing_sections)
+    found = (make(account) for make in extensions.landing_sections)
+    notices = [notice for make in extensions.attention for notice in make(account)]
     context = {
         **site.each_context(request),
         "title": "Overview",
@@ -33,6 +37,7 @@ def landing(request: HttpRequest) -> HttpResponse:
         "kind": f"{account.get_level_display()} · {account.get_role_display()}",
         "subject": str(account.scope or ""),
         "crumbs": [("Overview", None)],
+        "notices": sorted(notices, key=lambda notice: not notice.urgent),
         "sections": [section for section in found if section is not None],
         "tiles": tiles(request),
     }
@@ -51,4 +56,14 @@ def tiles(request: HttpRequest) -> list[Tile]:
     return [tile for _, tile in sorted(found, key=lambda pair: pair[0])]
 
 
+def residents_down(account: PortalAccount) -> Iterator[extensions.Notice]:
+    """Services of the whole installation that should run and do not; only the operator can do something (R36)."""
+    if account.actor_level != "operator":
+        return
+    for row in silent_residents():
+        detail = row.detail or "It has not been heard of. Is its worker running?"
+        yield extensions.Notice("Service down", row.name, "", detail, row.seen_at or row.since)
+
+
+extensions.attention.append(residents_down)
 site.add_page("", landing, "index")

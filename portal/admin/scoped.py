@@ -126,7 +126,7 @@ class ScopedAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only what the declared filters ask for; Django would allow any column, `password` too."""
-        names = {entry if isinstance(entry, str) else entry[0] for entry in self.list_filter if not callable(entry)}
+        names = {_parameter(entry) for entry in self.list_filter}
         return lookup.removesuffix("__exact").removesuffix("__isnull").removesuffix("__id") in names
 
     # --- Doors that services replace -------------------------------------------------------------------------------
@@ -168,3 +168,10 @@ class ScopedAdmin(ModelAdmin):
 
     def _closed(self) -> NoReturn:
         raise ClosedDoor(f"{type(self).__name__} writes through its service only.")
+
+
+def _parameter(list_filter: Any) -> str:
+    """The parameter of a declared filter: a field, a field with its filter, or a filter that stands alone."""
+    if isinstance(list_filter, str):
+        return list_filter
+    return str(list_filter.parameter_name if hasattr(list_filter, "parameter_name") else list_filter[0])

@@ -97,6 +97,14 @@
             update();
             document.addEventListener("change", update);
         });
+        // "/" goes to the search, unless somebody is writing.
+        document.addEventListener("keydown", (event) => {
+            const search = document.querySelector("[data-search]");
+            const isPlain = event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey;
+            if (!search || !isPlain || event.target.closest("input, textarea, select, [contenteditable]")) return;
+            event.preventDefault();
+            search.focus();
+        });
         document.addEventListener("click", (event) => {
             const button = event.target.closest("[data-copy]");
             if (!button) return;

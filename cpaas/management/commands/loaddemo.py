@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from cpaas.demo.logins import staff_logins, table, write_logins
 from cpaas.demo.numbers import load_messaging
 from cpaas.demo.tenants import Tenants
+from cpaas.services.traffic import count_unsettled
 from portal.problems import Problem
 
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             # Before the rest, so that the audit trail does not begin with two pages of tokens.
             staff = staff_logins(tenants)
             load_messaging(tenants, options["sandbox_port"])
+            count_unsettled()
         except Problem as problem:
             raise CommandError(f"The demo data cannot be put beside what is there: {problem.detail}") from problem
         self.stdout.write(table(write_logins(tenants, staff, options["sandbox_port"])))
