@@ -112,6 +112,20 @@ def stored_key_ids(model: type[models.Model], field: models.Field[Any, Any]) -> 
 
 
 @register(Tags.security, deploy=True)
+def check_proxies(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    if settings.TRUSTED_PROXIES or settings.SINGLE_HOST or urlsplit(settings.PUBLIC_URL).scheme != "https":
+        return []
+    return [
+        Warning(
+            "PORTAL_PUBLIC_URL is https and PORTAL_TRUSTED_PROXIES is empty: every caller seems to be the proxy, so "
+            "that limits per address and the addresses in the audit trail mean nothing.",
+            hint="Set PORTAL_TRUSTED_PROXIES to the addresses of the proxies in front.",
+            id="portal.W002",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def check_own_key_file(app_configs: Any, **_: Any) -> list[CheckMessage]:
     if os.environ.get("PORTAL_ENCRYPTION_KEYS") or settings.SINGLE_HOST:
         return []

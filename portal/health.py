@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from hmac import compare_digest
 from urllib.parse import urlsplit
 
 import redis
@@ -20,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from portal import clock
+from portal.middleware import client_address
 from portal.models import OutgoingMail, Service
 
 TIMEOUT_S = 2
@@ -51,13 +54,23 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text: what this process counted, then what the database knows."""
+    """Prometheus text: what this process counted, then what the database knows. Names of tenants are in neither, but
+    how much they do is; so it is for the machine itself, and for who has the token (PORTAL_METRICS_TOKEN)."""
+    if not _may_read_metrics(request):
+        return HttpResponse("Only for this machine, or with the token.\n", status=403, content_type="text/plain")
     text = generate_latest(REGISTRY)
     try:
         text += generate_latest(_of_database())
     except DatabaseError:
         text += b"# the database does not answer\n"
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    if ipaddress.ip_address(client_address(request)).is_loopback:
+        return True
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return bool(settings.METRICS_TOKEN) and compare_digest(given.encode(), settings.METRICS_TOKEN.encode())
 
 
 def _outcome(check: Callable[[], None]) -> str:

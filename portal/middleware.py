@@ -1,7 +1,8 @@
-"""Middleware: who calls from where, how long a session lasts, and the viewer's time zone."""
+"""Middleware: headers of every answer, who calls from where, how long a session lasts, and the viewer's time zone."""
 
 from __future__ import annotations
 
+import ipaddress
 import zoneinfo
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,11 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 # What a staff session remembers of itself, in seconds since 1970; the second is written once a minute at most.
 BEGAN_AT, SEEN_AT = "began_at", "seen_at"
 SEEN_EVERY_S = 60
+# Copying a new token needs the clipboard; nothing else of the browser is needed.
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "midi", "display-capture")
+)
 
 
 def client_address(request: HttpRequest) -> str:
@@ -30,8 +36,32 @@ def client_address(request: HttpRequest) -> str:
     hops: list[str] = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     for hop in reversed(hops):
         if hop not in proxies:
-            return hop
+            return hop if _is_address(hop) else address
     return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+class EdgeMiddleware:
+    """Believes `X-Forwarded-Proto` from our own proxies only. No answer is kept by a cache unless it says so itself,
+    and no page may use the browser's devices."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.META.get("REMOTE_ADDR") not in settings.TRUSTED_PROXIES:
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        return response
 
 
 class RequestContextMiddleware:

@@ -15,6 +15,7 @@ from portal.problems import Problem
 
 logger = get_logger(__name__)
 _WINDOW_S = 60
+_KNOWN_S = 30 * 24 * 3600
 
 
 def check_attempts(kind: str, login: str) -> None:
@@ -33,10 +34,12 @@ def check_attempts(kind: str, login: str) -> None:
 
 
 def forgive_attempt(kind: str, login: str) -> None:
-    """The attempt counted last was right after all."""
+    """The attempt counted last was right after all. From then on this address has its own count for the login, so
+    that a stranger who guesses elsewhere does not keep its owner out."""
     try:
         for key, _ in _subjects(kind, login):
             _count(key, -1)
+        cache.set(_known(kind, login), 1, timeout=_KNOWN_S)
     except RedisError as error:
         logger.warning("attempts_not_counted", error=type(error).__name__)
 
@@ -45,11 +48,22 @@ def _subjects(kind: str, login: str) -> list[tuple[str, int]]:
     """The cache key of this minute, and how many wrong attempts it allows, for the login and for the address."""
     limit = settings.LOGIN_ATTEMPTS_PER_MINUTE
     window = int(time.time()) // _WINDOW_S
-    address = request_context.current().ip or "local"
-    names = [(f"login:{login.casefold()}", limit), (f"ip:{address}", limit * 10)]
+    address = _address()
+    where = f"@{address}" if cache.get(_known(kind, login)) else ""
+    names = [(f"login:{login.casefold()}{where}", limit), (f"ip:{address}", limit * 10)]
     return [
         (f"attempts:{kind}:{hashlib.sha256(name.encode()).hexdigest()}:{window}", allowed) for name, allowed in names
     ]
+
+
+def _known(kind: str, login: str) -> str:
+    """The cache key that says whether the login was right from this address lately."""
+    name = f"{login.casefold()}@{_address()}"
+    return f"known:{kind}:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def _address() -> str:
+    return request_context.current().ip or "local"
 
 
 def _count(key: str, by: int) -> int:

@@ -57,8 +57,15 @@ def production_environment(tmp_path: Path) -> dict[str, str]:
         "PORTAL_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "PORTAL_PUBLIC_URL": "https://portal.example.net",
         "PORTAL_TRUSTED_PROXIES": "127.0.0.1",
-        "SECURE_SSL_REDIRECT": "1",
+        "EMAIL_URL": "smtp+tls://portal:secret@mail.example.net:587",
     }
+
+
+def test_a_proxy_that_is_not_named_is_told(settings) -> None:
+    settings.SINGLE_HOST, settings.PUBLIC_URL, settings.TRUSTED_PROXIES = False, "https://portal.example.net", []
+    assert ids(checks.check_proxies(None)) == ["portal.W002"]
+    settings.TRUSTED_PROXIES = ["192.0.2.1"]
+    assert checks.check_proxies(None) == []
 
 
 def manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,8 +73,11 @@ def manage(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_check_deploy_is_clean_in_a_production_like_environment(tmp_path: Path) -> None:
-    done = manage(production_environment(tmp_path), "check", "--deploy", "--fail-level", "WARNING")
+def test_check_deploy_is_clean_in_the_environment_of_the_readme(tmp_path: Path) -> None:
+    environment = production_environment(tmp_path)
+    table = re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(table) == environment.keys() - {"PATH", "PORTAL_VAR_DIR"}
+    done = manage(environment, "check", "--deploy", "--fail-level", "WARNING")
     assert (done.returncode, done.stderr) == (0, "")
 
 
