@@ -20,18 +20,24 @@ def register_renderer(type: str, renderer: Renderer) -> None:
 
 
 def render(user: EndUser, events: Iterable[Event]) -> list[dict[str, Any]]:
-    """The `data` lines of events, in their order (contracts, Events). What is gone is `{"id": …, "gone": true}`."""
+    """The `data` lines of events, in their order (contracts, Events). What is gone is `{"id": …, "gone": true}`.
+
+    Each object is read once, whatever types of events tell of it: read one after the other, `created` could show a
+    later state than the `updated` behind it.
+    """
     events = list(events)
-    wanted: dict[str, list[uuid.UUID]] = defaultdict(list)
+    wanted: dict[Renderer, dict[uuid.UUID, None]] = defaultdict(dict)
     for event in events:
-        wanted[event.type].append(event.object_id)
-    objects = {type: _renderers[type](user, ids) if type in _renderers else {} for type, ids in wanted.items()}
+        if event.type in _renderers:
+            wanted[_renderers[event.type]][event.object_id] = None
+    read = {renderer: renderer(user, list(ids)) for renderer, ids in wanted.items()}
+    objects = {type: read.get(renderer, {}) for type, renderer in _renderers.items()}
     return [
         {
             "id": event.number,
             "type": event.type,
             "at": event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "data": objects[event.type].get(event.object_id, {"id": str(event.object_id), "gone": True}),
+            "data": objects.get(event.type, {}).get(event.object_id, {"id": str(event.object_id), "gone": True}),
         }
         for event in events
     ]

@@ -24,6 +24,7 @@ def town() -> Iterator[Town]:
 
 @pytest.fixture
 def stage(town: Town) -> Stage:
+    town.stage.mend()
     town.stage.wait_until_whole()
     return town.stage
 

@@ -90,10 +90,18 @@ class Stage:
             program.start()
         self.wait_until_whole()
 
+    def mend(self) -> None:
+        """Start what a test that failed left dead or stopped."""
+        for disk in (self.data_disk, self.var_disk):
+            disk.clear()
+        for program in (self.postgres.program, self.redis.program, self.sandbox, *self.portal):
+            program.resume()
+            if not program.running:
+                program.start()
+        self.postgres.wait_until_up()
+
     def wait_until_whole(self) -> None:
         """Every part is up and does its work."""
-        for program in (self.postgres.program, self.redis.program, self.sandbox, *self.portal):
-            assert program.running, f"{program.name} does not run\n{program.said()}"
         wait_for(self._is_whole, PATIENCE_S, "the whole stage")
 
     def _is_whole(self) -> bool:
@@ -114,10 +122,29 @@ class Stage:
         found = self.rows(query)
         return str(found[0]["holder"]) if found else ""
 
-    def keeper_of_the_schedule(self) -> Program:
-        """The program whose process holds the scheduler's lease."""
-        pid = int(wait_for(self.scheduler, what="a scheduler").split(":")[1])
-        return next(program for program in self.residents if pid in program.pids)
+    def keeper_of_the_schedule(self) -> Program | None:
+        """The running program whose process holds the scheduler's lease."""
+        pid = int((self.scheduler() or ":0").split(":")[1])
+        return next((program for program in self.residents if pid in program.pids), None)
+
+    def periodic_runs(self, task: str) -> int:
+        """How often the schedule has sent `task`."""
+        return int(self.rows("SELECT total FROM portal_periodicrun WHERE name = %s", task)[0]["total"])
+
+    @contextmanager
+    def every_tenth_event_slow(self) -> Iterator[None]:
+        """Its transaction stays open for a while after it has taken the event's number."""
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            connection.execute(
+                """CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;
+                   CREATE TRIGGER dawdle AFTER INSERT ON portal_event FOR EACH ROW WHEN (NEW.number %% 10 = 0)
+                   EXECUTE FUNCTION dawdle()""".replace("%%", "%")
+            )
+            try:
+                yield
+            finally:
+                connection.execute("DROP FUNCTION dawdle CASCADE")
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.postgres.url, autocommit=True, row_factory=dict_row) as connection:

@@ -93,6 +93,8 @@ class Traffic:
         carrier.reset()
         carrier.set(latency_ms=LATENCY_MS, retries=1000)
         carrier.receipts(mode="auto")
+        # What the carrier took before is none of this traffic.
+        self._taken_before = max((row["n"] for row in self._taken_after(0)), default=0)
         self.listeners = {line.user_id: Listener(line.device) for line in town.lines}
         self.sendings = [self._sending(n) for n in range(texts)]
         self.arrivals = [self._arriving(n) for n in range(texts)]
@@ -145,8 +147,11 @@ class Traffic:
 
     def taken(self) -> list[dict[str, Any]]:
         """What the carrier took of this traffic, in order, doubles visible."""
-        rows = self.town.carrier.control("GET", "inteliquent/messages/")["results"]
-        return [row for row in rows if row["text"].startswith(f"{self.name} ")]
+        return self._taken_after(self._taken_before)
+
+    def _taken_after(self, n: int) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.town.carrier.control("GET", f"inteliquent/messages/?after={n}")["results"]
+        return rows
 
     def _send_on(self, turns: Any, lock: threading.Lock) -> None:
         """One client after another, each with a connection of its own."""
