@@ -34,6 +34,8 @@ logger = get_logger(__name__)
 # The database is away; any other error is about the call itself and would come again.
 DATABASE_AWAY = (OperationalError, InterfaceError)
 _RETRY_S = 1.0
+# No call takes so long to write.
+_UNFINISHED_S = 3600
 _lock = threading.Lock()
 _draining = False
 
@@ -62,11 +64,16 @@ def put(platform: CpaasPlatform, nonce: str, request: WebhookRequest) -> None:
     }
     final = folder / f"{new_id()}.call"
     aside = final.with_suffix(".part")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(encrypt(json.dumps(record)))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(final)
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(encrypt(json.dumps(record)))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(final)
+    except OSError:
+        # A disk that is full shall not fill up with what it did not take.
+        aside.unlink(missing_ok=True)
+        raise
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -104,6 +111,7 @@ def drain() -> int:
             continue
         path.unlink(missing_ok=True)
         taken += 1
+    _drop_unfinished()
     return taken
 
 
@@ -121,6 +129,14 @@ def _drain_until_empty() -> None:
         connection.close()
         with _lock:
             _draining = False
+
+
+def _drop_unfinished() -> None:
+    """What a killed process had half written: the carrier never heard yes to it."""
+    for path in _folder().glob("*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _UNFINISHED_S:
+                path.unlink()
 
 
 def _take_in(waiting: Waiting) -> None:

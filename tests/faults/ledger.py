@@ -120,6 +120,8 @@ class Ledger:
                 yield f"not done: {row}"
             elif status in ("sent", "delivered") and not was_taken:
                 yield f"never taken: {row}"
+            elif status == "failed" and row["error_code"] == "late" and not was_taken:
+                continue  # surely not sent; by the time its dispatcher could say so it had been given up
             elif status in ("failed", "undelivered"):
                 yield f"failed: {row}"
             elif status == "unknown" and was_taken and shared[row["remote"]] == 1:

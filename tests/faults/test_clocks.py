@@ -1,0 +1,106 @@
+"""One machine's clock jumps in the middle of the traffic, by days to years, while all others are right.
+
+libfaketime shifts the wall clock of one process and leaves alone the clocks that nobody can set, as a jump does.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.faults.conftest import Begin
+from tests.faults.programs import Program
+from tests.faults.stage import Stage
+from tests.sandbox_process import wait_for
+
+pytestmark = pytest.mark.fault
+PURGE, SWEEP = "cpaas.tasks.purge", "cpaas.tasks.work_numbers"
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+class Clock:
+    """The wall clock of a program, to be turned while it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        assert LIBRARY, "apt-get install faketime"
+        self._file = folder / "clock"
+        self.jump(0)
+        self.environment = {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump(self, days: int) -> None:
+        self._file.write_text(f"{days:+d}d\n")
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path)
+
+
+def restart(stage: Stage, program: Program, **environment: str) -> None:
+    program.end()
+    program.start(**environment)
+    stage.wait_until_whole()
+
+
+def residents_live(stage: Stage, days: int) -> bool:
+    """The residents' log is dated so many days from now: the jump was a real one."""
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat() in stage.here.said()
+
+
+def web_lives(stage: Stage, days: int) -> bool:
+    """What the web server takes for today is so many days from now."""
+    date = requests.get(f"{stage.url}/healthz", timeout=10).headers["Date"]
+    return parsedate_to_datetime(date).date() == (datetime.now(UTC) + timedelta(days=days)).date()
+
+
+def test_clock_of_a_dispatcher_jumps(stage: Stage, begin: Begin, clock: Clock) -> None:
+    """Nothing expires, and nothing waits for a day. It keeps the schedule too, and leaves it in order."""
+    restart(stage, stage.here, **clock.environment)
+    stage.there.end()
+    wait_for(lambda: stage.keeper_of_the_schedule() is stage.here, what="the schedule to be kept by the wrong clock")
+    stage.there.start()
+    stage.wait_until_whole()
+    purges, runs = stage.periodic_runs(PURGE), stage.periodic_runs(SWEEP)
+    traffic, ledger = begin()
+    for days in (400, -1):
+        clock.jump(days)
+        traffic.amid()
+        wait_for(lambda days=days: residents_live(stage, days), what="the jump")
+    ledger.wait_until_whole()
+    wait_for(lambda: stage.periodic_runs(SWEEP) > runs, what="the schedule to go on")
+    stage.here.kill()
+    wait_for(lambda: stage.keeper_of_the_schedule() is stage.there, what="its successor")
+    runs = stage.periodic_runs(SWEEP)
+    wait_for(lambda: stage.periodic_runs(SWEEP) > runs, what="its successor's first sweep")
+    assert stage.periodic_runs(PURGE) == purges
+    stage.here.start()
+    ledger.write("the clock of a dispatcher and scheduler jumps by +400 and -1 days")
+
+
+def test_clock_of_the_web_server_jumps(stage: Stage, begin: Begin, clock: Clock) -> None:
+    """No device is logged out, and texts bear the right time, so that no purge takes them."""
+    restart(stage, stage.web, **clock.environment)
+    traffic, ledger = begin()
+    for days in (400, -1):
+        clock.jump(days)
+        traffic.amid()
+        wait_for(lambda days=days: web_lives(stage, days), what="the jump")
+    ledger.wait_until_whole()
+    query = "SELECT count(*) AS n FROM cpaas_message WHERE abs(extract(epoch FROM now() - created_at)) > 3600"
+    assert stage.rows(query)[0]["n"] == 0
+    # A purge on a machine that is years ahead takes nothing either.
+    clock.jump(4000)
+    before = stage.rows("SELECT count(*) AS n FROM cpaas_message")
+    stage.manage("purge", **clock.environment)
+    assert stage.rows("SELECT count(*) AS n FROM cpaas_message") == before
+    restart(stage, stage.web)
+    ledger.write("the web server's clock jumps by +400 and -1 days")
