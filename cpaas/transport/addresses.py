@@ -11,6 +11,11 @@ from django.conf import settings
 MAX_URL_LENGTH = 500
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Addresses given to servers of the internet lie in here.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Special ones that Python's table takes for global: IETF protocols (with Teredo), 6to4 relays, documentation.
+_SPECIAL_4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")))
+_SPECIAL_6 = tuple(map(ipaddress.IPv6Network, ("2001::/23", "3fff::/20")))
 
 
 class ForbiddenAddress(ValueError):
@@ -75,9 +80,13 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        inner = ip.ipv4_mapped or ip.sixtofour
         if ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _GLOBAL_UNICAST or any(ip in network for network in _SPECIAL_6):
+            return False
+    elif any(ip in network for network in _SPECIAL_4):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import certifi
@@ -45,12 +45,21 @@ class _GuardedResolver(ThreadedResolver):
         return results
 
 
+def _guarded_socket(info: Any) -> socket.socket:
+    """A socket for an address that was checked just now, however the host was spelled: aiohttp takes digits of any
+    script for an address and asks no resolver."""
+    family, kind, protocol, _, address = info
+    check_address(str(address[0]), str(address[0]))
+    return socket.socket(family, kind, protocol)
+
+
 def client_session() -> aiohttp.ClientSession:
     """The session that `run_async` needs; close it in the same loop. The caller bounds how many calls are in flight."""
     connector = aiohttp.TCPConnector(
         limit=0,
         keepalive_timeout=KEEP_ALIVE_S,
         resolver=_GuardedResolver(),
+        socket_factory=_guarded_socket,
         ssl=ssl.create_default_context(cafile=certifi.where()),  # the same authorities as the blocking transport
     )
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
