@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import OuterRef
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.services.conversations import remote_names
@@ -135,13 +135,8 @@ def _conversation(
 
 
 def _last_messages(user: EndUser, conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
-    """The newest message of each conversation that the user may see."""
-    shown = Message.objects.filter(conversation_id__in=[row.pk for row in conversations], status__in=SHOWN_STATUSES)
-    newest = shown.values("conversation_id").annotate(position=Max("position"))
-    positions = {row["conversation_id"]: row["position"] for row in newest}
-    rows = [
-        row
-        for row in shown.filter(position__in=set(positions.values()))
-        if positions[row.conversation_id] == row.position
-    ]
+    """The newest message of each conversation that the user may see: the end of an index range each, however long."""
+    newest = Message.objects.filter(conversation=OuterRef("pk"), status__in=SHOWN_STATUSES).order_by("-position")
+    ids = Conversation.objects.filter(pk__in=[row.pk for row in conversations]).values(last=newest.values("pk")[:1])
+    rows = Message.objects.filter(pk__in=ids)
     return {uuid.UUID(found["conversation"]): found for found in message_objects(user, rows)}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
+from portal.indexes import level_indexes
 from portal.models.base import Row
 
 STATE_OF_ANSWER = {"yes": "accepted", "no": "declined", "cancel": "postponed"}
@@ -50,6 +51,7 @@ class OptInEvidence(Row):
             models.Index(fields=["system_provider_id", "id"], name="evidence_sp_id"),
             models.Index(fields=["reseller_id", "id"], name="evidence_reseller_id"),
             models.Index(fields=["group_id", "id"], name="evidence_group_id"),
+            *level_indexes("evidence_answer", "answer", levels=("system_provider_id", "reseller_id")),
         ]
 
     def __str__(self) -> str:

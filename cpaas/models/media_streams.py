@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from portal.indexes import Folded, level_indexes
 from portal.models.base import BelowGroup
 
 
@@ -23,6 +24,8 @@ class MediaStream(BelowGroup):
             models.Index(fields=["system_provider", "id"], name="stream_sp_id"),
             models.Index(fields=["reseller", "id"], name="stream_reseller_id"),
             models.Index(fields=["group", "id"], name="stream_group_id"),
+            *level_indexes("stream_type", "media_type"),
+            *level_indexes("stream_name", Folded("name")),
         ]
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from cpaas.carriers.registry import get_carrier
 from cpaas.models.platforms import CpaasPlatform
 from cpaas.states import OPT_IN_USABLE, NumberStatus, OptInState, Override
+from portal.indexes import level_indexes
 from portal.models.base import BelowGroup
 from portal.phone_numbers import display_number, national_digits
 
@@ -22,7 +23,7 @@ class CpaasNumber(BelowGroup):
     """
 
     number = models.CharField(max_length=20, unique=True)
-    platform = models.ForeignKey(CpaasPlatform, models.PROTECT, related_name="numbers")
+    platform = models.ForeignKey(CpaasPlatform, models.PROTECT, related_name="numbers", db_index=False)
     user = models.ForeignKey("portal.EndUser", models.PROTECT, null=True, blank=True, related_name="cpaas_numbers")
     media_stream = models.ForeignKey(
         "cpaas.MediaStream", models.PROTECT, null=True, blank=True, related_name="cpaas_numbers"
@@ -58,7 +59,10 @@ class CpaasNumber(BelowGroup):
             models.Index(fields=["reseller", "id"], name="number_reseller_id"),
             models.Index(fields=["group", "id"], name="number_group_id"),
             models.Index(fields=["user", "id"], name="number_user_id"),
-            models.Index("system_provider", Right("number", 4), "id", name="number_sp_last_four"),
+            models.Index(fields=["platform", "id"], name="number_platform_id"),
+            *level_indexes("number_last_four", Right("number", 4)),
+            *level_indexes("number_status", "status"),
+            *level_indexes("number_opt_in", "opt_in_state"),
             models.Index(
                 fields=["next_try_at"],
                 condition=models.Q(status__in=["provisioning", "removing"]),

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
-from cpaas.models import Conversation, Message, WebhookEvent
-from cpaas.services.attempts import lock_conversations
+from cpaas.models import Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
-from cpaas.states import MessageStatus
 from portal import clock
 from portal.logs import get_logger
+from portal.sql import execute
 
 logger = get_logger(__name__)
 BATCH = 5_000
+Window = tuple[datetime, datetime]
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_GOES = "m.created_at > %(after)s AND m.created_at <= %(last)s"
+_STAYS = f"m.conversation_id = cpaas_conversation.id AND NOT ({_GOES})"
+_LOCK = f"""
+    SELECT count(*) FROM (
+        SELECT id FROM cpaas_conversation
+        WHERE id IN (SELECT m.conversation_id FROM cpaas_message m WHERE {_GOES}) ORDER BY id {{lock}}
+    ) locked
+"""  # noqa: S608 - made of constants
+# Before its messages: the constraint between them is looked at when the transaction ends.
+_DELETE_EMPTY = f"""
+    DELETE FROM cpaas_conversation
+    WHERE id IN (SELECT m.conversation_id FROM cpaas_message m WHERE {_GOES})
+      AND NOT EXISTS (SELECT 1 FROM cpaas_message m WHERE {_STAYS})
+    RETURNING 1
+"""  # noqa: S608 - made of constants
+# A conversation of which only held or suppressed texts stay has nothing to see any more (R8).
+_COUNT_DOWN = f"""
+    UPDATE cpaas_conversation SET
+        message_count = message_count - gone.messages,
+        new_count = new_count - gone.unread,
+        last_message_at = CASE
+            WHEN last_message_at > %(last)s OR EXISTS (
+                SELECT 1 FROM cpaas_message m WHERE {_STAYS} AND m.status NOT IN ('held', 'suppressed', 'blocked')
+            ) THEN last_message_at END
+    FROM (
+        SELECT m.conversation_id, count(*) AS messages,
+               count(CASE WHEN m.status = 'received' AND m.position > c.read_position THEN 1 END) AS unread
+        FROM cpaas_message m JOIN cpaas_conversation c ON c.id = m.conversation_id
+        WHERE {_GOES} GROUP BY m.conversation_id
+    ) gone
+    WHERE cpaas_conversation.id = gone.conversation_id
+"""  # noqa: S608 - made of constants
 
 
 @dataclass
@@ -43,38 +78,40 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     if dry_run:
         return PurgeReport(messages.count(), 0, events.count())
     report = PurgeReport()
-    while _purge_batch(messages.order_by("created_at")[:batch], report):
-        pass
-    report.webhook_events += _delete_in_batches(events, batch)
+    # First, because among the raw events each batch of messages looks for its own.
+    for window in _windows(events, batch):
+        report.webhook_events += events.filter(**_within(window))._raw_delete(events.db)
+    for window in _windows(messages, batch):
+        _purge_window(messages.filter(**_within(window)), window, report)
     logger.info("purged", **report.as_dict())
     return report
 
 
-def _purge_batch(oldest: QuerySet[Message], report: PurgeReport) -> int:
-    """Remove one batch; returns how many messages were found due. Another purge may have been faster with them."""
+def _windows(rows: QuerySet[Any], batch: int) -> Iterator[Window]:
+    """Spans of creation times that hold about `batch` of `rows` each, oldest first.
+
+    By time and not from the beginning again: what was just deleted stays in the index until a vacuum.
+    """
+    after = _EVER
+    while True:
+        times = rows.filter(created_at__gt=after).order_by("created_at").values_list("created_at", flat=True)
+        last = next(iter(times[batch - 1 : batch]), None) or times.last()
+        if last is None:
+            return
+        yield after, last
+        after = last
+
+
+def _within(window: Window) -> dict[str, datetime]:
+    return {"created_at__gt": window[0], "created_at__lte": window[1]}
+
+
+def _purge_window(messages: QuerySet[Message], window: Window, report: PurgeReport) -> None:
+    """Remove the messages of one window; the rows never leave the database."""
+    values = {"after": window[0], "last": window[1]}
     with transaction.atomic():
-        due = dict(oldest.values_list("pk", "conversation_id"))
-        if not due:
-            return 0
         # Locked first, as everywhere (attempts.py); so nothing comes in, is read or is delivered meanwhile either.
-        conversations = Conversation.objects.filter(pk__in=set(due.values()))
-        lock_conversations(conversations)
-        rows = Message.objects.filter(pk__in=list(due))
-        unread = Q(status=MessageStatus.RECEIVED, position__gt=F("conversation__read_position"))
-        counts = rows.order_by().values("conversation_id").annotate(all=Count("pk"), unread=Count("pk", filter=unread))
-        per_conversation = list(counts)
-        report.messages += delete_messages_of(rows)
-        for row in per_conversation:
-            conversations.filter(pk=row["conversation_id"]).update(
-                message_count=F("message_count") - row["all"], new_count=F("new_count") - row["unread"]
-            )
-        empty = conversations.filter(messages__isnull=True)
-        report.conversations += Conversation.objects.filter(pk__in=empty.values("pk"))._raw_delete(rows.db)
-    return len(due)
-
-
-def _delete_in_batches(rows: QuerySet[WebhookEvent], batch: int) -> int:
-    deleted = 0
-    while ids := list(rows.order_by("created_at").values_list("pk", flat=True)[:batch]):
-        deleted += WebhookEvent.objects.filter(pk__in=ids)._raw_delete(rows.db)
-    return deleted
+        execute(_LOCK.format(lock="FOR UPDATE" if connection.vendor == "postgresql" else ""), values)
+        report.conversations += len(execute(_DELETE_EMPTY, values))
+        execute(_COUNT_DOWN, values)
+        report.messages += delete_messages_of(messages)

@@ -97,3 +97,26 @@ def test_unread_texts_that_go_are_no_longer_counted_as_new() -> None:
     purge()
     found = Conversation.objects.get()
     assert (found.message_count, found.new_count) == (1, 1)
+
+
+def test_a_conversation_of_which_only_suppressed_texts_stay_is_no_longer_shown() -> None:
+    shown, hidden = ConversationFactory(), ConversationFactory()
+    for conversation in (shown, hidden):
+        aged(91, conversation)
+        aged(1, conversation, direction="in", status="suppressed")
+    aged(1, shown)
+    for conversation in (shown, hidden):
+        last = Message.objects.filter(conversation=conversation).exclude(status="suppressed").latest("position")
+        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=last.created_at)
+    purge()
+    assert Conversation.objects.get(pk=shown.pk).last_message_at is not None
+    found = Conversation.objects.get(pk=hidden.pk)
+    assert (found.last_message_at, found.message_count) == (None, 1)
+
+
+def test_texts_of_the_same_moment_go_together() -> None:
+    conversation = ConversationFactory()
+    for _ in range(5):
+        aged(91, conversation)
+    Message.objects.update(created_at=timezone.now() - timedelta(days=91))
+    assert purge(batch=2).messages == 5

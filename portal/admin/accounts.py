@@ -95,7 +95,7 @@ class AccountAdmin(TenantScopedAdmin):
     related = ("system_provider", "reseller", "group")
     list_display = ("username", "name", "level", "scope_name", "role", "send_alerts", "is_active")
     list_filter = ("level", "role", "send_alerts", "is_active")
-    search_fields = ("username__startswith",)
+    search_fields = ("username__istartswith",)
     search_help_text = "Beginning of the user name"
     empty_text = "There is no portal account here yet."
     form = AccountForm

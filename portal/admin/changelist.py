@@ -15,10 +15,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from unfold.views import ChangeList
 
 from portal.admin.scoped import ScopedAdmin, actor, visible
+from portal.indexes import first_beginning_with
 from portal.scoping import parse_id
 
 OLDER, NEWER = "older", "newer"
-PREFIX_LOOKUPS = ("__startswith", "__istartswith", "__exact", "__iexact")
+PREFIX, EXACT = "__istartswith", "__exact"
+MOST_MATCHES = 200
 _MOST_CHOICES = 100
 
 
@@ -103,7 +105,8 @@ class KeysetChangeList(ChangeList):
 class ListAdmin(ScopedAdmin):
     """The list of a model: keyset pages, scoped filters, search by prefix.
 
-    `search_fields` hold lookups an index can answer (`login__startswith`); `search_help_text` says what to type.
+    `search_fields` hold lookups an index can answer: `name__istartswith`, with `level_indexes` on `Folded("name")`, and
+    `tn__exact`. `search_help_text` says what to type.
     """
 
     change_list_template = "portal/list.html"
@@ -112,7 +115,7 @@ class ListAdmin(ScopedAdmin):
 
     def __init__(self, model: type[models.Model], admin_site: Any) -> None:
         super().__init__(model, admin_site)
-        slow = [name for name in self.search_fields if not name.endswith(PREFIX_LOOKUPS)]
+        slow = [name for name in self.search_fields if not name.endswith((PREFIX, EXACT))]
         if slow:
             raise ImproperlyConfigured(f"{type(self).__name__} searches {', '.join(slow)} without an index.")
 
@@ -141,14 +144,21 @@ class ListAdmin(ScopedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        """The whole term against each declared lookup; Django would take it word by word."""
+        """The whole term against each declared lookup; Django would take it word by word.
+
+        Of what begins so only the first `MOST_MATCHES` are taken, so that one letter costs no more than a whole name.
+        """
         term = search_term.strip()
         if not term:
             return queryset, False
-        matches = models.Q()
+        matches = models.Q(pk__in=[])
         for lookup in self.search_fields:
-            matches |= models.Q(**{lookup: term})
-        return (queryset.filter(matches) if self.search_fields else queryset.none()), False
+            if lookup.endswith(EXACT):
+                matches |= models.Q(**{lookup: term})
+            else:
+                column = lookup.removesuffix(PREFIX)
+                matches |= models.Q(pk__in=first_beginning_with(queryset, column, term, MOST_MATCHES))
+        return queryset.filter(matches), False
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         queryset = super().get_queryset(request)

@@ -49,7 +49,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 
 def find(request: HttpRequest, term: str) -> list[Found]:
-    """What the lists of the sidebar find; one query each, answered by an index however many rows there are."""
+    """What the lists of the sidebar find, by indexes, however many rows there are."""
     found = []
     for admin in _searched(request):
         matching, _ = admin.get_search_results(request, admin.get_queryset(request), term)

@@ -40,7 +40,7 @@ class UserAdmin(LevelAdmin):
     related = ("group", "group__reseller")
     list_display = ("name", "login", "licence", "extension", "group", "is_active")
     list_filter = ("licence", "is_active")
-    search_fields = ("login__startswith", "name__istartswith")
+    search_fields = ("login__istartswith", "name__istartswith")
     search_help_text = "Beginning of the name or login"
     empty_text = "There is no user here yet."
     details = (

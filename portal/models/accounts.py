@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
+from portal.indexes import Folded, level_indexes
 from portal.models.base import Row
 from portal.models.tenants import Group, Reseller, SystemProvider
 from portal.scoping import TenantQuerySet
@@ -89,6 +90,11 @@ class PortalAccount(AbstractBaseUser, Row):
             models.Index(fields=["system_provider", "id"], name="account_sp_id"),
             models.Index(fields=["reseller", "id"], name="account_reseller_id"),
             models.Index(fields=["group", "id"], name="account_group_id"),
+            *level_indexes("account_name", Folded("username")),
+            *level_indexes("account_level", "level"),
+            *level_indexes("account_role", "role"),
+            *level_indexes("account_alerts", "send_alerts"),
+            *level_indexes("account_inactive", "is_active", condition=models.Q(is_active=False)),
         ]
 
     def __str__(self) -> str:

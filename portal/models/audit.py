@@ -7,7 +7,10 @@ from typing import Any, ClassVar
 
 from django.db import models
 
+from portal.indexes import level_indexes
 from portal.models.base import Row
+
+_LEVELS = ("system_provider_id", "reseller_id")
 
 
 class AuditEntry(Row):
@@ -45,7 +48,10 @@ class AuditEntry(Row):
             models.Index(fields=["reseller_id", "id"], name="audit_reseller_id"),
             models.Index(fields=["group_id", "id"], name="audit_group_id"),
             models.Index(fields=["object_id", "id"], name="audit_object_id"),
-            models.Index(fields=["actor_id", "id"], name="audit_actor_id"),
+            *level_indexes("audit_actor", "actor_id", levels=_LEVELS),
+            *level_indexes("audit_actor_name", "actor_name", levels=_LEVELS),
+            *level_indexes("audit_kind", "actor_kind", levels=_LEVELS),
+            *level_indexes("audit_action", "action", levels=_LEVELS),
         ]
 
     def __str__(self) -> str:

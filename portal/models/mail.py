@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from portal.indexes import level_indexes
 from portal.models.base import Row
 
 
@@ -23,7 +24,10 @@ class OutgoingMail(Row):
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["next_at"], condition=models.Q(state="queued"), name="mail_due")]
+        indexes = [
+            models.Index(fields=["next_at"], condition=models.Q(state="queued"), name="mail_due"),
+            *level_indexes("mail_state", "state", levels=()),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} to {self.to}"

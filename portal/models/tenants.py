@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from portal.indexes import Folded, level_indexes
 from portal.models.base import Row
 from portal.time_zones import validate_time_zone
 
@@ -31,6 +32,7 @@ class SystemProvider(Row):
 
     class Meta:
         verbose_name = "system provider"
+        indexes = level_indexes("provider_name", Folded("name"), levels=())
 
     def __str__(self) -> str:
         return self.name
@@ -43,7 +45,10 @@ class Reseller(Row):
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "system_provider_id", "reseller": "pk"}
 
     class Meta:
-        indexes = [models.Index(fields=["system_provider", "id"], name="reseller_sp_id")]
+        indexes = [
+            models.Index(fields=["system_provider", "id"], name="reseller_sp_id"),
+            *level_indexes("reseller_name", Folded("name"), levels=("system_provider",)),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -69,6 +74,7 @@ class Group(Row):
         indexes = [
             models.Index(fields=["system_provider", "id"], name="group_sp_id"),
             models.Index(fields=["reseller", "id"], name="group_reseller_id"),
+            *level_indexes("group_name", Folded("name")),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 
+from portal.indexes import Folded, level_indexes
 from portal.models.base import BelowGroup
 from portal.time_zones import validate_time_zone
 
@@ -51,6 +52,10 @@ class EndUser(BelowGroup):
             models.Index(fields=["reseller", "id"], name="user_reseller_id"),
             models.Index(fields=["group", "id"], name="user_group_id"),
             models.Index(fields=["group", "mobile"], name="user_group_mobile"),
+            *level_indexes("user_name", Folded("name")),
+            *level_indexes("user_login", Folded("login")),
+            *level_indexes("user_licence", "licence"),
+            *level_indexes("user_inactive", "is_active", condition=models.Q(is_active=False)),
         ]
 
     def __str__(self) -> str:
