@@ -45,6 +45,8 @@ def test_every_answer_has_the_headers_and_none_may_be_kept(tenant: Tenant, api: 
         assert given == EVERYWHERE, name
         assert "no-store" in answer["Cache-Control"], name
         assert "camera=()" in answer["Permissions-Policy"], name
+        assert "script-src 'self';" in answer["Content-Security-Policy"], name
+        assert "unsafe" not in answer["Content-Security-Policy"], name
 
 
 def test_static_files_may_be_kept(settings: Any) -> None:

@@ -84,6 +84,40 @@
         });
     };
 
+    // The sidebar: over the page on a narrow screen, beside it on a wide one until it is hidden.
+    const root = document.documentElement;
+    const onMenu = (event) => {
+        const button = event.target.closest("[data-menu]");
+        if (!button) {
+            if (!event.target.closest("[data-sidebar]")) root.classList.remove("p-menu-open");
+            return;
+        }
+        if (button.dataset.menu === "hide") {
+            const hidden = root.classList.toggle("p-menu-hidden");
+            localStorage.setItem("menu", hidden ? "hidden" : "shown");
+        } else {
+            root.classList.toggle("p-menu-open", button.dataset.menu === "open");
+            document.querySelector(`[data-menu=${button.dataset.menu === "open" ? "close" : "open"}]`).focus();
+        }
+    };
+
+    // A button that opens a part of the page: closed by itself, by a click beside it, and by Escape.
+    const setOpened = (button, opened) => {
+        button.setAttribute("aria-expanded", String(opened));
+        document.getElementById(button.dataset.opens).hidden = !opened;
+    };
+    const closeOpened = (focus) => {
+        document.querySelectorAll("[data-opens][aria-expanded=true]").forEach((button) => {
+            setOpened(button, false);
+            if (focus) button.focus();
+        });
+    };
+    const onOpener = (event) => {
+        const button = event.target.closest("[data-opens]");
+        if (button) setOpened(button, button.getAttribute("aria-expanded") !== "true");
+        else if (!event.target.closest(".p-user-menu")) closeOpened(false);
+    };
+
     document.addEventListener("DOMContentLoaded", () => {
         nameSelect2();
         // Select2 comes when jQuery is ready, which may be later.
@@ -96,6 +130,13 @@
         [showNeeded, limitMms].forEach((update) => {
             update();
             document.addEventListener("change", update);
+        });
+        document.addEventListener("click", onMenu);
+        document.addEventListener("click", onOpener);
+        document.addEventListener("keydown", (event) => {
+            if (event.key !== "Escape") return;
+            root.classList.remove("p-menu-open");
+            closeOpened(true);
         });
         // "/" goes to the search, unless somebody is writing.
         document.addEventListener("keydown", (event) => {

@@ -102,10 +102,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A page that fails the test when a script of ours fails."""
+    """A page that fails the test when a script of ours fails, or when anything breaks the content security policy."""
     opened = browser.new_page(base_url=stack.url, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(PATIENCE_MS)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
     yield opened
     assert not errors

@@ -62,6 +62,9 @@ def pages_of(tenant: Tenant, number_id: str) -> list[str]:
         f"/numbers/user/{tenant.user['id']}/add/",
         f"/numbers/{number_id}/",
         f"/numbers/{number_id}/delete/",
+        "/users/add/",
+        "/search/?q=a",
+        "/numbers/",
         "/portal-accounts/",
         f"/portal-accounts/{tenant.administrator['id']}/change/",
         "/audit/",
@@ -94,6 +97,35 @@ def test_the_main_pages_are_clean_for_axe(page: Page, tenant: Tenant) -> None:
         if violations
     }
     assert told == {}
+
+
+def test_menus_colours_and_choices_work_without_inline_code(page: Page, tenant: Tenant) -> None:
+    log_in(page, tenant.administrator)
+    account = page.get_by_role("button", name="Your account")
+    account.click()
+    page.get_by_role("button", name="Dark").click()
+    expect(page.locator("html")).to_have_class("dark")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
+    expect(account).to_be_focused()
+    page.keyboard.press("/")
+    page.keyboard.type(tenant.user["name"])
+    page.keyboard.press("Enter")
+    page.get_by_role("main").get_by_role("link", name=tenant.user["name"]).click()
+    expect(page.get_by_role("heading", name=tenant.user["name"], level=1)).to_be_visible()
+
+    page.goto("/users/add/")
+    expect(page.locator("html")).to_have_class("dark")
+    page.get_by_role("combobox", name="Group").click()
+    expect(page.locator(".select2-results__option").first).to_be_visible()
+
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto("/")
+    page.get_by_role("button", name="Show the menu").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Users").click()
+    expect(page.get_by_role("heading", name="Users", level=1)).to_be_visible()
+    page.goto("/api/v1/docs/")
+    expect(page.get_by_role("heading", name="Partner Portal API")).to_be_visible()
 
 
 def test_times_are_shown_in_the_viewers_zone_r28(page: Page, make_tenant: TenantMaker) -> None:
