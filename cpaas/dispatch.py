@@ -1,7 +1,7 @@
 """The SMS dispatcher: a resident that hands queued texts to carriers, many in flight, one at a time per conversation.
 
-Any number of them may run: texts are claimed in the database (cpaas.services.claiming). One cycle at a time stores the
-answers that came in and claims as many texts as there are free places, so that a busy dispatcher writes in batches.
+Any number of them may run: texts are claimed in the database (cpaas.services.claiming). Two loops work side by side,
+each in batches: one claims as many texts as there are free places, the other stores the answers that came in.
 """
 
 from __future__ import annotations
@@ -44,9 +44,12 @@ class Dispatcher(Resident):
     def __init__(self, *, holder: str, system_provider_id: uuid.UUID | None = None, epoch: int | None = None) -> None:
         super().__init__(holder=holder, system_provider_id=system_provider_id, epoch=epoch)
         self._claim = uuid.uuid4()
-        self._news = asyncio.Event()
+        self._work = asyncio.Event()
+        self._answered = asyncio.Event()
         self._answers: list[Outcome] = []
         self._flying: set[asyncio.Task[None]] = set()
+        self._more_is_due = False
+        self._all_landed = False
 
     async def run(self) -> None:
         await in_database(vigil.sign_of_life, self._claim, self.holder)
@@ -57,9 +60,12 @@ class Dispatcher(Resident):
                 asyncio.create_task(_again_and_again(self._look_up_unknown, session, CHORES_S)),
                 asyncio.create_task(_again_and_again(self._live, session, settings.LEASE_TTL_S / 3)),
             ]
+            storing = asyncio.create_task(self._store_answers())
             try:
-                await self._dispatch(session)
+                await self._claim_and_send(session)
+                await storing
             finally:
+                storing.cancel()
                 for helper in helpers:
                     helper.cancel()
                 await asyncio.gather(*helpers, return_exceptions=True)
@@ -67,41 +73,69 @@ class Dispatcher(Resident):
 
     async def stop(self) -> None:
         await super().stop()
-        self._news.set()
+        self._work.set()
+        self._answered.set()
 
     def on_wake(self, topics: frozenset[str]) -> None:
         if topics & {"dispatch", "*"}:
-            self._news.set()
+            self._work.set()
 
-    async def _dispatch(self, session: aiohttp.ClientSession) -> None:
-        """Claim and send until asked to stop, then only finish what is in flight."""
-        while not self.stopping.is_set() or self._flying or self._answers:
-            self._news.clear()
-            busy = await self._cycle(session)
-            if not busy:
-                await _wait(self._news, SWEEP_S)
+    async def _claim_and_send(self, session: aiohttp.ClientSession) -> None:
+        """Fill the free places until asked to stop, then only finish what is in flight."""
+        while not self.stopping.is_set():
+            self._work.clear()
+            free = settings.DISPATCH_IN_FLIGHT - len(self._flying)
+            if free > 0:
+                self._more_is_due = await self._claim_some(session, free)
+            if free <= 0 or not self._more_is_due:
+                await _wait(self._work, SWEEP_S)
+        while self._flying:
+            await asyncio.wait(set(self._flying))
+        self._all_landed = True
+        self._answered.set()
 
-    async def _cycle(self, session: aiohttp.ClientSession) -> bool:
-        """Store what was answered, claim what is due; False when there was neither."""
-        answers, self._answers = self._answers, []
-        stored = bool(answers)
-        free = 0 if self.stopping.is_set() else settings.DISPATCH_IN_FLIGHT - len(self._flying)
+    async def _claim_some(self, session: aiohttp.ClientSession, free: int) -> bool:
+        """Claim and send up to `free` texts; whether there may be more to claim."""
         # From before the claim: we may be held up between its commit and here.
         asked_at = time.monotonic()
         try:
-            claimed = await in_database(self._store_and_claim, answers, free)
+            claimed = await in_database(claim_texts, free, self._claim)
         except Exception as error:
-            # With the database away nothing is claimed; answers not yet stored are stored when it is back.
-            logger.warning("dispatcher_cycle_failed", error=type(error).__name__)
-            self.count("database_errors")
-            self._answers = answers + self._answers
-            await asyncio.sleep(SWEEP_S)
+            # With the database away nothing is claimed.
+            await self._database_failed(error)
             return True
         for text in claimed:
             task = asyncio.create_task(self._send(session, text, asked_at))
             self._flying.add(task)
-            task.add_done_callback(self._flying.discard)
-        return stored or bool(claimed)
+            task.add_done_callback(self._landed)
+        return len(claimed) == free
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        if self._more_is_due:
+            self._work.set()
+
+    async def _store_answers(self) -> None:
+        """Store what was answered, all that came meanwhile at once; ends when nothing more can come."""
+        while self._answers or not self._all_landed:
+            await self._answered.wait()
+            self._answered.clear()
+            answers, self._answers = self._answers, []
+            try:
+                if answers:
+                    await in_database(store_outcomes, answers)
+                    # Their conversations are free for their next text.
+                    self._work.set()
+            except Exception as error:
+                # They are stored when the database is back; storing one twice changes nothing.
+                self._answers = answers + self._answers
+                self._answered.set()
+                await self._database_failed(error)
+
+    async def _database_failed(self, error: Exception) -> None:
+        logger.warning("dispatcher_cycle_failed", error=type(error).__name__)
+        self.count("database_errors")
+        await asyncio.sleep(SWEEP_S)
 
     async def _send(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> None:
         """Hand one text over; whatever happens becomes an outcome (R32)."""
@@ -118,7 +152,7 @@ class Dispatcher(Resident):
             answer = Doubtful(f"Sending broke off ({type(error).__name__}).", "internal")
         self._count(answer)
         self._answers.append(Outcome(text, answer))
-        self._news.set()
+        self._answered.set()
         if _may_be_away(answer):
             await in_database(sweeping.mark_unreachable, text.platform_id)
 
@@ -131,13 +165,6 @@ class Dispatcher(Resident):
             self.count("unknown")
         else:
             self.count("failed")
-
-    def _store_and_claim(self, answers: list[Outcome], free: int) -> list[Claimed]:
-        """Empties `answers` once they are stored."""
-        if answers:
-            store_outcomes(answers)
-            answers.clear()
-        return claim_texts(free, self._claim) if free > 0 else []
 
     async def _live(self, session: aiohttp.ClientSession) -> None:
         await in_database(vigil.sign_of_life, self._claim, self.holder)

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from cpaas import spool
-from cpaas.carriers.base import Carrier, ForbiddenWebhook, UnreadableWebhook, WebhookRequest
+from cpaas.carriers.base import Carrier, CarrierAccount, ForbiddenWebhook, UnreadableWebhook, WebhookRequest
 from cpaas.carriers.registry import CARRIERS
 from cpaas.metrics import WEBHOOKS
 from cpaas.models import CpaasPlatform
@@ -38,6 +38,7 @@ class _Seen:
     """A platform as this process read it, and when (monotonic seconds)."""
 
     platform: CpaasPlatform
+    account: CarrierAccount
     at: float
 
 
@@ -59,9 +60,10 @@ def receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -
 
 def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) -> HttpResponse:
     adapter, call = _adapter(carrier), _call(request)
-    platform, nonce = _authenticated(adapter, platform_id, secret, call)
+    seen, nonce = _authenticated(adapter, platform_id, secret, call)
+    platform = seen.platform
     try:
-        events = adapter.parse_webhook(platform.account(), call)
+        events = adapter.parse_webhook(seen.account, call)
     except UnreadableWebhook as error:
         WEBHOOKS.labels(carrier, "unreadable").inc()
         raise Problem("invalid", error.detail, status=400) from error
@@ -83,7 +85,7 @@ def _adapter(carrier: str) -> Carrier:
     return CARRIERS[carrier]
 
 
-def _authenticated(adapter: Carrier, platform_id: str, secret: str, call: WebhookRequest) -> tuple[CpaasPlatform, str]:
+def _authenticated(adapter: Carrier, platform_id: str, secret: str, call: WebhookRequest) -> tuple[_Seen, str]:
     """The platform the URL names and the call's nonce. An unknown id and a wrong secret look the same.
 
     What this process saw a moment ago will do, unless it says no: a key changed just now counts at once.
@@ -94,36 +96,37 @@ def _authenticated(adapter: Carrier, platform_id: str, secret: str, call: Webhoo
     seen = _last_seen.get(key)
     if seen is not None and time.monotonic() - seen.at < FRESH_S:
         try:
-            return seen.platform, _check(adapter, seen.platform, secret, call)
+            return seen, _check(adapter, seen, secret, call)
         except Problem:
             pass
-    platform = _load(key, adapter.code)
-    return platform, _check(adapter, platform, secret, call)
+    seen = _load(key, adapter.code)
+    return seen, _check(adapter, seen, secret, call)
 
 
-def _load(key: uuid.UUID, carrier: str) -> CpaasPlatform:
+def _load(key: uuid.UUID, carrier: str) -> _Seen:
     """The platform; while the database is away, as this process last saw it, so that calls are still checked (R37)."""
     try:
         platform: CpaasPlatform | None = CpaasPlatform.objects.filter(pk=key, carrier=carrier).first()
     except spool.DATABASE_AWAY as error:
         if key not in _last_seen:
             raise Problem("unavailable", "The database is away. Send this again later.", status=503) from error
-        return _last_seen[key].platform
+        return _last_seen[key]
     if platform is None:
         _last_seen.pop(key, None)
         raise _forbidden()
-    _last_seen[key] = _Seen(platform, time.monotonic())
-    return platform
+    seen = _last_seen[key] = _Seen(platform, platform.account(), time.monotonic())
+    return seen
 
 
-def _check(adapter: Carrier, platform: CpaasPlatform, secret: str, call: WebhookRequest) -> str:
+def _check(adapter: Carrier, seen: _Seen, secret: str, call: WebhookRequest) -> str:
     """The call's nonce, when path secret and signature are the platform's."""
+    platform = seen.platform
     if platform.carrier != adapter.code:
         raise _forbidden()
     if not hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), platform.webhook_digest):
         raise _forbidden()
     try:
-        return adapter.authenticate(platform.account(), call)
+        return adapter.authenticate(seen.account, call)
     except ForbiddenWebhook as error:
         former = platform.former_account()
         if former is None:
@@ -150,7 +153,10 @@ def _call(request: HttpRequest) -> WebhookRequest:
     body = request.read(LARGEST_BODY + 1)
     if len(body) > LARGEST_BODY:
         raise Problem("too_large", "A webhook body may have at most 1 MB.", status=413)
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    # `request.headers` takes ten times as long.
+    headers = {
+        name[5:].replace("_", "-").lower(): value for name, value in request.META.items() if name.startswith("HTTP_")
+    }
     return WebhookRequest(headers, body, request.content_type or "")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from portal.request_context import current
+
 SECRET_NAMES = re.compile(
     r"authorization|api[_-]?key|secret|password|token|cookie|private[_-]?key|verification|credential", re.IGNORECASE
 )
@@ -26,8 +28,17 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+def add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The id the answer carries as `X-Request-ID`, also where django-structlog does not see the request."""
+    request_id = current().request_id
+    if request_id:
+        event.setdefault("request_id", request_id)
+    return event
+
+
 _shared: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -68,8 +68,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.middleware.EdgeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.RequestContextMiddleware",
+    "portal.middleware.ShortWayMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.middleware.SessionLimitsMiddleware",
@@ -80,6 +81,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# Below these paths only the middleware before ShortWayMiddleware runs: webhooks of carriers.
+SHORT_WAYS = ["/webhooks/"]
 
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -116,7 +120,14 @@ if IS_SQLITE:
     DATABASE["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
 else:
     # A database that hangs must not take every web thread with it.
-    DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
+    DATABASE["OPTIONS"] = {
+        "connect_timeout": 5,
+        # For `portal.sql.execute_prepared`: Django turns preparing off, and by default the server plans a statement
+        # that takes arrays anew for each length.
+        "prepare_threshold": 5,
+        "options": "-c plan_cache_mode=force_generic_plan",
+        **DATABASE.get("OPTIONS", {}),
+    }
 DATABASE["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)
 DATABASE["CONN_HEALTH_CHECKS"] = not IS_SQLITE
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

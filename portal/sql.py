@@ -32,16 +32,15 @@ def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> l
         return cursor.fetchall() if cursor.description else []
 
 
-def execute_prepared(statement: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Run a PostgreSQL statement that the server parses and plans once per connection; returns its one row.
+def execute_prepared(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a PostgreSQL statement that the server parses and plans once per connection; returns its rows.
 
     For long statements that run all the time, where planning would take longer than running.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
-        row: tuple[Any, ...] = cursor.fetchall()[0]
-        return row
+        return cursor.fetchall()
 
 
 def as_uuid(value: Any) -> uuid.UUID:

@@ -30,25 +30,26 @@ STATUS = """
               AND (n.user_id IS NULL OR (u.licence <> 'none' AND u.is_active)) THEN 'received'
          ELSE 'held' END
 """
-SEEN_BEFORE = """
-    EXISTS (SELECT 1 FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = %(sid)s AND m.direction = 'in')
-"""
 # The lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
 ENDPOINT = f"""
-    SELECT n.id, n.user_id, {STATUS} AS status, {SEEN_BEFORE} AS seen_before
-    FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
-    WHERE n.number = %(recipient)s AND n.platform_id = %(platform_id)s AND n.status <> 'removing'
+    SELECT {{columns}} n.id, n.user_id, {STATUS} AS status, COALESCE((
+        SELECT true FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = {{sid}} AND m.direction = 'in' LIMIT 1
+    ), false) AS seen_before
+    FROM {{source}} cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
+    WHERE n.number = {{recipient}} AND n.platform_id = {{platform_id}} AND n.status <> 'removing'
 """  # noqa: S608 - made of constants
+_ENDPOINT = ENDPOINT.format(
+    columns="", source="", recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s"
+)
 MESSAGE_COLUMNS = """
     id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
     segments, characters, media_urls, sid, error_code, error_text
 """
-MESSAGE_VALUES = """
-    'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s, '', ''
-"""
 _MESSAGE = f"""
     INSERT INTO cpaas_message ({MESSAGE_COLUMNS}) VALUES (
-        %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s, {MESSAGE_VALUES}
+        %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s,
+        'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s,
+        '', ''
     )
 """  # noqa: S608 - made of constants
 
@@ -89,7 +90,7 @@ def _receive_for(platform_id: uuid.UUID, recipient: str, text: InboundText, news
 
 def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
     values = {"platform_id": platform_id, "recipient": number, "sid": sid}
-    rows = execute(f"{ENDPOINT} {share_lock('n')}", values)
+    rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
     number_id, user_id, status, seen_before = rows[0]

@@ -1,68 +1,131 @@
-"""The plain inbound call, one text to one number, in one PostgreSQL statement and so in one round trip.
+"""Plain inbound calls, one text to one number each, any number of them in one PostgreSQL statement and round trip.
 
-It keeps the call, finds the number, takes the place in the conversation, stores the message, numbers and writes the
-events, all or nothing. Each step feeds the next, which also fixes the order of locks: number, conversation, stream.
-SQLite has no such statement; there, and for anything less plain, webhook_intake.py goes step by step.
+It keeps the calls, finds their numbers, takes the places in the conversations, stores the messages, numbers and writes
+the events, all or nothing. Each step feeds the next, which also fixes the order of locks: numbers, conversations,
+streams, several of a kind by their keys. SQLite has no such statement; there, and for anything less plain,
+webhook_intake.py goes step by step.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
-from cpaas.services.held import look_again
-from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, MESSAGE_VALUES, message_values
+from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
 from cpaas.services.threads import UPSERT
 from portal.events import wake
 from portal.ids import new_id
-from portal.sql import as_uuid, execute_prepared
+from portal.sql import execute_prepared
 
-_CONVERSATION = UPSERT.format(
+# Rows are looked up by scalar subqueries, which always use the index; a plan made while the tables were small would
+# read them whole for a join.
+# What the statement takes of each call, each as an array, and its type.
+_TYPES = {
+    "call_id": "uuid",
+    "at": "timestamptz",
+    "platform_id": "uuid",
+    "nonce": "text",
+    "digest": "text",
+    "body": "bytea",
+    "content_type": "text",
+    "call_sid": "text",
+    "recipient": "text",
+    "conversation_id": "uuid",
+    "message_id": "uuid",
+    "kind": "text",
+    "remote": "text",
+    "text": "text",
+    "encoding": "text",
+    "segments": "int2",
+    "characters": "int4",
+    "media_urls": "text",
+    "sid": "text",
+}
+_ARRAYS = ", ".join(f"%({name})b::{type}[]" for name, type in _TYPES.items())
+_ENDPOINTS = ENDPOINT.format(
+    columns="i.call_id, ", sid="i.sid", source="incoming i, ", recipient="i.recipient", platform_id="i.platform_id"
+)
+# Conversations that are there in the order of their keys, as everybody locks them, then new ones.
+_CONVERSATIONS = UPSERT.format(
     source="""
-    SELECT %(conversation_id)s, %(at)s, endpoint.id, %(remote)s, endpoint.user_id,
-           CASE WHEN endpoint.status = 'received' THEN %(at)s END,
-           CASE WHEN endpoint.status = 'received' THEN %(at)s END,
-           1, 0, CASE WHEN endpoint.status = 'received' THEN 1 ELSE 0 END, 1, NULL
-    FROM endpoint, kept WHERE NOT endpoint.seen_before
+    SELECT first.conversation_id, first.at, first.number_id, first.remote, first.user_id,
+           CASE WHEN first.status = 'received' THEN first.last_at END,
+           CASE WHEN first.status = 'received' THEN first.last_at END,
+           first.texts, 0, CASE WHEN first.status = 'received' THEN first.texts ELSE 0 END, first.texts, NULL
+    FROM fresh first WHERE first.place = 1 ORDER BY (
+        SELECT old.id FROM cpaas_conversation old WHERE old.number_id = first.number_id AND old.remote = first.remote
+    ) NULLS LAST, first.number_id, first.remote
     """
 )
-_TYPED_VALUES = MESSAGE_VALUES.replace("%(media_urls)s", "%(media_urls)s::jsonb")
 _STATEMENT = f"""
-    WITH endpoint AS (
-        {ENDPOINT} FOR KEY SHARE OF n
+    WITH incoming AS (
+        SELECT * FROM unnest({_ARRAYS}) WITH ORDINALITY AS i ({", ".join(_TYPES)}, n)
+    ), endpoint AS (
+        {_ENDPOINTS} ORDER BY n.number FOR KEY SHARE OF n
     ), kept AS (
         INSERT INTO cpaas_webhookevent (
             id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state
-        ) SELECT %(call_id)s, %(at)s, %(platform_id)s, %(nonce)s, %(digest)s, %(body)s, %(content_type)s, %(call_sid)s,
-            CASE (SELECT seen_before FROM endpoint) WHEN false THEN 'applied' WHEN true THEN 'duplicate'
-            ELSE 'unassigned' END
+        ) SELECT i.call_id, i.at, i.platform_id, i.nonce, i.digest, i.body, i.content_type, i.call_sid,
+            CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END
+        FROM incoming i LEFT JOIN endpoint e USING (call_id) ORDER BY i.platform_id, i.nonce, i.n
         ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
-    ), place AS (
-        {_CONVERSATION}
+    ), fresh AS (
+        SELECT i.*, e.id AS number_id, e.user_id, e.status,
+               row_number() OVER (PARTITION BY e.id, i.remote ORDER BY i.n) AS place,
+               count(*) OVER same AS texts, max(i.at) OVER same AS last_at
+        FROM kept JOIN incoming i ON i.call_id = kept.id JOIN endpoint e USING (call_id)
+        WHERE NOT e.seen_before WINDOW same AS (PARTITION BY e.id, i.remote)
+    ), conversation AS (
+        {_CONVERSATIONS}
     ), stored AS (
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
-        SELECT %(message_id)s, %(at)s, place.id, endpoint.id, endpoint.user_id, place.last_position, endpoint.status,
-               {_TYPED_VALUES}
-        FROM endpoint, place RETURNING number_id, user_id, conversation_id, status
+        SELECT f.message_id, f.at, c.id, f.number_id, f.user_id, c.last_position - f.texts + f.place, f.status,
+               'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', ''
+        FROM fresh f JOIN conversation c USING (number_id, remote) ORDER BY f.n
+        RETURNING id, created_at, conversation_id, user_id, status
+    ), news AS (
+        SELECT user_id, created_at, type, object_id,
+               row_number() OVER (PARTITION BY user_id ORDER BY id DESC, type) AS back
+        FROM stored, LATERAL (
+            VALUES ('message.created', id), ('conversation.updated', conversation_id)
+        ) AS told (type, object_id)
+        WHERE status = 'received' AND user_id IS NOT NULL
     ), numbered AS (
         INSERT INTO portal_eventstream AS s (user_id, last_id)
-        SELECT user_id, 2 FROM stored WHERE status = 'received' AND user_id IS NOT NULL
-        ON CONFLICT (user_id) DO UPDATE SET last_id = s.last_id + 2 RETURNING user_id, last_id
+        SELECT user_id, count(*) FROM news GROUP BY user_id ORDER BY user_id
+        ON CONFLICT (user_id) DO UPDATE SET last_id = s.last_id + excluded.last_id RETURNING user_id, last_id
     ), told AS (
         INSERT INTO portal_event (user_id, number, type, object_id, at)
-        SELECT numbered.user_id, numbered.last_id - 1, 'message.created', %(message_id)s, %(at)s FROM numbered
-        UNION ALL
-        SELECT numbered.user_id, numbered.last_id, 'conversation.updated', stored.conversation_id, %(at)s
-        FROM numbered, stored
+        SELECT user_id, numbered.last_id + 1 - news.back, news.type, news.object_id, news.created_at
+        FROM news JOIN numbered USING (user_id) ORDER BY user_id, news.back DESC
     )
-    SELECT (SELECT count(*) FROM kept), (SELECT user_id FROM numbered),
-           (SELECT number_id FROM stored WHERE status = 'held')
+    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, e.user_id
+    FROM kept LEFT JOIN endpoint e ON e.call_id = kept.id
 """  # noqa: S608 - made of constants
+
+
+@dataclass(frozen=True)
+class PlainCall:
+    """One call to take in. `kept` is what webhook_intake keeps of the call itself."""
+
+    platform_id: uuid.UUID
+    kept: Mapping[str, Any]
+    text: InboundText
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a call: `new` False when its nonce was seen before, `held_for` the number that holds its text."""
+
+    new: bool
+    held_for: uuid.UUID | None = None
 
 
 def is_possible(events: Any) -> bool:
@@ -75,20 +138,31 @@ def is_possible(events: Any) -> bool:
     )
 
 
-def receive(*, platform_id: uuid.UUID, call: Mapping[str, Any], text: InboundText, at: datetime) -> bool:
-    """Take the call in; False when its nonce was seen before. Raises IntegrityError for a parallel replay."""
-    values = dict(call) | message_values(text)
-    values |= {
-        "platform_id": platform_id,
-        "recipient": text.recipients[0],
-        "at": at,
+def receive(calls: Sequence[PlainCall]) -> list[Taken]:
+    """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
+    rows = [_values(call) for call in calls]
+    values: dict[str, Any] = {name: [row[name] for row in rows] for name in _TYPES}
+    found = execute_prepared(_STATEMENT, values)
+    kept = {call_id: (status, number_id, user_id) for call_id, status, number_id, user_id in found}
+    topics = {f"user:{user_id}" for status, _, user_id in kept.values() if status == "received" and user_id}
+    transaction.on_commit(lambda: wake(*topics), robust=True)
+    return [_taken(kept, call_id) for call_id in values["call_id"]]
+
+
+def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
+    if call_id not in kept:
+        return Taken(new=False)
+    status, number_id, _ = kept[call_id]
+    return Taken(new=True, held_for=number_id if status == "held" else None)
+
+
+def _values(call: PlainCall) -> dict[str, Any]:
+    return {
+        **call.kept,
+        **message_values(call.text),
+        "platform_id": call.platform_id,
+        "recipient": call.text.recipients[0],
+        "at": call.at,
         "conversation_id": new_id(),
         "message_id": new_id(),
     }
-    kept, user_id, held_for = execute_prepared(_STATEMENT, values)
-    if user_id is not None:
-        topic = f"user:{as_uuid(user_id)}"
-        transaction.on_commit(lambda: wake(topic), robust=True)
-    if held_for is not None:
-        transaction.on_commit(lambda: look_again(held_for))
-    return bool(kept)

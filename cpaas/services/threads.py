@@ -10,7 +10,8 @@ from portal.ids import new_id
 from portal.sql import as_uuid, execute
 
 # One statement finds or makes the conversation, takes the next position under its row lock, and rolls up what the
-# list shows, so two writers at once get two positions and one conversation. `source` gives the columns in order.
+# list shows, so two writers at once get two positions and one conversation. `source` gives the columns in order, with
+# the number of messages as `last_position`: the positions up to the one that is returned are theirs.
 UPSERT = """
     INSERT INTO cpaas_conversation AS c (
         id, created_at, number_id, remote, user_id, last_message_at, last_received_at,
@@ -19,11 +20,11 @@ UPSERT = """
     ON CONFLICT (number_id, remote) DO UPDATE SET
         last_message_at = COALESCE(excluded.last_message_at, c.last_message_at),
         last_received_at = COALESCE(excluded.last_received_at, c.last_received_at),
-        last_position = c.last_position + 1,
+        last_position = c.last_position + excluded.last_position,
         new_count = c.new_count + excluded.new_count,
-        message_count = c.message_count + 1,
+        message_count = c.message_count + excluded.message_count,
         outbox_at = COALESCE(c.outbox_at, excluded.outbox_at)
-    RETURNING id, last_position
+    RETURNING id, last_position, number_id, remote
 """
 _VALUES = "VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s)"
 

@@ -12,7 +12,10 @@ from django.db import IntegrityError, transaction
 
 from cpaas.carriers.base import InboundText, WebhookEvent, WebhookRequest
 from cpaas.services import inbound_statement
+from cpaas.services.group_commit import GroupCommit
+from cpaas.services.held import look_again
 from cpaas.services.inbound import receive_text
+from cpaas.services.inbound_statement import PlainCall, Taken
 from cpaas.services.receipts import apply_parked, apply_receipt
 from portal import clock
 from portal.events import News
@@ -27,6 +30,8 @@ _KEEP = """
     ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
 """
 _DIGEST = "SELECT body_digest FROM cpaas_webhookevent WHERE platform_id = %s AND nonce = %s"
+# So many calls in one statement; their bodies have at most 1 MB each.
+_plain_calls: GroupCommit[PlainCall, Taken] = GroupCommit(inbound_statement.receive, most=32)
 _STATE = "UPDATE cpaas_webhookevent SET state = %s WHERE id = %s"
 
 
@@ -70,8 +75,11 @@ def _apply(platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[Web
     if inbound_statement.is_possible(events):
         text = events[0]
         assert isinstance(text, InboundText)
-        if not inbound_statement.receive(platform_id=platform_id, call=call, text=text, at=at):
+        taken = _plain_calls.store(PlainCall(platform_id, call, text, at))
+        if not taken.new:
             _require_same_body(platform_id, call)
+        if taken.held_for is not None:
+            look_again(taken.held_for)
         return
     states = _apply_in_steps(platform_id, call, events, at)
     if "parked" in states:

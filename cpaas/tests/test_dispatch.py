@@ -92,7 +92,7 @@ def test_r32_a_carrier_that_is_down_gets_it_when_it_is_back(number, dispatcher, 
     sandbox.carrier(state="refusing")
     message = send(number)
     wait_for(lambda: not CpaasPlatform.objects.get(pk=number.platform_id).reachable)
-    assert status_of(message) == "queued"
+    wait_status(message, "queued")
     sandbox.carrier(state="up")
     CpaasPlatform.objects.update(probe_at=timezone.now())
     wait_status(message, "sent")

@@ -261,3 +261,16 @@ def test_names_and_ids_longer_than_any_real_one_lose_no_text(hooked) -> None:
         assert [post(hooked, text, f"{end}{n}") for n in range(2)] == [200, 200]
     assert set(Message.objects.values_list("text", flat=True)) == {"a", "b"}
     assert Conversation.objects.get().remote == "A" * 32
+
+
+def test_webhooks_go_past_sessions_and_pages_but_not_past_the_host_check(hooked) -> None:
+    url = f"/webhooks/inteliquent/{hooked.platform_id}/{hooked.platform.webhook_secret}/"
+    body = {"referenceId": "a", "from": "17036089795", "to": [hooked.number[1:]], "text": "x"}
+    answer = Client().post(url, *_signed(hooked, body), **_headers(hooked, "1"))
+    assert answer.status_code == 200
+    assert answer["X-Request-ID"]
+    assert not answer.cookies
+    stranger = Client().post(url, *_signed(hooked, body), **_headers(hooked, "2"), HTTP_HOST="elsewhere.example")
+    assert stranger.status_code == 400
+    assert Client().get(url).status_code == 405
+    assert Client().get("/webhooks/").status_code == 404

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 
 from django.db import transaction
 
 from portal import clock
 from portal.events.wake import wake
-from portal.sql import execute
+from portal.sql import as_uuid, execute
 
 # The number is taken by an UPDATE that locks the user's stream until commit: numbers come in commit order without
 # holes, which ids taken at INSERT do not (a reader that saw 2 would never see a 1 committed later).
 _TAKE_NUMBERS = """
-    INSERT INTO portal_eventstream (user_id, last_id) VALUES (%s, %s)
+    INSERT INTO portal_eventstream (user_id, last_id) VALUES {rows}
     ON CONFLICT (user_id) DO UPDATE SET last_id = portal_eventstream.last_id + excluded.last_id
-    RETURNING last_id
+    RETURNING user_id, last_id
 """
 
 _WRITE = "INSERT INTO portal_event (user_id, number, type, object_id, at) VALUES "
-# Values of 1,000 events: far below the parameters either database takes in one statement.
+# Values of 1,000 events, and as many users: far below the parameters either database takes in one statement.
 _BATCH = 5 * 1000
+_USERS = 1000
 
 
 class News:
@@ -39,12 +41,15 @@ class News:
         """Write the events. Must run inside the transaction of the change."""
         if not self._entries:
             return
+        users = sorted(self._entries)
+        last: dict[uuid.UUID, int] = {}
+        for start in range(0, len(users), _USERS):
+            last |= _take_numbers({user: len(self._entries[user]) for user in users[start : start + _USERS]})
         at, values = clock.now(), []
-        for user_id in sorted(self._entries):
+        for user_id in users:
             entries = self._entries[user_id]
-            first = _take_numbers(user_id, len(entries))
-            for index, (type, object_id) in enumerate(entries):
-                values += [user_id, first + index, type, object_id, at]
+            for number, (type, object_id) in enumerate(entries, last[user_id] + 1 - len(entries)):
+                values += [user_id, number, type, object_id, at]
         for start in range(0, len(values), _BATCH):
             part = values[start : start + _BATCH]
             execute(_WRITE + ", ".join(["(%s, %s, %s, %s, %s)"] * (len(part) // 5)), part)
@@ -59,7 +64,8 @@ def publish(user_id: uuid.UUID | None, type: str, object_id: uuid.UUID) -> None:
     news.write()
 
 
-def _take_numbers(user_id: uuid.UUID, count: int) -> int:
-    """The first of `count` new event numbers of the user."""
-    last: int = execute(_TAKE_NUMBERS, [user_id, count])[0][0]
-    return last - count + 1
+def _take_numbers(counts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, int]:
+    """So many new event numbers for each user, locked in the order given; returns the last of each."""
+    rows = ", ".join(["(%s, %s)"] * len(counts))
+    values = [value for pair in counts.items() for value in pair]
+    return {as_uuid(user_id): last for user_id, last in execute(_TAKE_NUMBERS.format(rows=rows), values)}

@@ -7,10 +7,11 @@ The road is Redis when configured, else PostgreSQL LISTEN/NOTIFY, else listeners
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import threading
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 
 import psycopg
 import redis
@@ -23,32 +24,89 @@ from portal.logs import get_logger
 CHANNEL = "portal_wake"
 POLL_S = 0.5
 EVERYTHING = frozenset({"*"})
+# After each wake-up through Redis: under load so many a second go out, each for many topics.
+_PAUSE_S = 0.005
+_RETRY_S = 5.0
+_LAST_WORDS_S = 0.5
 
 logger = get_logger(__name__)
 _silent_until = 0.0
 
 
-@lru_cache(maxsize=1)
-def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
-
-
 def wake(*topics: str) -> None:
-    """Tell every listener that `topics` have news. Call after commit. Never raises: a wake-up is only a hint."""
+    """Tell every listener that `topics` have news. Call after commit. Never raises: a wake-up is only a hint.
+
+    On the road through Redis the caller does not wait for it.
+    """
+    if not topics:
+        return
+    if settings.REDIS_URL:
+        _courier.send(topics)
+    elif connection.vendor == "postgresql":
+        _notify(topics)
+
+
+def _notify(topics: Iterable[str]) -> None:
     global _silent_until
-    if not topics or time.monotonic() < _silent_until:
+    if time.monotonic() < _silent_until:
         return
     try:
-        if settings.REDIS_URL:
-            _redis().publish(CHANNEL, " ".join(topics))
-        elif connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                for topic in topics:
-                    cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, topic])
-    except (redis.RedisError, DatabaseError) as error:
-        # Listeners sweep anyway; do not make every request wait for a dead Redis.
-        _silent_until = time.monotonic() + 5
+        with connection.cursor() as cursor:
+            for topic in topics:
+                cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, topic])
+    except DatabaseError as error:
+        _silent_until = time.monotonic() + _RETRY_S
         logger.warning("wake_failed", error=type(error).__name__)
+
+
+class _Courier:
+    """One thread of the process that publishes; what comes while it does goes out together after it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._topics: set[str] = set()
+        self._thread: threading.Thread | None = None
+        self._publishing = False
+
+    def send(self, topics: Iterable[str]) -> None:
+        with self._changed:
+            self._topics.update(topics)
+            # Also after a fork, which leaves the thread behind.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Let what was sent last go out before the process ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._topics or self._publishing), timeout=_LAST_WORDS_S)
+
+    def _run(self) -> None:
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._topics)
+                topics, self._topics, self._publishing = self._topics, set(), True
+            unsaid = self._publish(client, topics)
+            with self._changed:
+                self._topics |= unsaid
+                self._publishing = False
+                self._changed.notify_all()
+            time.sleep(_RETRY_S if unsaid else _PAUSE_S)
+
+    def _publish(self, client: redis.Redis, topics: set[str]) -> set[str]:
+        """Returns what could not be said; listeners sweep meanwhile and are told when Redis is back."""
+        try:
+            client.publish(CHANNEL, " ".join(topics))
+        except redis.RedisError as error:
+            logger.warning("wake_failed", error=type(error).__name__)
+            return topics
+        return set()
+
+
+_courier = _Courier()
+atexit.register(_courier.finish)
 
 
 async def listen(on_wake: Callable[[frozenset[str]], None]) -> None:
