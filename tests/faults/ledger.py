@@ -14,7 +14,7 @@ from tests.faults.traffic import Traffic
 from tests.sandbox_process import ROOT
 
 FIGURES = ROOT / "var" / "faults"
-PATIENCE_S = 90
+PATIENCE_S = 180
 _TEXTS = """
     SELECT m.id::text, m.text, m.direction, m.status, m.error_code, m.error_text, m.position, m.user_id::text,
            m.conversation_id::text, m.remote,

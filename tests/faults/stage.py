@@ -31,7 +31,7 @@ LEASE_S = 3.0
 RECHECK_S = "2,4,8,12,20,30,45,60,90"
 CELERY = ["-m", "celery", "-q", "-A", "portal.celery", "worker", "-P", "threads", "-l", "INFO"]
 CELERY += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 class Stage:

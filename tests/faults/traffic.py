@@ -27,7 +27,7 @@ CARRIER_LINES = 16
 # So long the carrier takes for a text, so that many are in flight at any moment.
 LATENCY_MS = 150
 RETRY_S = 0.3
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 @dataclass
