@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import zoneinfo
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from django.urls import resolve
 from django.utils import timezone
 
 from portal import clock
+from portal.api.problems import SERVICE_AWAY, service_away
 from portal.ids import new_id
 from portal.request_context import RequestContext, entered
 
@@ -98,6 +100,32 @@ class RequestContextMiddleware:
         return response
 
 
+class ServiceAwayMiddleware:
+    """Answers 503 when a page fails because the database or Redis is away."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return service_away(request, exception) if isinstance(exception, SERVICE_AWAY) else None
+
+
+def _or_503(call: Callable[[Any, HttpRequest], HttpResponse]) -> Callable[[Any, HttpRequest], HttpResponse]:
+    """For a middleware that reads the database itself: what it raises, no other middleware gets to see."""
+
+    @functools.wraps(call)
+    def careful(self: Any, request: HttpRequest) -> HttpResponse:
+        try:
+            return call(self, request)
+        except SERVICE_AWAY as error:
+            return service_away(request, error)
+
+    return careful
+
+
 class SessionLimitsMiddleware:
     """Ends a session PORTAL_SESSION_S after its login, and when nobody did anything in it for PORTAL_SESSION_IDLE_S.
 
@@ -107,6 +135,7 @@ class SessionLimitsMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
+    @_or_503
     def __call__(self, request: HttpRequest) -> HttpResponse:
         session = request.session
         if SESSION_KEY in session:
@@ -150,6 +179,7 @@ class ViewerTimeZoneMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
+    @_or_503
     def __call__(self, request: HttpRequest) -> HttpResponse:
         account = getattr(request, "user", None)
         if account is not None and account.is_authenticated:

@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "portal.middleware.ShortWayMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "portal.middleware.ServiceAwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.middleware.SessionLimitsMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -21,6 +23,7 @@ from portal.problems import Problem, not_found
 
 CONTENT_TYPE = "application/problem+json"
 logger = get_logger(__name__)
+SERVICE_AWAY = (OperationalError, InterfaceError, redis.ConnectionError, redis.TimeoutError)
 
 _CODES: dict[type[exceptions.APIException], str] = {
     exceptions.MethodNotAllowed: "method_not_allowed",
@@ -85,10 +88,14 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, exceptions.APIException):
         code = _CODES.get(type(error), "invalid")
         return Problem(code, str(error.detail), status=error.status_code)
-    if isinstance(error, OperationalError | InterfaceError | redis.ConnectionError | redis.TimeoutError):
-        logger.error("service_away", error=type(error).__name__)
-        return Problem("unavailable", "A service behind this API is away. Try again soon.", status=503, retry_after_s=2)
+    if isinstance(error, SERVICE_AWAY):
+        return unavailable(error)
     return internal()
+
+
+def unavailable(error: Exception) -> Problem:
+    logger.error("service_away", error=type(error).__name__)
+    return Problem("unavailable", "A service behind this API is away. Try again soon.", status=503, retry_after_s=2)
 
 
 def internal() -> Problem:
@@ -143,7 +150,18 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if isinstance(error, SERVICE_AWAY):
+        return service_away(request, error)
     return problem_response(internal()) if _is_api(request) else defaults.server_error(request)
+
+
+def service_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The database or Redis does not answer: nothing is broken, come back soon."""
+    problem = unavailable(error)
+    if _is_api(request):
+        return problem_response(problem)
+    return HttpResponse(render_to_string("503.html"), status=503, headers=headers_of(problem))
 
 
 @csrf_exempt

@@ -30,10 +30,12 @@ class Program:
         self.name, self._command, self._environment, self._log = name, list(command), dict(environment), log
         self._popen = {"cwd": ROOT, **popen}
         self._process: subprocess.Popen[bytes] | None = None
+        self.altered = False
 
     def start(self, **environment: str) -> None:
-        """`environment` holds for this start only."""
+        """`environment` holds for this start only, which is then `altered`."""
         assert not self.running, f"{self.name} runs already"
+        self.altered = bool(environment)
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 self._command,

@@ -96,6 +96,8 @@ class Stage:
             disk.clear()
         for program in (self.postgres.program, self.redis.program, self.sandbox, *self.portal):
             program.resume()
+            if program.altered:
+                program.kill()
             if not program.running:
                 program.start()
         self.postgres.wait_until_up()

@@ -1,6 +1,6 @@
 """One machine's clock jumps in the middle of the traffic, by days to years, while all others are right.
 
-libfaketime shifts the wall clock of one process and leaves alone the clocks that nobody can set, as a jump does.
+Only the wall clock of the program is turned (turned_clock/), not the clocks that nobody can set, as with a real jump.
 """
 
 from __future__ import annotations
@@ -19,25 +19,21 @@ from tests.sandbox_process import wait_for
 
 pytestmark = pytest.mark.fault
 PURGE, SWEEP = "cpaas.tasks.purge", "cpaas.tasks.work_numbers"
-LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+TURNED_CLOCK = Path(__file__).parent / "turned_clock"
 
 
 class Clock:
-    """The wall clock of a program, to be turned while it runs."""
+    """The wall clock of a program started with `environment`, to be turned while it runs."""
 
     def __init__(self, folder: Path) -> None:
-        assert LIBRARY, "apt-get install faketime"
         self._file = folder / "clock"
+        self.environment = {"PYTHONPATH": str(TURNED_CLOCK), "TURNED_CLOCK": str(self._file)}
         self.jump(0)
-        self.environment = {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
 
     def jump(self, days: int) -> None:
-        self._file.write_text(f"{days:+d}d\n")
+        aside = self._file.with_suffix(".new")
+        aside.write_text(str(days))
+        aside.rename(self._file)
 
 
 @pytest.fixture

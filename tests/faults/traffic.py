@@ -122,9 +122,11 @@ class Traffic:
     def amid(self) -> None:
         """A quarter each way is through; now is the time to strike."""
         quarter = len(self.sendings) // 4
-        wait_for(lambda: sum(bool(each.id) for each in self.sendings) >= quarter, what="a quarter to be sent")
-        wait_for(lambda: sum(bool(each.deliveries) for each in self.arrivals) >= quarter, what="a quarter to come in")
-        wait_for(lambda: len(self.taken()) >= quarter // 2, what="the carrier's first texts")
+        wait_for(lambda: sum(bool(each.id) for each in self.sendings) >= quarter, PATIENCE_S, "a quarter to be sent")
+        wait_for(
+            lambda: sum(bool(each.deliveries) for each in self.arrivals) >= quarter, PATIENCE_S, "a quarter to come in"
+        )
+        wait_for(lambda: len(self.taken()) >= quarter // 2, PATIENCE_S, "the carrier's first texts")
         assert not self.answered, "too late to strike"
         self.struck_at = time.monotonic()
 
