@@ -25,6 +25,7 @@ from cpaas.carriers.base import CarrierAccount, OutboundText
 from cpaas.models import Attempt, Conversation, CpaasPlatform, Message
 from cpaas.services.attempts import move_attempt
 from cpaas.services.pacing import take_pace
+from cpaas.services.sweeping import wake_waiting
 from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
@@ -101,6 +102,7 @@ def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
             return 0, []
         heads = _heads(conversations)
         platforms = CpaasPlatform.objects.in_bulk({head["platform_id"] for head in heads})
+        away = [key for key, platform in platforms.items() if not platform.reachable]
         due_at: dict[uuid.UUID, datetime | None] = dict.fromkeys(conversations)
         news = News()
         sendable = _sort_out(heads, platforms, due_at, now, news)
@@ -109,6 +111,8 @@ def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
         due_at |= {head["conversation_id"]: now + LEASE for head in begun}
         _set_due(due_at)
         news.write()
+    for key in CpaasPlatform.objects.filter(pk__in=away, reachable=True).values_list("pk", flat=True) if away else ():
+        wake_waiting(key)  # it came back while we put its texts off
     accounts = {key: platform.account() for key, platform in platforms.items()}
     return len(conversations), [_claimed(head, platforms[head["platform_id"]], accounts, claim) for head in begun]
 

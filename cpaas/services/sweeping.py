@@ -69,10 +69,18 @@ def claim_probes() -> list[Probe]:
 
 
 def mark_reachable(platform_id: uuid.UUID) -> None:
-    """The platform answers again: what waits for it goes at once (R32)."""
+    """The platform answers again: what waits for it goes at once (R32).
+
+    A claim that is under way may still put texts off because the platform was away. Both sides look again after their
+    own commit, so whoever commits last sees the other.
+    """
+    if CpaasPlatform.objects.filter(pk=platform_id, reachable=False).update(reachable=True, probe_at=None):
+        wake_waiting(platform_id)
+
+
+def wake_waiting(platform_id: uuid.UUID) -> None:
+    """Let what waits for the platform go at once."""
     with transaction.atomic():
-        if not CpaasPlatform.objects.filter(pk=platform_id, reachable=False).update(reachable=True, probe_at=None):
-            return
         here = Attempt.objects.filter(conversation_id=OuterRef("pk"), platform_id=platform_id)
         waiting = Conversation.objects.filter(
             Exists(here.filter(status=MessageStatus.QUEUED)),

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
-from cpaas.services import numbers, sweeping
+from cpaas.services import claiming, numbers, sweeping
 from cpaas.services.claiming import claim_texts
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.opt_in import record_opt_in
@@ -288,6 +288,24 @@ def test_s4_21_an_account_moved_while_another_administrator_deletes_it() -> None
     with pytest.raises(Problem) as refused:
         deletion.result()
     assert refused.value.code == "changed_meanwhile"
+
+
+def test_r32_a_platform_that_answers_again_while_a_claim_puts_its_texts_off(monkeypatch: Any) -> None:
+    """None of them waits for the net below, five minutes later."""
+    number = CpaasNumberFactory()
+    message = send(number)
+    sweeping.mark_unreachable(number.platform_id)
+    put_off = claiming._set_due
+
+    def meanwhile(*args: Any) -> None:
+        Beside(lambda: sweeping.mark_reachable(number.platform_id)).result()
+        put_off(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claiming, "_set_due", meanwhile)
+        assert claiming.claim_texts(10, uuid.uuid4()) == []
+    [claimed] = claiming.claim_texts(10, uuid.uuid4())
+    assert claimed.message_id == message.pk
 
 
 # --- Idempotency keys ------------------------------------------------------------------------------------------------
