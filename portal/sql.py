@@ -43,6 +43,11 @@ def execute_prepared(statement: str, values: Mapping[str, Any]) -> list[tuple[An
         return cursor.fetchall()
 
 
+def places(values: Sequence[object]) -> str:
+    """The inside of `IN (…)` for so many values."""
+    return ", ".join(["%s"] * len(values))
+
+
 def as_uuid(value: Any) -> uuid.UUID:
     """An id as the database returned it."""
     return value if isinstance(value, uuid.UUID) else uuid.UUID(value)

@@ -22,7 +22,7 @@ from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
 from cpaas.carriers.base import CarrierAccount, OutboundText
-from cpaas.models import Attempt, Conversation, CpaasPlatform, Message
+from cpaas.models import Attempt, CpaasPlatform
 from cpaas.services.attempts import move_attempt
 from cpaas.services.pacing import take_pace
 from cpaas.services.sweeping import wake_waiting
@@ -30,7 +30,7 @@ from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.models import Licence
-from portal.sql import as_uuid, execute
+from portal.sql import as_uuid, execute, places
 
 # Longer than the longest exchange with a carrier, so that a live dispatcher always settles its own texts.
 LEASE = timedelta(seconds=settings.CARRIER_TIMEOUT_S + 30)
@@ -40,6 +40,13 @@ _LOOKS = 20
 UNREACHABLE_WAIT = timedelta(minutes=5)
 
 _DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
+_LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN ({places})"
+_BEGIN = """
+    UPDATE cpaas_attempt SET status = 'sending', claim = %s, sending_at = %s, changed_at = %s, tries = tries + 1
+    WHERE status = 'queued' AND id IN ({places}) RETURNING id
+"""
+# A receipt for an older attempt may just have said that it is delivered, and that wins (R21).
+_SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'delivered' AND id IN ({places})"
 _HEAD_COLUMNS = (
     "id",
     "status",
@@ -200,24 +207,21 @@ def _set_due(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
     for conversation_id, at in due_at.items():
         by_time.setdefault(at, []).append(conversation_id)
     for at, conversations in by_time.items():
-        Conversation.objects.filter(pk__in=conversations).update(outbox_at=at)
+        execute(_LOOK_AT.format(places=places(conversations)), [at, *conversations])
 
 
 def _begin(heads: Sequence[Head], claim: uuid.UUID, now: datetime) -> list[Head]:
     """Commit the heads as `sending` under the claim; returns those that were still waiting."""
     ids = [head["id"] for head in heads]
-    begun = Attempt.objects.filter(pk__in=ids, status=MessageStatus.QUEUED).update(
-        status=MessageStatus.SENDING, claim=claim, sending_at=now, changed_at=now, tries=F("tries") + 1
-    )
-    if begun < len(ids):
-        # One expired between our look and now, and must not go out.
-        ours = Attempt.objects.filter(pk__in=ids, status=MessageStatus.SENDING, claim=claim)
-        still_waiting = set(ours.values_list("pk", flat=True))
-        heads = [head for head in heads if head["id"] in still_waiting]
-    messages = Message.objects.filter(pk__in=[head["message_id"] for head in heads])
-    # A receipt for an older attempt may just have said so, and that wins (R21).
-    messages.exclude(status=MessageStatus.DELIVERED).update(status=MessageStatus.SENDING)
-    return list(heads)
+    if not ids:
+        return []
+    # One that expired between our look and now must not go out.
+    begun = {as_uuid(row[0]) for row in execute(_BEGIN.format(places=places(ids)), [claim, now, now, *ids])}
+    heads = [head for head in heads if head["id"] in begun]
+    if heads:
+        messages = [head["message_id"] for head in heads]
+        execute(_SHOW_SENDING.format(places=places(messages)), messages)
+    return heads
 
 
 def _claimed(

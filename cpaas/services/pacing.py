@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cpaas.models import NumberPace
+from portal.sql import execute
 
 _WINDOW = timedelta(minutes=1)
+_MOVE = """
+    INSERT INTO cpaas_numberpace (number_id, arrival_at) VALUES {rows}
+    ON CONFLICT (number_id) DO UPDATE SET arrival_at = excluded.arrival_at
+"""
 
 
 def take_pace(wanted: Sequence[tuple[uuid.UUID, int, int]], now: datetime) -> list[datetime | None]:
@@ -31,10 +36,7 @@ def take_pace(wanted: Sequence[tuple[uuid.UUID, int, int]], now: datetime) -> li
             continue
         arrivals[number_id] = arrival + segments * _WINDOW / rate
         answers.append(None)
-    NumberPace.objects.bulk_create(
-        [NumberPace(number_id=key, arrival_at=arrivals[key]) for key in keys if key in arrivals],
-        update_conflicts=True,
-        unique_fields=["number_id"],
-        update_fields=["arrival_at"],
-    )
+    moved = [value for key in keys if key in arrivals for value in (key, arrivals[key])]
+    if moved:
+        execute(_MOVE.format(rows=", ".join(["(%s, %s)"] * (len(moved) // 2))), moved)
     return answers

@@ -21,7 +21,7 @@ from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
 from portal import clock
 from portal.events import News
-from portal.sql import as_uuid, execute
+from portal.sql import as_uuid, execute, places
 
 _FIRST_BACK_OFF_S = 5
 _LONGEST_BACK_OFF_S = 300
@@ -79,7 +79,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
                     retries[outcome.claimed.conversation_id] = clock.now() + wait
         free = [key for key in conversations if key not in retries]
         if free:
-            execute(_NEXT.format(places=_places(free)), [clock.now(), *free])
+            execute(_NEXT.format(places=places(free)), [clock.now(), *free])
         for conversation_id, at in retries.items():
             Conversation.objects.filter(pk=conversation_id).update(outbox_at=at)
         news.write()
@@ -98,7 +98,7 @@ def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
     moved = execute(_SENT_ATTEMPTS.format(rows=rows), [*values, now, outcomes[0].claimed.claim])
     messages = [as_uuid(row[0]) for row in moved]
     if messages:
-        shown = execute(_SENT_MESSAGES.format(places=_places(messages)), [now, *messages])
+        shown = execute(_SENT_MESSAGES.format(places=places(messages)), [now, *messages])
         for message_id, user_id in shown:
             news.add(as_uuid(user_id) if user_id else None, "message.updated", as_uuid(message_id))
 
@@ -141,7 +141,3 @@ def _apply_early_receipts(outcomes: Iterable[Outcome]) -> None:
             sids[outcome.claimed.platform_id].append(outcome.answer.sid)
     for platform_id, found in sids.items():
         apply_parked(platform_id, found)
-
-
-def _places(values: Sequence[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from portal.residents.unit import GRACE_S, Unit
 logger = get_logger(__name__)
 
 LOOK_S = 2.0
+SWITCH_S = 0.0005
 
 
 def new_holder() -> str:
@@ -142,6 +144,8 @@ class HostThread:
 
 def serve_until_stopped(host: ResidentHost) -> None:
     """Run the host in this thread."""
+    # After so long a busy loop lets in a thread that comes back from the database; by default 5 ms, at each statement.
+    sys.setswitchinterval(SWITCH_S)
     try:
         asyncio.run(host.serve())
     finally:
