@@ -151,14 +151,13 @@ class ListAdmin(ScopedAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        matches = models.Q(pk__in=[])
+        found: set[Any] = set()
         for lookup in self.search_fields:
             if lookup.endswith(EXACT):
-                matches |= models.Q(**{lookup: term})
+                found.update(queryset.filter(**{lookup: term}).values_list("pk", flat=True)[:MOST_MATCHES])
             else:
-                column = lookup.removesuffix(PREFIX)
-                matches |= models.Q(pk__in=first_beginning_with(queryset, column, term, MOST_MATCHES))
-        return queryset.filter(matches), False
+                found.update(first_beginning_with(queryset, lookup.removesuffix(PREFIX), term, MOST_MATCHES))
+        return queryset.filter(pk__in=found), False
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         queryset = super().get_queryset(request)

@@ -60,6 +60,7 @@ class Size:
     """How many rows of each kind there are."""
 
     messages: int
+    users_a_group: int = 50
 
     @property
     def conversations(self) -> int:
@@ -71,16 +72,16 @@ class Size:
 
     @property
     def groups(self) -> int:
-        return max(self.users // 50, 20)
+        return max(self.users // self.users_a_group, 20)
 
     @property
     def resellers(self) -> int:
         return max(self.groups // 20, 10)
 
 
-def populate(messages: int) -> Size:
+def populate(messages: int, **shape: int) -> Size:
     """Fill the database at hand and gather its statistics."""
-    size = Size(messages)
+    size = Size(messages, **shape)
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # the rows fit together by how they are made
         cursor.execute(_ID_FUNCTION)

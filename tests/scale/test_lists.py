@@ -1,0 +1,48 @@
+"""Rule 7: every list, filter and search costs the same at ten thousand rows and at five million.
+
+Not by the clock, but by how many statements a list makes and how many rows PostgreSQL touches for each of them: that
+must not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.scale.lists import Case, all_cases
+from tests.scale.plans import scans
+from tests.scale.population import populate
+
+MOST_QUERIES = 8
+# A page is 51 rows, a search takes up to 200, and one row in ten is still a common one. A tenant here has thousands.
+MOST_ROWS = 600
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="counts rows as PostgreSQL does")
+def test_no_list_touches_more_rows_the_more_there_are() -> None:
+    """Which lists there are is found by what is registered; a new one needs no line here."""
+    populate(50_000, users_a_group=2)
+    with connection.cursor() as cursor:
+        # As on large tables: nothing is read as a whole, and an index costs what it does when it is in memory.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL random_page_cost = 1.1")
+    seen: set[str] = set()
+    wrong, looked_at = [], 0
+    for case in all_cases():
+        looked_at += 1
+        wrong += [f"{case}: {fault}" for fault in _faults(case, seen)]
+    assert not wrong, "\n".join(wrong)
+    assert looked_at > 100
+
+
+def _faults(case: Case, seen: set[str]) -> list[str]:
+    """What makes the list dearer than a list may be. Statements in `seen` were looked at before."""
+    with CaptureQueriesContext(connection) as captured:
+        case.get()
+    found = [] if len(captured) <= MOST_QUERIES else [f"{len(captured)} queries"]
+    new = {query["sql"] for query in captured if query["sql"].startswith("SELECT")} - seen
+    seen |= new
+    for statement in new:
+        found += [f"{scan} in {statement}" for scan in scans(statement) if scan.rows > MOST_ROWS]
+    return found
