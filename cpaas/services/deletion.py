@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, WebhookEvent
 from cpaas.services.attempts import lock_conversations
@@ -17,12 +17,10 @@ def delete_messages_of(messages: QuerySet[Message]) -> int:
     database = messages.db
     ids = messages.values("pk")
     attempts = Attempt.objects.filter(message_id__in=ids)
-    inbound = messages.filter(direction="in").values("sid")
-    outbound = attempts.exclude(sid="").values("sid")
-    platforms = CpaasNumber.objects.filter(pk__in=messages.values("number_id")).values("platform_id")
-    events = WebhookEvent.objects.filter(platform_id__in=platforms)
-    for sids in (inbound, outbound):
-        events.filter(sid__in=sids)._raw_delete(database)
+    inbound = messages.filter(direction="in", sid=OuterRef("sid"), number__platform=OuterRef("platform"))
+    outbound = attempts.filter(sid=OuterRef("sid"), platform=OuterRef("platform"))
+    for source in (inbound, outbound):
+        WebhookEvent.objects.exclude(sid="").filter(Exists(source))._raw_delete(database)
     IdempotencyKey.objects.filter(object_id__in=ids)._raw_delete(database)
     attempts._raw_delete(database)
     return messages._raw_delete(database)
