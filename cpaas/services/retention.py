@@ -33,12 +33,10 @@ _LOCK = f"""
         WHERE id IN (SELECT m.conversation_id FROM cpaas_message m WHERE {_GOES}) ORDER BY id {{lock}}
     ) locked
 """  # noqa: S608 - made of constants
-# Before its messages: the constraint between them is looked at when the transaction ends. The time of the last text
-# rules most of them out without a look.
+# Before its messages: the constraint between them is looked at when the transaction ends.
 _DELETE_EMPTY = f"""
     DELETE FROM cpaas_conversation
     WHERE id IN (SELECT m.conversation_id FROM cpaas_message m WHERE {_GOES})
-      AND (last_message_at IS NULL OR last_message_at <= %(last)s)
       AND NOT EXISTS (SELECT 1 FROM cpaas_message m WHERE {_STAYS})
     RETURNING 1
 """  # noqa: S608 - made of constants
