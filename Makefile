@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench fuzz
+.PHONY: help run test lint format bench fuzz screenshots
 
 PORT ?= 8000
 SANDBOX_PORT ?= 8100
@@ -19,6 +19,7 @@ help:
 	@echo "make lint     ruff, mypy, import rules, migrations, system checks"
 	@echo "make format   formats the code"
 	@echo "make fuzz     the tests with generated input, 10,000 examples each (FUZZ_EXAMPLES=)"
+	@echo "make screenshots  makes the pictures of docs/staff-site.md anew"
 	@echo "make bench    runs benchmarks/ (BENCH=name for one) on a private PostgreSQL and Redis"
 
 run: $(VENV)/run.stamp
@@ -51,6 +52,10 @@ fuzz: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format .
+
+screenshots: $(VENV)/dev.stamp
+	@scripts/debian-packages chromium
+	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL PYTHONPATH=. $(BIN)/python scripts/screenshots.py
 
 bench: $(VENV)/dev.stamp
 	@scripts/debian-packages postgresql redis-server wrk
