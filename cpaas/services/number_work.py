@@ -86,13 +86,29 @@ def _remove(number: CpaasNumber) -> None:
     except CarrierError as error:
         _later(number, error)
         return
-    with transaction.atomic():
-        gone, _ = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.REMOVING).delete()
-        if not gone:
-            # Added again while we were at the carrier: what we removed there may have been the new number's hook.
-            CpaasNumber.objects.filter(number=number.number).exclude(status=NumberStatus.REMOVING).update(
-                status=NumberStatus.PROVISIONING, next_try_at=clock.now(), claim=None
-            )
+    gone, _ = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.REMOVING).delete()
+    if not gone:
+        _set_again(number.number)
+
+
+def _set_again(tn: str) -> None:
+    """The number was added again while we were at the carrier: what we removed there may have been its new hook.
+
+    An enabled number stays so; only when its hook cannot be set at once does it go back to be provisioned.
+    """
+    added = CpaasNumber.objects.filter(number=tn).exclude(status=NumberStatus.REMOVING)
+    due = {"status": NumberStatus.PROVISIONING, "next_try_at": clock.now(), "claim": None}
+    added.exclude(status=NumberStatus.ENABLED).update(**due)
+    enabled = added.filter(status=NumberStatus.ENABLED).select_related("platform").first()
+    if enabled is None:
+        return
+    try:
+        transport.run(get_carrier(enabled.platform.carrier).set_hook(enabled.platform.account(), tn))
+    except CarrierError as error:
+        logger.warning("hook_not_set_again", number=tn, error=error.code)
+        added.update(**due)
+    if not added.filter(pk=enabled.pk).exists():
+        _take_back(enabled)
 
 
 def _finish(number: CpaasNumber, status: str, detail: str) -> bool:

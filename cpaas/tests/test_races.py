@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
-from cpaas.services import claiming, numbers, sweeping
+from cpaas.services import claiming, number_work, numbers, sweeping
 from cpaas.services.claiming import claim_texts
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.opt_in import record_opt_in
@@ -66,17 +66,18 @@ def status_of(message: Message) -> str:
 # --- Locks in one order ----------------------------------------------------------------------------------------------
 
 
-def test_a_user_is_edited_while_a_text_comes_in() -> None:
+@pytest.mark.parametrize("field", ["name", "login"])
+def test_a_user_is_edited_while_a_text_comes_in(field: str) -> None:
     number = CpaasNumberFactory()
     conversation = ConversationFactory(number=number, remote=REMOTE)
     with transaction.atomic():
         Conversation.objects.select_for_update().get(pk=conversation.pk)
         inbound = Beside(lambda: text_to(number))
         wait_for_waiters(1)
-        edit = Beside(lambda: update_user(actor=None, user=number.user, changes={"name": "New"}))
+        edit = Beside(lambda: update_user(actor=None, user=number.user, changes={field: "New"}))
         wait_for_waiters(2)
     inbound.result()
-    assert edit.result().name == "New"
+    assert getattr(edit.result(), field) == "New"
     assert Message.objects.get().status == "received"
 
 
@@ -345,6 +346,22 @@ def test_r32_a_dispatcher_held_up_after_its_claim_gives_the_text_back(number, sa
             time.sleep(0.3)
         wait_for(lambda: Attempt.objects.get(message=message).error_code == "late")
         assert sandbox.taken() == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_s4_40_a_late_removal_leaves_the_number_that_was_added_again_with_its_hook(number, sandbox, at_once) -> None:
+    """It stays Enabled, without a moment of Provisioning, unless the carrier does not take its hook just then."""
+    numbers.delete_number(actor=None, number=number)
+    late = number_work._claim_one()
+    numbers.assign_number(actor=None, user=number.user, number=number.number)
+    work_due_numbers()
+    if not at_once:
+        sandbox.fault("hook", "refuse")
+    number_work._remove(late)
+    assert CpaasNumber.objects.get().status == ("enabled" if at_once else "provisioning")
+    work_due_numbers()
+    assert CpaasNumber.objects.get().status == "enabled"
+    assert len(sandbox.hooks()) == 1
 
 
 def test_s4_40_a_number_deleted_while_its_hook_is_being_set_leaves_no_hook(number, sandbox) -> None:

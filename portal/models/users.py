@@ -26,7 +26,9 @@ class Licence(models.TextChoices):
 class EndUser(BelowGroup):
     """A user of the client. `login` is the BroadWorks user id, unique over all tenants."""
 
-    login = models.CharField(max_length=160, unique=True, help_text="BroadWorks user id.")
+    # Unique by the constraint below. On the bare column PostgreSQL would take a change of it for one of a key, and keep
+    # out whoever writes a text or an event of this user, who refers to the row.
+    login = models.CharField(max_length=160, help_text="BroadWorks user id.")
     password = models.CharField(max_length=128, blank=True, default="", editable=False)
     name = models.CharField(max_length=120)
     email = models.EmailField(blank=True, default="")
