@@ -16,7 +16,7 @@ export PORT SANDBOX_PORT
 help:
 	@echo "make run      the whole portal with demo data on http://127.0.0.1:$(PORT); Ctrl-C stops it"
 	@echo "make test     installs what the tests need, then lint and all tests"
-	@echo "make lint     ruff, mypy, import rules, migrations, system checks"
+	@echo "make lint     ruff, mypy, import rules, migrations, system checks, pip-audit"
 	@echo "make format   formats the code"
 	@echo "make fuzz     the tests with generated input, 10,000 examples each (FUZZ_EXAMPLES=)"
 	@echo "make screenshots  makes the pictures of docs/staff-site.md anew"
@@ -43,6 +43,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports --no-cache >var/lint-imports.txt || { cat var/lint-imports.txt; exit 1; }
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python manage.py check
+	@scripts/audit-packages $(BIN)/python
 
 fuzz: export FUZZ_EXAMPLES ?= 10000
 fuzz: $(VENV)/dev.stamp
