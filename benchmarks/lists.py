@@ -47,6 +47,10 @@ class Measured:
     def ratio(self, of: tuple[list[float], list[float]]) -> float:
         return median(of[1]) / median(of[0])
 
+    @property
+    def is_over(self) -> bool:
+        return self.ratio(self.page) > PAGE_GOAL or self.ratio(self.sql) > SQL_GOAL
+
     def __str__(self) -> str:
         return f"{self.viewer}, {self.what}"
 
@@ -84,7 +88,12 @@ def main() -> None:
         places = [{key: place for place, key in enumerate(found)} for found in keys]
         wanted = [key for key in keys[1] if key in places[0] and WANTED.search(key[1])]
         print(f"{len(wanted)} ways to look at a list, found after {time.monotonic() - begun:.0f} s", flush=True)
-        measured = [_measure(databases, places, key) for key in wanted]
+        measured = [_measure(databases, places, key, ROUNDS) for key in wanted]
+        # What is over its goal may only have met other work on the machine: it is measured again, more thoroughly.
+        again = [place for place, way in enumerate(measured) if way.is_over]
+        print(f"{len(again)} over a goal at first, measured again", flush=True)
+        for place in again:
+            measured[place] = _measure(databases, places, wanted[place], 5 * ROUNDS)
     finally:
         for database in databases:
             database.process.kill()
@@ -100,10 +109,12 @@ def _make(name: str, rows: int) -> Database:
     return Database(name, rows)
 
 
-def _measure(databases: list[Database], places: list[dict[tuple[str, ...], int]], key: tuple[str, ...]) -> Measured:
+def _measure(
+    databases: list[Database], places: list[dict[tuple[str, ...], int]], key: tuple[str, ...], rounds: int
+) -> Measured:
     """The first look warms both and does not count."""
     measured = Measured(key)
-    for round_number in range(ROUNDS + 1):
+    for round_number in range(rounds + 1):
         for side, database in enumerate(databases):
             found = database.ask(places[side][key])
             if round_number:
