@@ -24,6 +24,7 @@ from benchmarks._setup import BIN, free_port, prepare, process, show
 SECONDS = int(os.environ.get("BENCH_SECONDS", "6"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 CONNECTIONS = 32
+WARM_UP_S = 5
 NUMBERS = 200
 REQUESTS = 40_000
 _LUA = """
@@ -66,6 +67,7 @@ def main() -> None:
         for index, (name, (command, port)) in enumerate(servers.items()):
             requests = _requests(key, numbers, f"{round_number}-{index}")
             with process(*command, port=port):
+                _warm_up(port)
                 loads[name].append(_load(port, path, requests))
                 if name == "portal":
                     _keep_first(requests, int(loads[name][-1].rate * SECONDS * 0.9))
@@ -139,6 +141,12 @@ def _requests(key: str, numbers: list[str], salt: str) -> Path:
 def _keep_first(requests: Path, count: int) -> None:
     lines = requests.read_text().splitlines(keepends=True)
     requests.write_text("".join(lines[:count]))
+
+
+def _warm_up(port: int) -> None:
+    """Until all workers are up: they listen long before. What is asked for here is refused by each server."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{WARM_UP_S}s", f"http://127.0.0.1:{port}/"]
+    subprocess.run(command, capture_output=True, check=True)
 
 
 def _load(port: int, path: str, requests: Path) -> Load:
