@@ -26,7 +26,10 @@ class EvidenceAdmin(TenantScopedAdmin):
     list_filter = ("answer",)
     search_fields = ("tn__exact",)
     search_help_text = "Whole number, deleted ones too"
-    empty_text = "No user has been asked yet."
+    empty_text = (
+        "No user has been asked yet. Users are asked when their client starts after a number has been enabled; each "
+        "answer is kept here with its time and the text that was shown."
+    )
     details = (
         "created_at",
         "tn",

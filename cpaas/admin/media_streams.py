@@ -93,7 +93,10 @@ class MediaStreamAdmin(TenantScopedAdmin):
     list_filter = ("media_type",)
     search_fields = ("name__istartswith",)
     search_help_text = "Beginning of the name"
-    empty_text = "There is no media stream here yet."
+    empty_text = (
+        "There is no media stream here yet. With one, texts to the main number of a business go to the agents of its "
+        "contact center."
+    )
     details = ("group", "media_type", "routing")
     form = MediaStreamForm
     parent_field = "group"

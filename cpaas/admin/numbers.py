@@ -213,9 +213,10 @@ class NumberAdmin(TenantScopedAdmin):
         return str(site._registry[type(owner)].url_of(owner))
 
     def loss(self, row: Any) -> list[str]:
+        messages = f"{self._messages(row)} deleted with it. " if self.has_messages(row) else ""
         return [
             f"{row.display} can no longer send or receive messages, and its webhook is removed at the carrier.",
-            f"{self._messages(row)} deleted with it. This cannot be undone.",
+            f"{messages}This cannot be undone.",
             "The opt-in evidence is kept.",
         ]
 

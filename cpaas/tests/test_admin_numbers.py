@@ -198,6 +198,7 @@ def test_s4_39_messages_are_deleted_after_a_question(acme: Tenant, staff: Client
 
 def test_s4_40_deleting_a_number_takes_its_messages(acme: Tenant, staff: Client, platform) -> None:
     number = CpaasNumberFactory(user=acme.user, platform=platform, number=NUMBERS[0])
+    assert "saved message" not in staff.get(url_of(number, "delete")).content.decode()
     MessageFactory(conversation__number=number)
     assert "1 saved message is deleted" in staff.get(url_of(number, "delete")).content.decode()
     response = staff.post(url_of(number, "delete"))

@@ -97,7 +97,10 @@ class AccountAdmin(TenantScopedAdmin):
     list_filter = ("level", "role", "send_alerts", "is_active")
     search_fields = ("username__istartswith",)
     search_help_text = "Beginning of the user name"
-    empty_text = "There is no portal account here yet."
+    empty_text = (
+        "There is no portal account here yet. Add one for each person who works on this site; with Send Alerts it "
+        "gets a mail when a user declines text messaging."
+    )
     form = AccountForm
     form_fields = (
         "username",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,15 @@ from portal.admin.navigation import Entry
 from portal.admin.pages import Detail
 from portal.admin.site import site
 from portal.models import AuditEntry
+
+# What the columns are called in the list and on the page of an entry.
+LABELS = {
+    "created_at": "Time",
+    "actor_name": "Who",
+    "object_name": "What",
+    "ip": "From",
+    "request_id": "Request",
+}
 
 
 def words(name: str) -> str:
@@ -55,7 +65,7 @@ class AuditAdmin(TenantScopedAdmin):
 
     @admin.display(description="What")
     def which(self, entry: AuditEntry) -> SafeString:
-        return format_html('{}<span class="p-under">{}</span>', entry.object_name, kind_of(entry))
+        return format_html('<span>{}<span class="p-under">{}</span></span>', entry.object_name, kind_of(entry))
 
     @admin.display(description="From")
     def address(self, entry: AuditEntry) -> str:
@@ -69,6 +79,11 @@ class AuditAdmin(TenantScopedAdmin):
     def summary(self, entry: AuditEntry) -> SafeString:
         lines = [(name, _shown(after if after is not None else before)) for name, before, after in changes(entry)[:3]]
         return format_html_join(", ", "{}: {}", lines) or format_html("{}", "—")
+
+    def describe(self, request: HttpRequest, row: Any, name: str) -> Detail:
+        detail = super().describe(request, row, name)
+        value = words(detail.value) if name == "action" else detail.value
+        return replace(detail, label=LABELS.get(name, detail.label), value=value)
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         details = super().get_details(request, row)

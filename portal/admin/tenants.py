@@ -87,7 +87,7 @@ class ResellerAdmin(TenantAdmin):
     list_display = ("name", "system_provider")
     search_fields = ("name__istartswith",)
     search_help_text = "Beginning of the name"
-    empty_text = "There is no reseller here yet."
+    empty_text = "There is no reseller here yet. Groups belong to a reseller, so it comes first."
     details = ("name", "system_provider")
     parent_field = "system_provider"
     form_fields = ("name",)
@@ -111,7 +111,7 @@ class GroupAdmin(TenantAdmin):
     list_display = ("name", "reseller", "enterprise")
     search_fields = ("name__istartswith",)
     search_help_text = "Beginning of the name"
-    empty_text = "There is no group here yet."
+    empty_text = "There is no group here yet. A group holds the users and media streams of one customer."
     details = ("name", "reseller", "enterprise")
     parent_field = "reseller"
     form_fields = ("name", "enterprise")

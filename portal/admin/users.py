@@ -42,7 +42,7 @@ class UserAdmin(LevelAdmin):
     list_filter = ("licence", "is_active")
     search_fields = ("login__istartswith", "name__istartswith")
     search_help_text = "Beginning of the name or login"
-    empty_text = "There is no user here yet."
+    empty_text = "There is no user here yet. A user belongs to a group, and gets CPaaS numbers on the user's own page."
     details = (
         "login",
         "licence",

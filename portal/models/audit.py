@@ -55,7 +55,7 @@ class AuditEntry(Row):
         ]
 
     def __str__(self) -> str:
-        return f"{self.actor_name} {self.action} {self.object_type} {self.object_name}"
+        return f"{self.object_name}: {self.action.replace('_', ' ')}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
