@@ -1,11 +1,10 @@
-"""What holds for the whole staff site: keyboard, narrow screens, accessibility, the viewer's time zone."""
+"""What holds for the whole staff site: keyboard, menus, the viewer's time zone."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import TenantMaker
@@ -46,57 +45,6 @@ def test_a_number_is_added_with_the_keyboard_alone(page: Page, tenant: Tenant) -
     press_until(page, "Save")
     page.keyboard.press("Enter")
     expect(page.locator("tr[data-row]")).to_contain_text(tn[2:])
-
-
-def pages_of(tenant: Tenant, number_id: str) -> list[str]:
-    """The main pages of an administrator."""
-    provider, platform = tenant.provider["id"], tenant.staff.get("platforms/")["results"][0]["id"]
-    return [
-        "/",
-        f"/system-providers/{provider}/",
-        f"/system-providers/{provider}/numbers/",
-        f"/system-providers/{provider}/history/",
-        f"/platforms/add/{provider}/",
-        f"/platforms/{platform}/",
-        f"/users/{tenant.user['id']}/",
-        f"/numbers/user/{tenant.user['id']}/add/",
-        f"/numbers/{number_id}/",
-        f"/numbers/{number_id}/delete/",
-        "/users/add/",
-        "/search/?q=a",
-        "/numbers/",
-        "/portal-accounts/",
-        f"/portal-accounts/{tenant.administrator['id']}/change/",
-        "/audit/",
-    ]
-
-
-def test_the_main_pages_fit_360_pixels(page: Page, tenant: Tenant) -> None:
-    tenant.platform()
-    number = tenant.number(friendly_name="A rather long friendly name")
-    page.set_viewport_size({"width": 360, "height": 740})
-    log_in(page, tenant.administrator)
-    for path in pages_of(tenant, number["id"]):
-        page.goto(path)
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= 360, f"{path} is {wide} pixels wide"
-
-
-def test_the_main_pages_are_clean_for_axe(page: Page, tenant: Tenant) -> None:
-    tenant.platform()
-    number = tenant.number()
-    page.goto("/login/")
-    found = {"/login/": Axe().run(page).response["violations"]}
-    log_in(page, tenant.administrator)
-    for path in pages_of(tenant, number["id"]):
-        page.goto(path)
-        found[path] = Axe().run(page).response["violations"]
-    told = {
-        path: [(rule["id"], [node["html"][:120] for node in rule["nodes"][:3]]) for rule in violations]
-        for path, violations in found.items()
-        if violations
-    }
-    assert told == {}
 
 
 def test_menus_colours_and_choices_work_without_inline_code(page: Page, tenant: Tenant) -> None:

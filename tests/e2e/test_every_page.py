@@ -1,0 +1,111 @@
+"""Every page of the staff site, found by its links: no error in the browser, clean for axe, fits 360 pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import Resolver404, resolve
+from playwright.sync_api import Page
+
+from portal.admin.site import site
+from tests.e2e.conftest import TenantMaker
+from tests.e2e.staff_site import log_in
+from tests.e2e.world import Tenant
+
+LINKS = "[...document.querySelectorAll('a[href], form[method=get]')].map(e => e.href || e.action)"
+# Those that leave, and those that are no page.
+LEFT_OUT = {"logout", "jsi18n", "autocomplete", "api-schema", "api-docs"}
+# A page of a row looks different for different rows.
+MOST_OF_A_ROW = 2
+
+
+class Walk:
+    """Looks at pages, each kind once, and remembers what is wrong with them."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.seen: Counter[str] = Counter()
+        self.wrong: dict[str, list[Any]] = {}
+        self._said: list[str] = []
+        page.on("console", lambda said: self._said.append(said.text) if said.type == "error" else None)
+
+    def look(self, path: str) -> None:
+        self._said.clear()
+        answer = self.page.goto(path)
+        found: list[Any] = [
+            (rule["id"], [node["html"][:120] for node in rule["nodes"][:3]])
+            for rule in Axe().run(self.page).response["violations"]
+        ]
+        if answer is None or answer.status != 200:
+            found.append(answer and answer.status)
+        self.page.set_viewport_size({"width": 360, "height": 740})
+        wide = self.page.evaluate("document.documentElement.scrollWidth")
+        self.page.set_viewport_size({"width": 1280, "height": 900})
+        found += [f"{wide} pixels wide"] if wide > 360 else []
+        found += self._said
+        if found:
+            self.wrong[path] = found
+
+    def follow(self, start: str) -> None:
+        """Look at `start` and at everything that is linked from there on and was not seen yet."""
+        self.look(start)
+        todo = self.links()
+        while todo:
+            path = todo.pop(0)
+            kind = kind_of(path)
+            if kind is None or self.seen[kind] >= (MOST_OF_A_ROW if kind.endswith("_detail") else 1):
+                continue
+            self.seen[kind] += 1
+            self.look(path)
+            todo += [link for link in self.links() if link not in todo]
+
+    def links(self) -> list[str]:
+        """The paths that the page leads to."""
+        here = urlsplit(self.page.url).netloc
+        found = [urlsplit(link) for link in self.page.evaluate(LINKS)]
+        return [link.path for link in found if link.netloc == here]
+
+
+def kind_of(path: str) -> str | None:
+    """The name of the page, with that of its tab."""
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return path
+    if match.url_name in LEFT_OUT:
+        return None
+    return f"{match.url_name}{match.kwargs.get('tab', '')}"
+
+
+def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMaker) -> None:
+    tenant = make_tenant()
+    walk = Walk(page)
+    walk.look("/login/")
+    log_in(page, tenant.administrator)
+    look_at_the_empty_ones(walk, tenant)
+    tenant.platform()
+    tenant.number(friendly_name="A rather long friendly name")
+    tenant.number(tenant.new_user("bea"), answer="no")
+    tenant.staff.post("media-streams/", {"group": tenant.group["id"], "name": f"{tenant.mark} Sales"})
+    walk.follow("/")
+    page.context.clear_cookies()
+    log_in(page, {"username": "first"})
+    walk.follow("/")
+    assert walk.wrong == {}
+    site.load()
+    models = {f"{model._meta.app_label}_{model._meta.model_name}" for model in site._registry}
+    assert {name for name in models if not walk.seen[f"{name}_changelist"]} == set()
+    rows = {name for name in models if walk.seen[f"{name}_detail"] or walk.seen[f"{name}_change"]}
+    assert models - rows == set()
+
+
+def look_at_the_empty_ones(walk: Walk, tenant: Tenant) -> None:
+    for path in ("/", f"/system-providers/{tenant.provider['id']}/", f"/users/{tenant.user['id']}/"):
+        walk.look(path)
+    for name in ("platforms", "numbers", "media-streams", "opt-in-evidence", "api-tokens"):
+        walk.look(f"/{name}/")
+    walk.look("/search/?q=nobody")
+    walk.look("/numbers/?q=0000")
