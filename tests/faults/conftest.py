@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.faults.ledger import FIGURES, Ledger
 from tests.faults.stage import Stage, standing_stage
 from tests.faults.traffic import Town, Traffic
 
+STARTED = time.time()
 Begin = Callable[..., tuple[Traffic, Ledger]]
 _COLUMNS = ["delivered", "sent", "failed", "doubtful", "settled", "still_unknown", "send_retries", "webhook_retries"]
 _COLUMNS += ["reconnects", "whole_after_s"]
@@ -45,7 +47,8 @@ def begin(town: Town, stage: Stage, request: pytest.FixtureRequest) -> Iterator[
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = [json.loads(path.read_text()) for path in sorted(FIGURES.glob("*.json"))]
+    found = [path for path in sorted(FIGURES.glob("*.json")) if path.stat().st_mtime > STARTED]
+    rows = [json.loads(path.read_text()) for path in found]
     if rows:
         terminalreporter.section("faults")
         terminalreporter.write_line(" | ".join(["scenario", *_COLUMNS]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import requests
 from django.db import connection
 
+from cpaas import spool
 from cpaas.models import Conversation, CpaasNumber, Message
 from cpaas.tests.factories import CpaasNumberFactory
 from tests.faults.tcp_gate import Gate
@@ -80,3 +83,16 @@ def test_a_process_that_never_saw_the_platform_says_try_again(gate, web) -> None
     assert call(web, number, 1) == 503
     gate.open()
     assert call(web, number, 1) == 200
+
+
+def test_what_a_killed_process_had_half_written_is_dropped_in_time(settings, tmp_path) -> None:
+    """The carrier never heard yes to it. A young one may belong to a process that is just writing it."""
+    settings.VAR_DIR = tmp_path
+    (tmp_path / "spool").mkdir()
+    old, young = (tmp_path / "spool" / f"{name}.part" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_text("half")
+    os.utime(old, (time.time() - 2 * 3600,) * 2)
+    assert spool.drain() == 0
+    assert not old.exists()
+    assert young.exists()
