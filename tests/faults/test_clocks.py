@@ -67,9 +67,9 @@ def test_clock_of_a_dispatcher_jumps(stage: Stage, begin: Begin, clock: Clock) -
     stage.wait_until_whole()
     purges, runs = stage.periodic_runs(PURGE), stage.periodic_runs(SWEEP)
     traffic, ledger = begin()
+    traffic.amid()
     for days in (400, -1):
         clock.jump(days)
-        traffic.amid()
         wait_for(lambda days=days: residents_live(stage, days), what="the jump")
     ledger.wait_until_whole()
     wait_for(lambda: stage.periodic_runs(SWEEP) > runs, what="the schedule to go on")
@@ -86,9 +86,9 @@ def test_clock_of_the_web_server_jumps(stage: Stage, begin: Begin, clock: Clock)
     """No device is logged out, and texts bear the right time, so that no purge takes them."""
     restart(stage, stage.web, **clock.environment)
     traffic, ledger = begin()
+    traffic.amid()
     for days in (400, -1):
         clock.jump(days)
-        traffic.amid()
         wait_for(lambda days=days: web_lives(stage, days), what="the jump")
     ledger.wait_until_whole()
     query = "SELECT count(*) AS n FROM cpaas_message WHERE abs(extract(epoch FROM now() - created_at)) > 3600"

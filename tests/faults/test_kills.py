@@ -157,8 +157,8 @@ def test_dispatcher_asleep(stage: Stage, begin: Begin) -> None:
 def test_two_dispatchers(stage: Stage, begin: Begin) -> None:
     """On one queue, and each once restarted in order: then nothing is even doubtful."""
     traffic, ledger = begin()
+    traffic.amid()
     for program in stage.residents:
-        traffic.amid()
         program.end()
         program.start()
     ledger.wait_until_whole()
