@@ -47,9 +47,10 @@ def unmount_leftovers(base: Path) -> None:
         if not Path(f"/proc/{folder.name.split('-')[-1]}").exists():
             for mount in folder.iterdir():
                 if mount.is_mount():
-                    _as_root("umount", "--lazy", str(mount))
+                    # Another test process may just be doing the same.
+                    _as_root("umount", "--lazy", str(mount), check=False)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_root(*command: str) -> None:
-    subprocess.run([*([] if os.geteuid() == 0 else ["sudo"]), *command], check=True)
+def _as_root(*command: str, check: bool = True) -> None:
+    subprocess.run([*([] if os.geteuid() == 0 else ["sudo"]), *command], check=check)
