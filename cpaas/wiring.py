@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.signals import request_started
@@ -15,9 +14,10 @@ from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
 from cpaas.states import NumberStatus
 from portal import extensions
-from portal.events import register_renderer
+from portal.events import Rendered, Wanted, register_renderer
 from portal.models import EndUser, PortalAccount
 from portal.problems import Problem, conflict
+from portal.scoping import TenantQuerySet
 from portal.services.accounts import alert_accounts
 
 
@@ -78,21 +78,28 @@ def session_part(user: EndUser) -> dict[str, Any]:
     return {"numbers": shown, "new": new_counts(user), "features": {"sms": bool(shown) and user.is_licensed}}
 
 
-def render_messages(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
-    rows = Message.objects.visible_to(user).filter(pk__in=ids).filter(status__in=objects.SHOWN_STATUSES)
-    return _by_id(objects.message_objects(user, rows))
+def render_messages(wanted: Wanted) -> Rendered:
+    rows = _told(Message.objects.filter(status__in=objects.SHOWN_STATUSES), wanted)
+    return _by_ids(rows, objects.message_objects(rows))
 
 
-def render_conversations(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
-    rows = Conversation.objects.visible_to(user).filter(pk__in=ids)
-    return _by_id(objects.conversation_objects(user, rows))
+def render_conversations(wanted: Wanted) -> Rendered:
+    users = {user.pk: user for user in wanted}
+    rows = _told(Conversation.objects.all(), wanted)
+    return _by_ids(rows, objects.conversation_objects([(users[row.seen_by], row) for row in rows]))
 
 
-def render_numbers(user: EndUser, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, dict[str, Any]]:
-    rows = CpaasNumber.objects.visible_to(user).filter(pk__in=ids).exclude(status=NumberStatus.REMOVING)
-    numbers = rows.select_related("platform__system_provider", "user")
-    return _by_id([objects.number_object(number) for number in numbers])
+def render_numbers(wanted: Wanted) -> Rendered:
+    numbers = CpaasNumber.objects.exclude(status=NumberStatus.REMOVING)
+    rows = _told(numbers.select_related("platform__system_provider", "user"), wanted)
+    return _by_ids(rows, [objects.number_object(number) for number in rows])
 
 
-def _by_id(rendered: Sequence[dict[str, Any]]) -> dict[uuid.UUID, dict[str, Any]]:
-    return {uuid.UUID(row["id"]): row for row in rendered}
+def _told(rows: TenantQuerySet[Any], wanted: Wanted) -> list[Any]:
+    """The rows that somebody is told of and may see."""
+    ids = {key for told in wanted.values() for key in told}
+    return list(rows.visible_to_users(wanted).filter(pk__among=ids))
+
+
+def _by_ids(rows: Sequence[Any], rendered: Sequence[dict[str, Any]]) -> Rendered:
+    return {(row.seen_by, row.pk): shown for row, shown in zip(rows, rendered, strict=True)}

@@ -9,7 +9,7 @@ class PortalConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in
 
         # The Celery application must exist wherever a task is sent from.
-        from portal import celery, checks  # noqa: F401
+        from portal import celery, checks, lookups  # noqa: F401
         from portal.admin import checks as admin_checks  # noqa: F401
         from portal.events import register_renderer
         from portal.middleware import note_login

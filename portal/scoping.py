@@ -7,6 +7,7 @@ where its level is found; a level without a path sees nothing, so a forgotten mo
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from django.db import models
@@ -46,6 +47,14 @@ class TenantQuerySet(models.QuerySet[ModelT]):
         if path is None:
             return self.none()
         return self.filter(**{path: actor.actor_scope_id})
+
+    def visible_to_users(self, users: Iterable[Actor]) -> Self:
+        """What each of several end users may see, in one query; `seen_by` is the id of the user who sees a row."""
+        path = getattr(self.model, "tenant_paths", {}).get("user")
+        if path is None:
+            return self.none()
+        ids = [user.actor_scope_id for user in users if user.is_active and user.actor_level == "user"]
+        return self.filter(**{f"{path}__among": ids}).annotate(seen_by=models.F(path))
 
 
 class TenantModel(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -51,6 +51,11 @@ def places(values: Sequence[object]) -> str:
 def as_uuid(value: Any) -> uuid.UUID:
     """An id as the database returned it."""
     return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def as_time(value: Any) -> datetime:
+    """A time as the database returned it: SQLite knows only its text, which is in UTC."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 def share_lock(table: str) -> str:

@@ -115,7 +115,7 @@ class Conversations(UserView):
         if "q" in self.query:
             rows = rows.filter(_matches(self.user, self.query["q"]))
         page = self.page_of(rows, self.order)
-        return Response(page.answer(conversation_objects(self.user, page.rows)))
+        return Response(page.answer(conversation_objects((self.user, row) for row in page.rows)))
 
 
 class ConversationItem(UserView):
@@ -124,7 +124,7 @@ class ConversationItem(UserView):
     def get(self, request: Request, pk: str) -> Response:
         """One conversation."""
         conversation = get_visible(shown_conversations(self.user), self.user, pk)
-        return Response(conversation_objects(self.user, [conversation])[0])
+        return Response(conversation_objects([(self.user, conversation)])[0])
 
 
 class ConversationMessages(UserView):
@@ -137,7 +137,7 @@ class ConversationMessages(UserView):
     def get(self, request: Request, pk: str) -> Response:
         conversation = get_visible(shown_conversations(self.user), self.user, pk)
         page = self.page_of(shown_messages(self.user).filter(conversation=conversation), self.order)
-        return Response(page.answer(message_objects(self.user, page.rows)))
+        return Response(page.answer(message_objects(page.rows)))
 
 
 class ConversationRead(UserView):
@@ -152,7 +152,7 @@ class ConversationRead(UserView):
         up_to = get_visible(messages, self.user, self.read_body()["up_to"])
         conversations.mark_read(user=self.user, conversation=conversation, up_to=up_to)
         conversation.refresh_from_db()
-        return Response(conversation_objects(self.user, [conversation])[0])
+        return Response(conversation_objects([(self.user, conversation)])[0])
 
 
 class _Outgoing(UserView):
@@ -182,7 +182,7 @@ class Messages(_Outgoing):
     @idempotent()
     def post(self, request: Request) -> Response:
         message = sending.send_message(**self.read_outgoing())
-        return Response(message_objects(self.user, [message])[0], status=202)
+        return Response(message_objects([message])[0], status=202)
 
 
 class MessageItem(UserView):
@@ -191,7 +191,7 @@ class MessageItem(UserView):
     def get(self, request: Request, pk: str) -> Response:
         """One message."""
         message = get_visible(shown_messages(self.user), self.user, pk, "Message")
-        return Response(message_objects(self.user, [message])[0])
+        return Response(message_objects([message])[0])
 
 
 class Resend(UserView):
@@ -206,7 +206,7 @@ class Resend(UserView):
         message = get_visible(shown_messages(self.user), self.user, pk, "Message")
         self.read_body(StrictSerializer)
         message = sending.resend_message(user=self.user, message=message)
-        return Response(message_objects(self.user, [message])[0], status=202)
+        return Response(message_objects([message])[0], status=202)
 
 
 class Preview(_Outgoing):

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import OuterRef
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message
-from cpaas.services.conversations import remote_names
+from cpaas.services.conversations import RemoteName, remote_names
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
 from portal.models import EndUser
@@ -47,28 +47,34 @@ def number_object(number: CpaasNumber) -> dict[str, Any]:
     }
 
 
-def message_objects(user: EndUser, messages: Iterable[Message]) -> list[dict[str, Any]]:
+def message_objects(messages: Iterable[Message]) -> list[dict[str, Any]]:
     """Messages with their attempts, in the given order; two queries however many."""
     rows = list(messages)
-    numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
+    number_ids = {row.number_id for row in rows}
+    numbers = dict(CpaasNumber.objects.filter(pk__among=number_ids).values_list("pk", "number"))
     attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
-    for attempt in Attempt.objects.filter(message_id__in=[row.pk for row in rows]).order_by("n"):
+    for attempt in Attempt.objects.filter(message_id__among=[row.pk for row in rows]).order_by("n"):
         attempts[attempt.message_id].append(attempt)
-    return [_message(row, numbers[row.number_id].number, attempts[row.pk]) for row in rows]
+    return [_message(row, numbers[row.number_id], attempts[row.pk]) for row in rows]
 
 
-def conversation_objects(user: EndUser, conversations: Iterable[Conversation]) -> list[dict[str, Any]]:
-    """Conversations with their last message and the name of the remote party, in the given order."""
-    rows = list(conversations)
+def conversation_objects(seen: Iterable[tuple[EndUser, Conversation]]) -> list[dict[str, Any]]:
+    """Conversations as these users see them, with their last message and the name of the remote party, in the given
+    order; as many queries for many as for one."""
+    pairs = list(seen)
+    rows = [row for _, row in pairs]
     numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
-    names = remote_names(user, [row.remote for row in rows])
-    last = _last_messages(user, rows)
-    return [_conversation(row, numbers[row.number_id], names, last.get(row.pk)) for row in rows]
+    names = remote_names((user, row.remote) for user, row in pairs)
+    last = _last_messages(rows)
+    return [
+        _conversation(row, numbers[row.number_id], names.get((user.group_id, row.remote)), last.get(row.pk))
+        for user, row in pairs
+    ]
 
 
-def remote_object(remote: str, names: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def remote_object(remote: str, known: RemoteName | None) -> dict[str, Any]:
     """The remote party: a number or, inbound only, a short code or a name."""
-    name, source = names.get(remote, (None, None))
+    name, source = known or (None, None)
     return {
         "number": remote,
         "national": national_digits(remote) if remote.startswith("+") else remote,
@@ -116,12 +122,12 @@ def _error(code: str, text: str) -> dict[str, str] | None:
 
 
 def _conversation(
-    row: Conversation, number: CpaasNumber, names: dict[str, tuple[str, str]], last: dict[str, Any] | None
+    row: Conversation, number: CpaasNumber, known: RemoteName | None, last: dict[str, Any] | None
 ) -> dict[str, Any]:
     return {
         "id": str(row.pk),
         "number": {"id": str(number.pk), "number": number.number, "display": number.display},
-        "remote": remote_object(row.remote, names),
+        "remote": remote_object(row.remote, known),
         "last_message_at": iso(row.last_message_at),
         "last_received_at": iso(row.last_received_at),
         "last_message": last,
@@ -134,9 +140,9 @@ def _conversation(
     }
 
 
-def _last_messages(user: EndUser, conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
+def _last_messages(conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
     """The newest message of each conversation that the user may see: the end of an index range each, however long."""
     newest = Message.objects.filter(conversation=OuterRef("pk"), status__in=SHOWN_STATUSES).order_by("-position")
     ids = Conversation.objects.filter(pk__in=[row.pk for row in conversations]).values(last=newest.values("pk")[:1])
     rows = Message.objects.filter(pk__in=ids)
-    return {uuid.UUID(found["conversation"]): found for found in message_objects(user, rows)}
+    return {uuid.UUID(found["conversation"]): found for found in message_objects(rows)}

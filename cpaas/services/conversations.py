@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -12,6 +13,9 @@ from cpaas.states import MessageStatus
 from portal.events import News
 from portal.models import EndUser
 from portal.scoping import get_visible
+
+# A name, and the directory that knows it.
+RemoteName = tuple[str, str]
 
 
 def mark_read(*, user: EndUser, conversation: Conversation, up_to: Message) -> Conversation:
@@ -39,18 +43,17 @@ def new_counts(user: EndUser) -> dict[str, int]:
     return {"conversations": totals["conversations"], "messages": totals["messages"] or 0}
 
 
-def remote_names(user: EndUser, remotes: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The name and its source for each remote number that a directory knows (S1.34).
+def remote_names(seen: Iterable[tuple[EndUser, str]]) -> dict[tuple[uuid.UUID, str], RemoteName]:
+    """The names that directories know for the remote numbers these users see, by group and number (S1.34).
 
     Today's directory is the user's own group: mobile numbers and CPaaS numbers of its people.
     """
-    wanted = set(remotes)
-    names = {
-        number: (name, "group")
-        for number, name in CpaasNumber.objects.filter(
-            group_id=user.group_id, number__in=wanted, user__isnull=False
-        ).values_list("number", "user__name")
-    }
-    people = EndUser.objects.filter(group_id=user.group_id, mobile__in=wanted, is_active=True)
-    names |= {mobile: (name, "group") for mobile, name in people.values_list("mobile", "name")}
-    return names
+    wanted = {(user.group_id, remote) for user, remote in seen}
+    groups, remotes = {group for group, _ in wanted}, {remote for _, remote in wanted}
+    numbers = CpaasNumber.objects.filter(group_id__in=groups, number__in=remotes, user__isnull=False)
+    people = EndUser.objects.filter(group_id__in=groups, mobile__in=remotes, is_active=True)
+    found = [
+        *numbers.values_list("group_id", "number", "user__name"),
+        *people.values_list("group_id", "mobile", "name"),
+    ]
+    return {(group, number): (name, "group") for group, number, name in found if (group, number) in wanted}

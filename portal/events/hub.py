@@ -22,8 +22,9 @@ from portal.events.reading import Reading, Wanted
 from portal.events.wake import listen
 from portal.logs import get_logger
 
-READERS = 4
-READ_TOGETHER = 64
+# Rendering is Python's work, so more threads would only take turns. Asked together, many streams cost far less.
+READERS = 2
+READ_TOGETHER = 256
 SWEEP_S = 3.0
 STREAMS_PER_DEVICE = 5
 logger = get_logger(__name__)

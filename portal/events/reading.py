@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 
-from django.db import DatabaseError
-from django.db.models import Q
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from portal import clock
@@ -24,10 +21,13 @@ from portal.events.rendering import render
 from portal.logs import get_logger
 from portal.models import Device, EndUser, Event, EventStream
 from portal.services import tokens
+from portal.sql import as_time, as_uuid, execute
 
 BATCH = 200
 # Whoever is further behind starts anew: fetching the lists is cheaper than replaying this much.
 MAX_BACKLOG = 10_000
+# A user's id, and the number of the last event that was told.
+Cursor = tuple[uuid.UUID, int]
 logger = get_logger(__name__)
 
 
@@ -78,33 +78,30 @@ def open_device(plain: str) -> tuple[uuid.UUID, uuid.UUID, int]:
 
 
 def read(wanted: Sequence[Wanted]) -> list[Reading]:
-    """What each of `wanted` gets, in its order."""
+    """What each of `wanted` gets, in its order, in as many queries as for one."""
     devices = _devices({item.device_id for item in wanted})
-    heads = newest_of({item.user_id for item in wanted})
-    events = _events_after({(item.user_id, item.after) for item in wanted if heads.get(item.user_id, 0) > item.after})
-    rendered: dict[tuple[uuid.UUID, int], Reading] = {}
-    readings = []
-    for item in wanted:
-        device = devices.get(item.device_id)
-        if isinstance(device, str):
-            readings.append(Reading(item.after, bye=device))
-            continue
-        key = item.user_id, item.after
-        if key not in rendered:
-            assert device is not None
-            rendered[key] = _reading(device, item.after, heads.get(item.user_id, 0), events.get(key, []))
-        readings.append(rendered[key])
-    return readings
+    users = {user.pk: user for user in devices.values() if isinstance(user, EndUser)}
+    heads = newest_of(set(users))
+    cursors = {(item.user_id, item.after) for item in wanted if item.user_id in users}
+    events = _events_after({cursor for cursor in cursors if heads.get(cursor[0], 0) > cursor[1]})
+    lines = _lines(users, events)
+    readings = {cursor: _reading(cursor, heads.get(cursor[0], 0), events.get(cursor, []), lines) for cursor in cursors}
+    return [
+        Reading(item.after, bye=device)
+        if isinstance(device := devices[item.device_id], str)
+        else readings[item.user_id, item.after]
+        for item in wanted
+    ]
 
 
 def newest_of(user_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
     """The newest event number of each user; one without events is left out."""
-    return dict(EventStream.objects.filter(pk__in=user_ids).values_list("user_id", "last_id"))
+    return dict(EventStream.objects.filter(pk__among=user_ids).values_list("user_id", "last_id"))
 
 
 def gone_devices(device_ids: set[uuid.UUID]) -> set[uuid.UUID]:
     """Those that may not listen any more."""
-    alive = Device.objects.filter(pk__in=device_ids, expires_at__gt=clock.now(), user__is_active=True)
+    alive = Device.objects.filter(pk__among=device_ids, expires_at__gt=clock.now(), user__is_active=True)
     return device_ids - set(alive.values_list("pk", flat=True))
 
 
@@ -112,7 +109,8 @@ def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, EndUser | str]:
     """The user of each device, or the reason why it may not listen any more."""
     now = clock.now()
     found: dict[uuid.UUID, EndUser | str] = {}
-    for device in Device.objects.filter(pk__in=device_ids).select_related("user__system_provider"):
+    rows = Device.objects.filter(pk__among=device_ids).select_related("user")
+    for device in rows.only("expires_at", "user__is_active", "user__group_id"):
         if not device.user.is_active:
             found[device.pk] = "revoked"
         else:
@@ -120,22 +118,63 @@ def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, EndUser | str]:
     return found | {key: why_gone(key) for key in device_ids - found.keys()}
 
 
-def _events_after(cursors: set[tuple[uuid.UUID, int]]) -> dict[tuple[uuid.UUID, int], list[Event]]:
-    """At most BATCH events after each cursor, all in one query: numbers have no holes, so a range is a limit."""
+# Numbers have no holes, so a range is a limit.
+_AFTER = """
+    WITH wanted (user_id, after) AS ({wanted})
+    SELECT wanted.user_id, wanted.after, e.number, e.type, e.object_id, e.at
+    FROM wanted JOIN portal_event e
+      ON e.user_id = wanted.user_id AND e.number > wanted.after AND e.number <= wanted.after + %s
+    ORDER BY e.number
+"""
+
+
+def _events_after(cursors: set[Cursor]) -> dict[Cursor, list[Event]]:
+    """At most BATCH events after each cursor, all in one query."""
     if not cursors:
         return {}
-    ranges = [Q(user_id=user_id, number__gt=after, number__lte=after + BATCH) for user_id, after in cursors]
-    rows = list(Event.objects.filter(reduce(or_, ranges)).order_by("user_id", "number"))
-    of_user: dict[uuid.UUID, list[Event]] = {}
-    for row in rows:
-        of_user.setdefault(row.user_id, []).append(row)
-    return {
-        (user_id, after): [row for row in of_user.get(user_id, []) if after < row.number <= after + BATCH]
-        for user_id, after in cursors
-    }
+    if connection.vendor == "postgresql":
+        wanted = "SELECT * FROM unnest(%s::uuid[], %s::bigint[])"
+        values: list[Any] = [list(column) for column in zip(*cursors, strict=True)]
+    else:
+        wanted = f"VALUES {', '.join(['(%s, %s)'] * len(cursors))}"
+        values = [value for cursor in cursors for value in cursor]
+    found: dict[Cursor, list[Event]] = {}
+    for user_id, after, number, type, object_id, at in execute(_AFTER.format(wanted=wanted), [*values, BATCH]):
+        event = Event(number=number, type=type, object_id=as_uuid(object_id), at=as_time(at))
+        found.setdefault((as_uuid(user_id), after), []).append(event)
+    return found
 
 
-def _reading(user: EndUser, after: int, newest: int, events: list[Event]) -> Reading:
+def _lines(users: Mapping[uuid.UUID, EndUser], events: Mapping[Cursor, Sequence[Event]]) -> dict[Cursor, Line]:
+    """The line of each event, by user and number; missing where it cannot be shown."""
+    told: dict[EndUser, dict[int, Event]] = {}
+    for (user_id, _), found in events.items():
+        told.setdefault(users[user_id], {}).update({event.number: event for event in found})
+    of_user = {user: list(found.values()) for user, found in told.items()}
+    try:
+        rendered = render(of_user)
+    except DatabaseError:
+        raise
+    except Exception:
+        # One user's event that cannot be shown must not silence the others.
+        rendered = _render_each(of_user)
+    return {(user_id, entry["id"]): _line(entry) for user_id, entries in rendered.items() for entry in entries}
+
+
+def _render_each(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    found: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    for user, told in events.items():
+        try:
+            found |= render({user: told})
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("event_not_rendered", user=str(user.pk), after=told[0].number - 1)
+    return found
+
+
+def _reading(cursor: Cursor, newest: int, events: Sequence[Event], lines: Mapping[Cursor, Line]) -> Reading:
+    user_id, after = cursor
     if after > newest:
         return Reading(newest, reset="ahead")
     if after == newest:
@@ -144,16 +183,11 @@ def _reading(user: EndUser, after: int, newest: int, events: list[Event]) -> Rea
         return Reading(newest, reset="too_old")
     if newest - after > MAX_BACKLOG:
         return Reading(newest, reset="overflow")
-    try:
-        lines = [_line(entry) for entry in render(user, events)]
-    except DatabaseError:
-        raise
-    except Exception:
-        # One user's event that cannot be shown must not silence the others in this batch.
-        logger.exception("event_not_rendered", user=str(user.pk), after=after)
+    found = [lines[user_id, event.number] for event in events if (user_id, event.number) in lines]
+    if len(found) < len(events):
         return Reading(after, failed=True)
     last = events[-1].number
-    return Reading(last, lines, more=newest > last)
+    return Reading(last, found, more=newest > last)
 
 
 def _line(entry: dict[str, Any]) -> Line:

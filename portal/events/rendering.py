@@ -1,16 +1,19 @@
-"""What an event looks like: read when the event is, through `visible_to`, so that a deleted text is gone here too."""
+"""What an event looks like: read when the event is, as its user may see it, so that a deleted text is gone here too."""
 
 from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from portal.models import EndUser, Event
 
-# (user, ids) -> {id: the whole object as the API shows it}; an id that is missing is gone or no longer visible.
-Renderer = Callable[[EndUser, Sequence[uuid.UUID]], Mapping[uuid.UUID, dict[str, Any]]]
+# What each user is told of → the whole object as the API shows it to that user, by the ids of both. An object that is
+# missing is gone, or is not that user's to see. Many users at a time, in as many queries as for one.
+Wanted = Mapping[EndUser, Sequence[uuid.UUID]]
+Rendered = Mapping[tuple[uuid.UUID, uuid.UUID], dict[str, Any]]
+Renderer = Callable[[Wanted], Rendered]
 
 _renderers: dict[str, Renderer] = {}
 
@@ -19,25 +22,30 @@ def register_renderer(type: str, renderer: Renderer) -> None:
     _renderers[type] = renderer
 
 
-def render(user: EndUser, events: Iterable[Event]) -> list[dict[str, Any]]:
-    """The `data` lines of events, in their order (contracts, Events). What is gone is `{"id": …, "gone": true}`.
+def render(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    """User's id → the `data` lines of that user's events, in their order (contracts, Events). What is gone is
+    `{"id": …, "gone": true}`.
 
     Each object is read once, whatever types of events tell of it: read one after the other, `created` could show a
     later state than the `updated` behind it.
     """
-    events = list(events)
-    wanted: dict[Renderer, dict[uuid.UUID, None]] = defaultdict(dict)
-    for event in events:
-        if event.type in _renderers:
-            wanted[_renderers[event.type]][event.object_id] = None
-    read = {renderer: renderer(user, list(ids)) for renderer, ids in wanted.items()}
+    wanted: dict[Renderer, dict[EndUser, dict[uuid.UUID, None]]] = defaultdict(lambda: defaultdict(dict))
+    for user, told in events.items():
+        for event in told:
+            if event.type in _renderers:
+                wanted[_renderers[event.type]][user][event.object_id] = None
+    read = {
+        renderer: renderer({user: list(ids) for user, ids in of_user.items()}) for renderer, of_user in wanted.items()
+    }
     objects = {type: read.get(renderer, {}) for type, renderer in _renderers.items()}
-    return [
-        {
-            "id": event.number,
-            "type": event.type,
-            "at": event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "data": objects.get(event.type, {}).get(event.object_id, {"id": str(event.object_id), "gone": True}),
-        }
-        for event in events
-    ]
+    return {user.pk: [_entry(user, event, objects) for event in told] for user, told in events.items()}
+
+
+def _entry(user: EndUser, event: Event, objects: Mapping[str, Rendered]) -> dict[str, Any]:
+    gone = {"id": str(event.object_id), "gone": True}
+    return {
+        "id": event.number,
+        "type": event.type,
+        "at": event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "data": objects.get(event.type, {}).get((user.pk, event.object_id), gone),
+    }

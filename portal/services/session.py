@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,9 +30,10 @@ def session_object(user: EndUser) -> dict[str, Any]:
     return session
 
 
-def render_sessions(user: EndUser, ids: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-    """The object of `session.updated` events."""
-    return {user.pk: session_object(user)}
+def render_sessions(wanted: Mapping[EndUser, Sequence[uuid.UUID]]) -> dict[tuple[uuid.UUID, uuid.UUID], dict[str, Any]]:
+    """The objects of `session.updated` events; they are seldom, so each user's is read by itself."""
+    users = EndUser.objects.filter(pk__in=[user.pk for user in wanted]).select_related("system_provider")
+    return {(user.pk, user.pk): session_object(user) for user in users}
 
 
 def newest_event(user: EndUser) -> int:
