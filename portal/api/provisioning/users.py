@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, Value
+from django.db.models.functions import Lower
 
 from portal.api.base import CollectionView, ItemView
 from portal.api.fields import Id, Text, Visible, VisibleList
@@ -56,6 +57,14 @@ class Users(CollectionView):
 
     def rows(self) -> TenantQuerySet[EndUser]:
         return EndUser.objects.prefetch_related("monitored")
+
+    def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
+        """A login as it is logged in with: in any case, by the index that keeps it unique."""
+        if "group" in self.query:
+            rows = rows.filter(group=self.query["group"])
+        if "login" in self.query:
+            rows = rows.filter(login__lower=Lower(Value(self.query["login"])))
+        return rows
 
     def create(self, fields: dict[str, Any]) -> Model:
         return users.create_user(actor=self.actor, **fields)
