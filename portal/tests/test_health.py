@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.models import OutgoingMail, Service
+from portal.tests.factories import SystemProviderFactory
 
 pytestmark = pytest.mark.core
 
@@ -51,7 +52,21 @@ def test_metrics_show_residents_and_queues(client: Client) -> None:
     Service.objects.create(name="silent", actual="running", seen_at=timezone.now() - timedelta(minutes=5))
     OutgoingMail.objects.create(to="a@example.com", subject="s", text="t")
     text = client.get("/metrics").content.decode()
-    assert 'portal_resident_up{name="alive",tenant=""} 1.0' in text
-    assert 'portal_resident_up{name="silent",tenant=""} 0.0' in text
-    assert 'portal_resident_events_total{counter="sent",name="alive",tenant=""} 7.0' in text
+    assert 'portal_resident_up{name="alive"} 1.0' in text
+    assert 'portal_resident_up{name="silent"} 0.0' in text
+    assert 'portal_resident_events_total{counter="sent",name="alive"} 7.0' in text
     assert "portal_mails_queued 1.0" in text
+
+
+@pytest.mark.django_db
+def test_metrics_name_no_tenant(client: Client) -> None:
+    """What tenants have of their own is counted together; one that is down shows (S4.41)."""
+    providers = SystemProviderFactory.create_batch(2)
+    for provider, actual in zip(providers, ("running", "failed"), strict=True):
+        Service.objects.create(
+            name="merge", system_provider=provider, actual=actual, seen_at=timezone.now(), counters={"merged": 2}
+        )
+    text = client.get("/metrics").content.decode()
+    assert 'portal_resident_up{name="merge"} 0.0' in text
+    assert 'portal_resident_events_total{counter="merged",name="merge"} 4.0' in text
+    assert not any(str(provider.pk) in text for provider in providers)

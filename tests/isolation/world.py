@@ -1,0 +1,331 @@
+"""Who lives in the world of the walk: parties that are strangers to each other, each with a row of every kind.
+
+Every text, login, secret and number of a party bears its mark, so that a byte which names it is found wherever it
+turns up. ACME lets its staff and a user walk. BRINK is the other branch of the same system provider, CORVANE a
+colleague in the user's own group, ZENITH another tenant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from cpaas.models import CpaasPlatform, ParkedReceipt, WebhookEvent
+from cpaas.models.numbers import NumberPace
+from cpaas.states import INBOUND, MessageStatus
+from cpaas.tests.factories import (
+    AttemptFactory,
+    ConversationFactory,
+    CpaasNumberFactory,
+    CpaasPlatformFactory,
+    MediaStreamFactory,
+    MessageFactory,
+    OptInEvidenceFactory,
+)
+from portal.encryption import encrypt
+from portal.events import publish
+from portal.models import (
+    AuditEntry,
+    Device,
+    EndUser,
+    Group,
+    IdempotencyKey,
+    OutgoingMail,
+    PortalAccount,
+    Reseller,
+    Service,
+    StaffToken,
+    SystemProvider,
+)
+from portal.services import audit
+from portal.tests.factories import (
+    EndUserFactory,
+    GroupFactory,
+    PortalAccountFactory,
+    ResellerFactory,
+    SystemProviderFactory,
+    device_token,
+    staff_token,
+)
+from portal.tests.tenants import ROLES
+from tests.isolation.making import make_row, own_models
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+ACME, BRINK, CORVANE, ZENITH = "Acmeon", "Brinkel", "Corvane", "Zenithar"
+AREAS = {ACME: "201", BRINK: "415", CORVANE: "617", ZENITH: "312"}
+# Nothing listens there: a test that gets so far is told at once.
+AWAY = {"services_url": "http://127.0.0.1:9/services", "broker_url": "http://127.0.0.1:9/broker"}
+_SHARED: dict[str, set[type[models.Model]]] = {
+    BRINK: {SystemProvider, CpaasPlatform},
+    CORVANE: {SystemProvider, CpaasPlatform, Reseller, Group},
+}
+Rows = dict[type[models.Model], list[Any]]
+
+
+@dataclass
+class Party:
+    """The rows of one party by model, and the tokens of its people in plain."""
+
+    mark: str
+    rows: Rows = field(default_factory=dict)
+    accounts: dict[tuple[str, str], PortalAccount] = field(default_factory=dict)
+    staff_tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+    device_token: str = ""
+    expired: dict[str, str] = field(default_factory=dict)
+
+    def add(self, row: Any) -> Any:
+        self.rows.setdefault(type(row), []).append(row)
+        return row
+
+    def of(self, model: type[models.Model]) -> Any:
+        """The party's first row of `model`, made when there is none yet."""
+        if not self.rows.get(model):
+            self.rows[model] = [make_row(model, self.mark, self.of)]
+        return self.rows[model][0]
+
+    def number(self, n: int, exchange: str = "944") -> str:
+        """The n-th telephone number of the party's own block."""
+        return f"+1{AREAS[self.mark]}{exchange}{n:04d}"
+
+    @property
+    def user(self) -> EndUser:
+        return self.rows[EndUser][0]  # type: ignore[no-any-return]
+
+    @property
+    def ids(self) -> set[str]:
+        """The id of every row that has one nobody can guess; numbers like 7 name nobody."""
+        return {str(row.pk) for rows in self.rows.values() for row in rows if UUID.fullmatch(str(row.pk))}
+
+    @property
+    def words(self) -> list[bytes]:
+        """What names the party in an answer, in lower case: its mark and its telephone numbers."""
+        return [self.mark.lower().encode(), f"{AREAS[self.mark]}944".encode(), f"{AREAS[self.mark]}945".encode()]
+
+
+@dataclass
+class World:
+    operator: PortalAccount
+    operator_token: str
+    parties: dict[str, Party]
+
+    def __getitem__(self, mark: str) -> Party:
+        return self.parties[mark]
+
+    def __iter__(self) -> Iterator[Party]:
+        return iter(self.parties.values())
+
+
+def make_world() -> World:
+    """The strangers' rows are the newest, so that a list which is cut off after ten shows theirs first."""
+    operator = PortalAccountFactory(username="operator")
+    world = World(operator, staff_token(operator), {mark: Party(mark) for mark in AREAS})
+    acme, brink, corvane, zenith = world
+    _top(acme)
+    _branch(acme)
+    _below(acme, brink, _branch)
+    _below(acme, corvane, _person)
+    _top(zenith)
+    _branch(zenith)
+    for party in (brink, corvane, zenith, acme):
+        _complete(party, {row for other in world if other is not party for rows in other.rows.values() for row in rows})
+    for party in world:
+        for model in _SHARED.get(party.mark, ()):
+            del party.rows[model]
+    return world
+
+
+def _below(owner: Party, party: Party, make: Callable[[Party], None]) -> None:
+    """`party` hangs on rows that are not its own."""
+    party.rows = {model: owner.rows[model] for model in _SHARED[party.mark]}
+    make(party)
+
+
+def _complete(party: Party, of_others: set[Any]) -> None:
+    """Rows that came about by themselves, and a row of every model that hangs on the party's, also of those models that
+    came after this was written."""
+    for model in own_models():
+        owners = [relation for relation in model._meta.concrete_fields if relation.related_model in _own_kinds(party)]
+        for owner in owners:
+            keys = [row.pk for row in party.rows[owner.related_model]]
+            known = party.rows.setdefault(model, [])
+            found = model._default_manager.filter(**{f"{owner.name}__in": keys})
+            known += [row for row in found if row not in known and row not in of_others]
+        if owners and not party.rows[model]:
+            party.rows[model] = [make_row(model, party.mark, party.of)]
+    trail = AuditEntry.objects.filter(object_id__in=party.ids)
+    party.rows[AuditEntry] = list(trail)
+
+
+def _own_kinds(party: Party) -> set[type[models.Model]]:
+    """The models whose rows are the party's alone."""
+    return set(party.rows) - _SHARED.get(party.mark, set())
+
+
+def _top(party: Party) -> None:
+    """What a system provider has beside its branches."""
+    mark = party.mark
+    provider = party.add(SystemProviderFactory(name=f"{mark} Telecom"))
+    for state in ("connected", "failed"):
+        party.add(
+            CpaasPlatformFactory(
+                system_provider=provider,
+                name=f"{mark} {state} carrier",
+                mms=True,
+                options=AWAY,
+                state=state,
+                state_detail=f"{mark} says {state}",
+                webhook_secret=f"{mark}-hook-secret-{state}",
+                credentials={
+                    name: f"{mark}-{name}-{state}"
+                    for name in ("api_key", "api_secret", "outbound_api_key", "inbound_api_key")
+                },
+            )
+        )
+    platform = party.rows[CpaasPlatform][0]
+    for n in range(2):
+        party.add(
+            WebhookEvent.objects.create(
+                platform=platform, nonce=f"{mark} {n}", body_digest="0" * 64, body=mark.encode(), sid=f"{mark} {n}"
+            )
+        )
+    party.add(ParkedReceipt.objects.create(platform=platform, sid=f"{mark} parked", status="sent"))
+    party.add(Service.objects.create(name="merge", system_provider=provider, detail=f"{mark} merge"))
+    _staff(party, "system_provider", provider)
+
+
+def _branch(party: Party) -> None:
+    """A reseller with a group, its staff, people, streams and traffic."""
+    mark, provider = party.mark, party.rows[SystemProvider][0]
+    reseller = party.add(ResellerFactory(system_provider=provider, name=f"{mark} Partners"))
+    second = party.add(ResellerFactory(system_provider=provider, name=f"{mark} Resale"))
+    group = party.add(GroupFactory(reseller=reseller, name=f"{mark} Works", enterprise=f"{mark} Holding"))
+    party.add(GroupFactory(reseller=reseller, name=f"{mark} Office"))
+    party.add(GroupFactory(reseller=second, name=f"{mark} Shop"))
+    _staff(party, "reseller", reseller)
+    _staff(party, "group", group)
+    _person(party)
+    stream = party.add(MediaStreamFactory(group=group, name=f"{mark} desk"))
+    party.add(MediaStreamFactory(group=group, name=f"{mark} counter", media_type="web_chat"))
+    stream.agents.set(party.rows[EndUser])
+    number = party.add(
+        CpaasNumberFactory(
+            number=party.number(9),
+            media_stream=stream,
+            platform=party.rows[CpaasPlatform][0],
+            friendly_name=f"{mark} desk",
+        )
+    )
+    _conversation(party, number, 9)
+
+
+def _staff(party: Party, level: str, scope: Any) -> None:
+    for role in ROLES:
+        account = party.add(
+            PortalAccountFactory(
+                scope=scope,
+                role=role,
+                username=f"{party.mark.lower()}-{level}-{role}",
+                name=f"{party.mark} {level}",
+                send_alerts=(level, role) == ("system_provider", "administrator"),
+            )
+        )
+        party.accounts[level, role] = account
+        party.staff_tokens[level, role] = staff_token(account)
+        staff_token(account)
+        for token in StaffToken.objects.filter(account=account):
+            StaffToken.objects.filter(pk=token.pk).update(name=f"{party.mark} token")
+            party.add(token)
+        audit.record(account, "update", account, before={"name": f"{party.mark} before"}, after={"name": account.name})
+        _remembered(party, account.pk, f"{party.mark} {level}")
+    if "staff" not in party.expired and level != "system_provider":
+        party.expired["staff"] = staff_token(party.accounts[level, "administrator"], days=-1)
+
+
+def _person(party: Party) -> None:
+    """Users with numbers in every state, texts in every state, devices, events and evidence."""
+    mark, group, platform = party.mark, party.rows[Group][0], party.rows[CpaasPlatform][0]
+    for n, name in enumerate(("user", "friend")):
+        party.add(
+            EndUserFactory(
+                group=group,
+                login=f"{name}@{mark.lower()}.example",
+                name=f"{mark} {name}",
+                email=f"{name}@{mark.lower()}.example",
+                mobile=party.number(n + 1, "945"),
+                settings={"im_priority": "both"},
+            )
+        )
+    user = party.user
+    user.monitored.set([party.rows[EndUser][1]])
+    party.device_token = device_token(user, name=f"{mark} laptop")
+    device_token(user, name=f"{mark} telephone")
+    party.rows[Device] = list(Device.objects.filter(user=user))
+    party.expired["device"] = device_token(user, name=f"{mark} old", days=-1)
+    states = [("enabled", "accepted"), ("enabled", "pending"), ("enabled", "declined"), ("failed", "accepted")]
+    for n, (status, opt_in) in enumerate(states):
+        number = party.add(
+            CpaasNumberFactory(
+                number=party.number(n),
+                user=user,
+                platform=platform,
+                friendly_name=f"{mark} line {n}",
+                note=f"{mark} note",
+                status=status,
+                status_detail=f"{mark} {status}",
+                opt_in_state=opt_in,
+            )
+        )
+        party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="no"))
+        party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="yes"))
+        party.add(NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now()))
+        audit.record(user, "opt_in", number, after={"answer": f"{mark} answer"})
+        publish(user.pk, "number.updated", number.pk)
+        _conversation(party, number, n)
+    _remembered(party, user.pk, f"{mark} user")
+    for n in range(2):
+        to = f"{mark.lower()}{n}@{mark.lower()}.example"
+        party.add(OutgoingMail.objects.create(to=to, subject=f"{mark} declined", text=f"{mark} says no"))
+
+
+def _conversation(party: Party, number: Any, n: int) -> None:
+    """With the first number a conversation that has a text in every state, with the others one text each way."""
+    for remote in range(2):
+        conversation = party.add(ConversationFactory(number=number, remote=party.number(100 + 2 * n + remote, "945")))
+        states = MessageStatus.values if n == remote == 0 else ["delivered", "received"]
+        for status in states:
+            direction = "in" if status in INBOUND else "out"
+            message = party.add(
+                MessageFactory(
+                    conversation=conversation,
+                    status=status,
+                    direction=direction,
+                    text=f"{party.mark} whispers",
+                    sid=f"{party.mark}-{number.pk}-{remote}-{status}",
+                    error_text=f"{party.mark} {status}",
+                )
+            )
+            if direction == "out":
+                party.add(AttemptFactory(message=message))
+            if message.user_id:
+                publish(message.user_id, "message.created", message.pk)
+
+
+def _remembered(party: Party, owner: Any, answer: str) -> None:
+    """The stored answer of an idempotent request."""
+    party.add(
+        IdempotencyKey.objects.create(
+            owner=owner,
+            path="/api/v1/messages/",
+            key=f"{party.mark}-key",
+            body_digest="0" * 64,
+            status=201,
+            answer={"sealed": encrypt(f'{{"id": "{answer}"}}')},
+            created_at=timezone.now() - timedelta(minutes=1),
+        )
+    )
