@@ -21,7 +21,7 @@ from portal.api.fields import ID_SCHEMA, Choice, Id, Text, Time, Visible, iso
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
 from portal.models import EndUser
 from portal.problems import not_found
-from portal.scoping import TenantQuerySet, get_visible
+from portal.scoping import TenantQuerySet, get_visible, parse_id
 
 
 @extend_schema_field({**ID_SCHEMA, "nullable": True})
@@ -95,7 +95,7 @@ class NumberSerializer(StrictModelSerializer):
 
 
 class NumberQuery(ListQuery):
-    number = Text(required=False, max_length=20, help_text="The telephone number, E.164.")
+    number = Text(required=False, max_length=40, help_text="Its id, or the telephone number in E.164.")
     user = Id(required=False)
     media_stream = Id(required=False)
     platform = Id(required=False)
@@ -122,9 +122,11 @@ class Numbers(_Numbers, OutsideCollectionView):
     problems = {"POST": (502,)}
 
     def filtered(self, rows: TenantQuerySet[Any]) -> TenantQuerySet[Any]:
+        plain = {name: value for name, value in self.query.items() if name not in ("cursor", "limit", "number")}
         if "number" in self.query:
-            self.query["number"] = e164_of_query(self.query["number"])
-        return super().filtered(rows)
+            key = parse_id(self.query["number"])
+            plain |= {"pk": key} if key else {"number": e164_of_query(self.query["number"])}
+        return rows.filter(**plain)
 
     def create(self, fields: dict[str, Any]) -> Model:
         return numbers.assign_number(actor=self.actor, **fields)

@@ -70,8 +70,9 @@ def assign_number(
     )
     validate(row, exclude={"number", "platform", "user", "media_stream", "group"})
     _check_mms(row)
-    _require_available(tn)
+    # First the carrier: of a number that is not on the tenant's own account nobody learns whether another has it.
     _ask_carrier(chosen, tn)
+    _require_available(tn)
     return _insert(actor, row)
 
 

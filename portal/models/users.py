@@ -91,4 +91,8 @@ class EndUser(BelowGroup):
         self.password = make_password(raw)
 
     def check_password(self, raw: str) -> bool:
-        return bool(self.password) and check_password(raw, self.password)
+        """Takes as long for a user who has no password yet."""
+        if not self.password:
+            make_password(raw)
+            return False
+        return check_password(raw, self.password)

@@ -14,7 +14,7 @@ from django.test import Client
 
 from cpaas.models import CpaasPlatform
 from cpaas.transport.exchanges import TransactionOpen
-from portal.models import AuditEntry, PortalAccount, Reseller, StaffToken, SystemProvider
+from portal.models import AuditEntry, EndUser, PortalAccount, Reseller, StaffToken, SystemProvider
 from portal.tests.tenants import LEVELS, ROLES
 from tests.isolation.world import ACME, BRINK, CORVANE, UUID, ZENITH, Party, Rows, World
 
@@ -55,6 +55,7 @@ class Visitor:
     headers: dict[str, str] = field(default_factory=dict)
     closed: list[Party] = field(default_factory=list)
     is_thorough: bool = False
+    user: EndUser | None = None
     tried: int = 0
 
     def ask(
@@ -129,6 +130,7 @@ def visitors(world: World) -> dict[str, Visitor]:
             visitor.is_thorough = (level, role) == ("system_provider", "administrator")
             found.append(visitor)
     user = Visitor("end user", [zenith, brink, corvane], Client(), _bearer(acme.device_token), is_thorough=True)
+    user.user = acme.user
     found.append(user)
     everybody = [acme, brink, corvane, zenith]
     found.append(Visitor("nobody", everybody, Client()))
