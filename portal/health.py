@@ -154,8 +154,8 @@ class _DatabaseCollector:
             counters.update({(row.name, counter): value for counter, value in row.counters.items()})
         for name, is_up in alive.items():
             up.add_metric([name], float(is_up))
-        for labels, value in counters.items():
-            total.add_metric(labels, value)
+        for labels, count in counters.items():
+            total.add_metric(labels, count)
         yield up
         yield total
         queued = OutgoingMail.objects.filter(state="queued").count()

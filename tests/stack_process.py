@@ -84,9 +84,7 @@ class Stack:
 
     def residents_up(self) -> bool:
         metrics = self.get("/metrics").text
-        return all(
-            f'portal_resident_up{{name="{name}"}} 1.0' in metrics for name in ("scheduler", "sms-dispatcher")
-        )
+        return all(f'portal_resident_up{{name="{name}"}} 1.0' in metrics for name in ("scheduler", "sms-dispatcher"))
 
     def manage(self, *arguments: str, **settings: str) -> str:
         """Run a command of manage.py beside the running stack; returns what it prints."""

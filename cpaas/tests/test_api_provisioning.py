@@ -266,6 +266,14 @@ class TestAtTheCarrier:
 
 
 class TestNumbers:
+    def test_the_list_is_filtered_by_id_or_telephone_number(self, api, two_tenants, messaging):
+        """`number` in filters is a number's id (contracts 2); here it may be the telephone number as well."""
+        acme, _ = two_tenants
+        own, foreign = messaging["Acme"]["numbers"], messaging["Zenith"]["numbers"]
+        for value, count in ((own.pk, 1), (own.number, 1), (foreign.pk, 0), (foreign.number, 0)):
+            found = api(acme.token).get(f"{BASE}numbers/", {"number": str(value)}).json()["results"]
+            assert [row["id"] for row in found] == [str(own.pk)] * count
+
     def test_several_platforms_and_none_named(self, api, two_tenants, messaging):
         acme, _ = two_tenants
         CpaasPlatformFactory(system_provider=acme.system_provider)

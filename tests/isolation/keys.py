@@ -10,13 +10,17 @@ import json
 import re
 import uuid
 from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+import pytest
 from django.conf import settings
 from django.db import models
 
+from portal.scoping import TenantQuerySet
 from tests.isolation.bodies import query_fields
 from tests.isolation.routes import Route, all_routes, route_of
 from tests.isolation.visitors import Answer, Visitor, owners
@@ -35,12 +39,14 @@ class Keys:
 
     # What was learnt holds for every world of this process.
     _kinds: ClassVar[dict[str, set[Key]]] = defaultdict(set)
+    _readers: ClassVar[dict[type[models.Model], set[str]]] = defaultdict(set)
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._owners = owners(world, world[ZENITH])
         if not self._kinds:
-            self._learn_all()
+            with _noted_reading(self._readers) as self._at:
+                self._learn_all()
         self.unwalkable = [route for route in all_routes() if route.parameters and not self._kinds[route.path]]
 
     def of(self, route: Route, party: Party, most: int = 4) -> list[dict[str, str]]:
@@ -55,6 +61,10 @@ class Keys:
                 values = {name: _worded(place, party) if isinstance(place, str) else str(row.pk) for name, place in key}
                 found.append(values)
         return found
+
+    def readers_of(self, model: type[models.Model]) -> tuple[Route, ...]:
+        """The routes that asked who may see rows of `model`."""
+        return tuple(route for route in all_routes() if route.path in self._readers[model])
 
     def kinds_of(self, route: Route) -> set[type[models.Model]]:
         """The models whose rows open `route`."""
@@ -97,6 +107,7 @@ class Keys:
         known, followed = set(waiting), defaultdict(int)
         while waiting:
             url = waiting.popleft()
+            self._at[:] = [route.path for route, _ in [route_of(url)]]
             answer = visitor.ask("GET", url, keep=False)
             if answer.status != 200:
                 continue
@@ -118,6 +129,7 @@ class Keys:
 
     def _try_every_model(self, route: Route, helpers: list[Visitor], teacher: Party) -> None:
         """One row of every model, then more of each: some doors open to rows in a certain state only."""
+        self._at[:] = [route.path]
         for visitor in helpers:
             unknown = _tried(visitor, route, str(uuid.uuid4()))
             if unknown.status in (302, 401):
@@ -131,6 +143,21 @@ class Keys:
                             break
                 if self._kinds[route.path]:
                     return
+
+
+@contextmanager
+def _noted_reading(readers: dict[type[models.Model], set[str]]) -> Iterator[list[str]]:
+    """Notes for each model the route (in the list that is given) during which the tenant filter was asked for it."""
+    at: list[str] = []
+    scoped = TenantQuerySet.visible_to
+
+    def visible_to(self: Any, actor: Any) -> Any:
+        readers[self.model].update(at)
+        return scoped(self, actor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TenantQuerySet, "visible_to", visible_to)
+        yield at
 
 
 def _tried(visitor: Visitor, route: Route, key: str) -> Answer:

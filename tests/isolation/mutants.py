@@ -23,6 +23,7 @@ from portal.models import IdempotencyKey
 from portal.problems import Problem, not_found
 from portal.scoping import TenantQuerySet, get_visible, parse_id
 from tests.isolation.bodies import serializer_of, writable
+from tests.isolation.making import own_models
 from tests.isolation.routes import Route, all_routes
 
 Patch = Callable[[pytest.MonkeyPatch, "Calls"], None]
@@ -38,12 +39,16 @@ class Calls:
 
 @dataclass(frozen=True)
 class Mutant:
-    """`doors` are the routes that reach what was changed; `always`: it must be found, even when it was never asked."""
+    """`doors` are the routes that reach what was changed; of a `model`, all that read it. `always`: it must be found,
+    even when it was never asked. `step` is the one way of knocking that can find it, where there is but one.
+    """
 
     name: str
     doors: tuple[Route, ...] = field(repr=False)
     patch: Patch = field(repr=False)
     always: bool = True
+    model: type[models.Model] | None = None
+    step: str = ""
 
     @contextmanager
     def alive(self) -> Iterator[Calls]:
@@ -54,6 +59,7 @@ class Mutant:
 
 
 def all_mutants() -> list[Mutant]:
+    site.load()
     return [
         *_admins(),
         *_admin_relations(),
@@ -185,12 +191,10 @@ def _models() -> Iterator[Mutant]:
             calls.is_on = True
             _open_all(patch, calls, only=model)
 
-        yield Mutant(f"model {model.__name__}", all_routes(), patch, always=False)
+        yield Mutant(f"model {model.__name__}", (), patch, always=False, model=model)
 
 
 def _tenant_models(kind: type[Any]) -> list[type[models.Model]]:
-    from tests.isolation.making import own_models
-
     return [model for model in own_models() if isinstance(model._default_manager.all(), kind)]
 
 
@@ -218,8 +222,8 @@ def _mechanisms() -> Iterator[Mutant]:
 
         patch.setattr(base, "get_visible", forbidden)
 
-    yield Mutant("cursors that anybody may use", api, cursors)
-    yield Mutant("idempotency keys that anybody shares", api, keys)
+    yield Mutant("cursors that anybody may use", api, cursors, step="cursors_of_strangers")
+    yield Mutant("idempotency keys that anybody shares", api, keys, step="idempotency_keys_of_strangers")
     yield Mutant("403 instead of 404", api, telling)
 
 

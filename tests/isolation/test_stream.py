@@ -1,4 +1,4 @@
-"""The event stream and strangers, on a real server: it is bound to the user of its token, whatever place is asked for."""
+"""The event stream and strangers, on a real server: it is bound to the user of its token, whatever place is asked."""
 
 from __future__ import annotations
 
