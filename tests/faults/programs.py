@@ -32,6 +32,10 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self.altered = False
 
+    def reconfigure(self, environment: Mapping[str, str]) -> None:
+        """Another environment from the next start on."""
+        self._environment = dict(environment)
+
     def start(self, **environment: str) -> None:
         """`environment` holds for this start only, which is then `altered`."""
         assert not self.running, f"{self.name} runs already"

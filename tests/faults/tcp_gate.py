@@ -56,9 +56,13 @@ class Gate:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:
+                _close(near)
+                continue
             with self._lock:
                 self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
