@@ -241,7 +241,7 @@ def _while_on(calls: Calls, served: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open_all(patch: pytest.MonkeyPatch, calls: Calls, only: type[models.Model] | None = None) -> None:
-    scoped = TenantQuerySet.visible_to
+    scoped, scoped_for_many = TenantQuerySet.visible_to, TenantQuerySet.visible_to_users
 
     def visible_to(self: Any, actor: Any) -> Any:
         if not calls.is_on or only not in (None, self.model):
@@ -249,4 +249,12 @@ def _open_all(patch: pytest.MonkeyPatch, calls: Calls, only: type[models.Model] 
         calls.count += 1
         return self.all()
 
+    def visible_to_users(self: Any, users: Any) -> Any:
+        if not calls.is_on or only not in (None, self.model):
+            return scoped_for_many(self, users)
+        calls.count += 1
+        [user] = users
+        return self.annotate(seen_by=models.Value(user.pk, output_field=models.UUIDField()))
+
     patch.setattr(TenantQuerySet, "visible_to", visible_to)
+    patch.setattr(TenantQuerySet, "visible_to_users", visible_to_users)

@@ -289,7 +289,7 @@ class Walk:
                 rows = [row for rows in party.rows.values() for row in rows[:12] if UUID.fullmatch(str(row.pk))]
                 rows.append(user)
                 events = [Event(user=user, number=n, type=kind, object_id=row.pk) for n, row in enumerate(rows)]
-                for event, shown in zip(events, rendering.render(user, events), strict=True):
+                for event, shown in zip(events, rendering.render({user: events})[user.pk], strict=True):
                     self.visitor.tried += 1
                     answer = Answer(200, json.dumps(shown).encode(), "", frozenset({str(event.object_id).encode()}))
                     yield from self._names_nobody("event", kind, answer)
