@@ -47,10 +47,14 @@ def _table(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, ...]
         ("database connections at 10 and at all streams", f"{ours['few']} and {ours['many']}", "", "the same"),
         ("one event to one user, ms p50 / p99", _spread(ours["single"]), "", "p99 250"),
         ("an event for every user at once, ms p50 / p99", _spread(ours["each"]), _spread(theirs["each"]), "p99 250"),
-        ("… until the last has it, ms (median)", f"{median(ours['all']):.0f}", f"{median(theirs['all']):.0f}", ""),
+        ("… until the last has it, ms (median)", _median_ms(ours["all"]), _median_ms(theirs["all"]), ""),
         ("… as a ratio", f"{ratio:.1f}", "1", "2"),
         ("events delivered, each once", f"{ours['delivered']}", f"{theirs['delivered']}", "all"),
     ]
+
+
+def _median_ms(seconds: list[float]) -> str:
+    return f"{median(seconds) * 1000:.0f}"
 
 
 def _spread(seconds: list[float]) -> str:
