@@ -30,8 +30,11 @@ def nginx_configuration(folder: Path, *, web: list[str], stream: list[str], list
     """nginx's main file in `folder` around deploy/nginx/portal.conf; `listen` are the ports for http and https."""
     site = (DEPLOY / "nginx" / "portal.conf").read_text()
     for upstream, servers in (("portal_web", web), ("portal_stream", stream)):
-        lines = "".join(f"    server {server} max_fails=2 fail_timeout=3s;\n" for server in servers)
-        site = re.sub(rf"(upstream {upstream} {{\n)(    server .*\n)+", rf"\g<1>{lines}", site)
+        block = re.compile(rf"(upstream {upstream} {{\n)    server \S+( .*;\n)(?:    server .*\n)*")
+        found = block.search(site)
+        assert found
+        lines = "".join(f"    server {server}{found[2]}" for server in servers)
+        site = block.sub(lambda whole, lines=lines: whole[1] + lines, site)
     site = site.replace("/etc/portal/tls", str(folder)).replace("/var/log/nginx", str(folder))
     site = re.sub(r"(listen (\[::\]:)?)80;", rf"\g<1>{listen[0]};", site)
     site = re.sub(r"(listen (\[::\]:)?)443 ", rf"\g<1>{listen[1]} ", site).replace("portal.example.com", name)
