@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import hooks, number_work, retention, traffic
+from cpaas.services import held, hooks, number_work, retention, traffic
 from cpaas.services.platforms import test_platform
 
 
@@ -14,6 +14,12 @@ def work_numbers() -> None:
     """Set and remove hooks of numbers that are due (S4.31, S4.40), and those of platforms with a new key."""
     number_work.work_due_numbers()
     hooks.set_due_hooks()
+
+
+@shared_task(name="cpaas.tasks.deliver_held")
+def deliver_held() -> None:
+    """Deliver held texts that nobody looked at again (R8)."""
+    held.deliver_overlooked()
 
 
 @shared_task(name="cpaas.tasks.purge")

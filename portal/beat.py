@@ -35,6 +35,7 @@ SCHEDULE: dict[str, Schedule] = {
     "portal.tasks.send_mails": schedule(_SWEEP_S),
     "portal.tasks.tidy": schedule(3600),
     "cpaas.tasks.work_numbers": schedule(_SWEEP_S),
+    "cpaas.tasks.deliver_held": schedule(600),
     "cpaas.tasks.purge": crontab(minute="10", hour="3"),
     "cpaas.tasks.check_platforms": schedule(600),
     "cpaas.tasks.count_traffic": schedule(300),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 
 from django.db import transaction
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from cpaas.models import Conversation, CpaasNumber, Message
 from cpaas.services.attempts import lock_conversations
-from cpaas.states import MessageStatus
+from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal.events import News
-from portal.models import EndUser
+from portal.models import EndUser, Licence
 
 
 def deliver_held(number: CpaasNumber, news: News) -> int:
@@ -54,12 +54,30 @@ def look_again(number_id: uuid.UUID) -> None:
 
 
 def deliver_held_of_user(user: EndUser) -> None:
-    """A licence that is back delivers what was held for want of it (R8). Runs in the caller's transaction."""
+    """A licence that is back delivers what was held for want of it (R8). Runs in the caller's transaction, and looks
+    again after it: a number that came meanwhile could not be seen, nor could its texts see the licence."""
     if not (user.is_licensed and user.is_active):
         return
+    transaction.on_commit(lambda: _deliver_overlooked(CpaasNumber.objects.filter(user_id=user.pk)), robust=True)
     news = News()
     # All of them, whatever their state: one that becomes usable at this moment is waited for.
     for number in CpaasNumber.objects.filter(user=user).order_by("number").select_for_update():
         if number.is_usable:
             deliver_held(number, news)
     news.write()
+
+
+def deliver_overlooked() -> int:
+    """The sweep behind all looking again: a process may be killed between its commit and its look. Returns how many
+    numbers had texts to deliver."""
+    return _deliver_overlooked(CpaasNumber.objects.all())
+
+
+def _deliver_overlooked(numbers: QuerySet[CpaasNumber]) -> int:
+    licensed = Q(user=None) | Q(user__is_active=True) & ~Q(user__licence=Licence.NONE)
+    usable = numbers.filter(licensed, status=NumberStatus.ENABLED, opt_in_state__in=OPT_IN_USABLE)
+    held = Message.objects.filter(number=OuterRef("pk"), status=MessageStatus.HELD)
+    overlooked = list(usable.filter(Exists(held)).values_list("pk", flat=True))
+    for number_id in overlooked:
+        look_again(number_id)
+    return len(overlooked)

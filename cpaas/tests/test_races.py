@@ -15,6 +15,7 @@ from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, Webhoo
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
 from cpaas.services import claiming, number_work, numbers, sweeping
 from cpaas.services.claiming import claim_texts
+from cpaas.services.held import deliver_overlooked
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.receipts import apply_parked
@@ -79,6 +80,25 @@ def test_a_user_is_edited_while_a_text_comes_in(field: str) -> None:
     inbound.result()
     assert getattr(edit.result(), field) == "New"
     assert Message.objects.get().status == "received"
+
+
+def test_r8_a_number_that_comes_while_the_licence_comes_back_holds_no_text() -> None:
+    """Whoever gives the licence back cannot see the number yet, and the text cannot see the licence."""
+    user = EndUserFactory(licence="none")
+    with transaction.atomic():
+        update_user(actor=None, user=user, changes={"licence": "desktop"})
+        number = Beside(lambda: CpaasNumberFactory(user=user)).result()
+        Beside(lambda: text_to(number)).result()
+        assert Beside(lambda: Message.objects.get().status).result() == "held"
+    assert Message.objects.get().status == "received"
+
+
+def test_r8_a_text_whose_delivery_a_killed_process_never_looked_at_again_is_delivered() -> None:
+    usable, unusable = CpaasNumberFactory(), CpaasNumberFactory(opt_in_state="pending")
+    held = [MessageFactory(conversation__number=number, direction="in", status="held") for number in (usable, unusable)]
+    assert deliver_overlooked() == 1
+    assert [status_of(message) for message in held] == ["received", "held"]
+    assert deliver_overlooked() == 0
 
 
 def test_a_number_is_deleted_while_the_answer_to_its_text_is_stored() -> None:
