@@ -99,4 +99,8 @@ class Migration(migrations.Migration):
             name='platform',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='numbers', to='cpaas.cpaasplatform'),
         ),
+        AddIndexBesideWrites(
+            model_name='message',
+            index=models.Index(condition=models.Q(('direction', 'out'), ('status__in', ['failed', 'undelivered'])), fields=['created_at', 'number'], name='message_not_delivered'),
+        ),
     ]
