@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from tests.faults.ledger import FIGURES, Ledger
 from tests.faults.stage import Stage, standing_stage
+from tests.faults.tcp_gate import Gate
 from tests.faults.traffic import Town, Traffic
+from tests.faults.web_process import WebProcess
 
 STARTED = time.time()
 Begin = Callable[..., tuple[Traffic, Ledger]]
@@ -44,6 +48,23 @@ def begin(town: Town, stage: Stage, request: pytest.FixtureRequest) -> Iterator[
     yield start
     for traffic in running:
         traffic.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """The way to the test database, which can be shut."""
+    found = connection.settings_dict
+    with Gate((found["HOST"], int(found["PORT"]))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def web(gate: Gate, tmp_path: Path) -> Iterator[WebProcess]:
+    """A web server behind the gate."""
+    process = WebProcess(tmp_path, database_port=gate.port)
+    process.start()
+    yield process
+    process.kill()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import requests
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import RequestFactory
 
 from portal.api.problems import server_error
@@ -19,21 +16,6 @@ from tests.faults.web_process import WebProcess
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    found = connection.settings_dict
-    with Gate((found["HOST"], int(found["PORT"]))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def web(gate: Gate, tmp_path: Path) -> Iterator[WebProcess]:
-    process = WebProcess(tmp_path, database_port=gate.port)
-    process.start()
-    yield process
-    process.kill()
 
 
 @pytest.fixture

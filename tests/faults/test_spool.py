@@ -5,37 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
-from django.db import connection
 
 from cpaas import spool
 from cpaas.models import Conversation, CpaasNumber, Message
 from cpaas.tests.factories import CpaasNumberFactory
-from tests.faults.tcp_gate import Gate
 from tests.faults.web_process import WebProcess
 from tests.sandbox_process import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
 SECRET_WORDS = "the secret words"
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    found = connection.settings_dict
-    with Gate((found["HOST"], int(found["PORT"]))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def web(gate: Gate, tmp_path: Path) -> Iterator[WebProcess]:
-    process = WebProcess(tmp_path, database_port=gate.port)
-    process.start()
-    yield process
-    process.kill()
 
 
 def call(web: WebProcess, number: CpaasNumber, n: int, *, sign: bool = True) -> int:
