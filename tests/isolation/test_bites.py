@@ -10,7 +10,7 @@ from tests.isolation.conftest import Stage
 from tests.isolation.mutants import Mutant, all_mutants
 from tests.isolation.walk import Walk
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.same_values]
 MUTANTS = all_mutants()
 WALKERS = ("system_provider administrator", "end user", "group administrator")
 # Behind `visible_to` stands a second, narrower filter: only the own tokens, only the sums of the own scope.

@@ -15,7 +15,7 @@ from tests.isolation.making import own_models
 from tests.isolation.walk import Walk
 from tests.isolation.world import Party
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.same_values]
 EVERYBODY = [
     "operator",
     *(f"{level} {role}" for level in LEVELS for role in ROLES),
