@@ -87,6 +87,16 @@ def test_the_document_is_what_the_server_hands_out(client: Client) -> None:
     assert client.get("/api/v1/schema/?format=json").json() == json.loads(json.dumps(document))
 
 
+def breaks_login(case: Any) -> bool:
+    """Whether a missing or malformed `Authorization` is what the case is about, so that it gets no token of ours.
+
+    schemathesis minds this itself only when nothing else is broken. With another break that does not survive the wire,
+    such as `{"": []}` in the query, of which nothing is sent, a token of ours would make a sound request of it.
+    """
+    broken = [mutation for mutation in case.meta.phase.data.mutations if mutation.parameter_location == "header"]
+    return any("Authorization" in (mutation.parameter, *mutation.path) for mutation in broken)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.label for operation in OPERATIONS])
 def test_operation(operation: Any, rows: dict[str, str], tenant: Tenant, operator: PortalAccount) -> None:
     token = staff_token(operator) if "/provisioning/" in operation.path else tenant.device_token
@@ -98,7 +108,7 @@ def test_operation(operation: Any, rows: dict[str, str], tenant: Tenant, operato
             collection = re.search(r"/([a-z-]+)/\{id\}/", case.path)
             assert collection is not None
             case.path_parameters["id"] = rows[collection[1]]
-        response = case.call(headers={"Authorization": f"Bearer {token}"})
+        response = case.call(headers={} if breaks_login(case) else {"Authorization": f"Bearer {token}"})
         away = response.status_code == 502 and response.json()["code"] == "carrier_unreachable"
         # A carrier that does not answer is an error by contract, but none of this server.
         checks = [check for check in CHECKS if not (away and check is not_a_server_error)]
