@@ -23,8 +23,8 @@ _COLUMNS += ["reconnects", "whole_after_s"]
 
 
 @pytest.fixture(scope="session")
-def town() -> Iterator[Town]:
-    with standing_stage() as stage:
+def town(broker_place: int) -> Iterator[Town]:
+    with standing_stage(broker_place + 2) as stage:
         yield Town(stage)
 
 

@@ -25,6 +25,7 @@ from tests.faults.disks import Disk, mounted, unmount_leftovers
 from tests.faults.programs import Program
 from tests.faults.servers import Postgres, Redis
 from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.stack_process import own_broker
 
 LEASE_S = 3.0
 # When a text of unknown fate is looked up, in seconds after its send; minutes to hours in production.
@@ -37,14 +38,14 @@ PATIENCE_S = 240
 class Stage:
     """Everything runs after `start`. `url`, `manage` and `sandbox_port` are those of tests.stack_process.Stack."""
 
-    def __init__(self, folder: Path, data_disk: Disk, var_disk: Disk) -> None:
+    def __init__(self, folder: Path, data_disk: Disk, var_disk: Disk, broker_place: int) -> None:
         self.data_disk, self.var_disk = data_disk, var_disk
         self.sandbox_port = free_ports()
         self.port = self.sandbox_port + 30
         self.url = f"http://127.0.0.1:{self.port}"
         self.postgres = Postgres(data_disk.path, self.port + 1)
         self.redis = Redis(folder, self.port + 2)
-        self.environment = self._environment()
+        self.environment = self._environment() | own_broker(broker_place) | {"REDIS_URL": self.redis.url}
         sandbox = ["-m", "sandbox", "--port", str(self.sandbox_port), "--portal-url", self.url]
         web = ["-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(self.port)]
         web += ["--workers", "2", "--no-access-log", "--timeout-graceful-shutdown", "3"]
@@ -73,7 +74,6 @@ class Stage:
             "PORTAL_LOGIN_ATTEMPTS_PER_MINUTE": "1000",
             "EMAIL_URL": f"smtp://127.0.0.1:{self.sandbox_port + 25}",
             "DATABASE_URL": self.postgres.url,
-            "REDIS_URL": self.redis.url,
             "LOG_LEVEL": "INFO",
             "MALLOC_ARENA_MAX": "2",
         }
@@ -173,8 +173,11 @@ class Stage:
 
 
 @contextmanager
-def standing_stage() -> Iterator[Stage]:
-    """A stage that stands until the end of the block, then is gone with all it wrote."""
+def standing_stage(broker_place: int) -> Iterator[Stage]:
+    """A stage that stands until the end of the block, then is gone with all it wrote.
+
+    Its broker is its own Redis, or place `broker_place` of the tests' RabbitMQ when there is one.
+    """
     base = Path(tempfile.gettempdir()) / "portal-faults"
     base.mkdir(mode=0o755, exist_ok=True)
     unmount_leftovers(base)
@@ -183,7 +186,7 @@ def standing_stage() -> Iterator[Stage]:
         folder.mkdir(mode=0o755)
         data_disk = stack.enter_context(mounted(folder / "data", 384))
         var_disk = stack.enter_context(mounted(folder / "var", 16))
-        stage = Stage(folder, data_disk, var_disk)
+        stage = Stage(folder, data_disk, var_disk, broker_place)
         stack.callback(stage.kill_all)
         stage.start()
         yield stage
