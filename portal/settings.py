@@ -185,6 +185,8 @@ STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "media")))
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
+# Files are looked for when asked for: every client of a test makes the middleware anew, which would list them all.
+WHITENOISE_AUTOREFRESH = DEBUG or TESTING
 if not (DEBUG or TESTING):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
