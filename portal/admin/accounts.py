@@ -31,7 +31,7 @@ class AccountForm(StaffModelForm):
     password = forms.CharField(
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least ten characters. It ends all API tokens of the account.",
+        help_text="At least ten characters.",
     )
     time_zone = time_zone_field(empty="The system provider's")
 
@@ -45,7 +45,11 @@ class AccountForm(StaffModelForm):
         self.is_own = self.instance.pk == self.account.pk
         self.fields["password"].required = is_new
         if not is_new:
-            self.fields["password"].help_text += " Leave it empty to keep it as it is."
+            self.fields[
+                "password"
+            ].help_text += (
+                " Leave it empty to keep it as it is. A new one ends all API tokens of the account and logs it out."
+            )
         self._offer_levels()
         if self.is_own:
             for name in ("level", "role", "is_active"):

@@ -49,6 +49,17 @@ class KeysetChangeList(ChangeList):
     """A page of rows after or before a row, newest first."""
 
     older_url = newer_url = ""
+    is_cut = False
+    """Whether a search found more than it lists."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
+        found: models.QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        self.is_cut = getattr(request, "portal_search_is_cut", False)
+        return found
+
+    @property
+    def cut_text(self) -> str:
+        return f"More than {MOST_MATCHES} match, and only the first of them are listed. Type more to narrow the search."
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found: dict[str, Any] = super().get_filters_params(params)
@@ -146,7 +157,8 @@ class ListAdmin(ScopedAdmin):
     ) -> tuple[models.QuerySet[Any], bool]:
         """The whole term against each declared lookup; Django would take it word by word.
 
-        Of what begins so only the first `MOST_MATCHES` are taken, so that one letter costs no more than a whole name.
+        Of what begins so only the first `MOST_MATCHES` are taken, so that one letter costs no more than a whole name;
+        the list then says so.
         """
         term = search_term.strip()
         if not term:
@@ -154,9 +166,12 @@ class ListAdmin(ScopedAdmin):
         found: set[Any] = set()
         for lookup in self.search_fields:
             if lookup.endswith(EXACT):
-                found.update(queryset.filter(**{lookup: term}).values_list("pk", flat=True)[:MOST_MATCHES])
+                matching = list(queryset.filter(**{lookup: term}).values_list("pk", flat=True)[: MOST_MATCHES + 1])
             else:
-                found.update(first_beginning_with(queryset, lookup.removesuffix(PREFIX), term, MOST_MATCHES))
+                matching = first_beginning_with(queryset, lookup.removesuffix(PREFIX), term, MOST_MATCHES + 1)
+            if len(matching) > MOST_MATCHES:
+                request.portal_search_is_cut = True  # type: ignore[attr-defined]
+            found.update(matching[:MOST_MATCHES])
         return queryset.filter(pk__in=found), False
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:

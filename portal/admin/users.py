@@ -21,7 +21,7 @@ class UserForm(StaffModelForm):
     password = forms.CharField(
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="The user's password for the client, at least ten characters. Leave it empty to keep it as it is.",
+        help_text="The user's password for the client, at least ten characters.",
     )
     country = country_field(empty="Empty: the system provider's.")
     time_zone = time_zone_field(empty="The system provider's")
@@ -29,6 +29,14 @@ class UserForm(StaffModelForm):
     class Meta:
         model = EndUser
         fields: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text += (
+            " Without one the user cannot log in."
+            if self.instance._state.adding
+            else " Leave it empty to keep it as it is. A new one logs the user out everywhere."
+        )
 
 
 @admin.register(EndUser, site=site)

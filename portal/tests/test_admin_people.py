@@ -262,3 +262,17 @@ def test_pages_hold_no_script_or_style_of_their_own(tenant: Tenant) -> None:
     assert "<script>" not in body
     assert " style=" not in body[: body.index("</form>")]
     assert "onclick=" not in body
+
+
+@pytest.mark.parametrize("model", [PortalAccount, EndUser])
+def test_what_a_new_password_ends_is_told_only_where_there_was_one(tenant: Tenant, model: type) -> None:
+    client = browser(tenant.administrator)
+    row = {PortalAccount: tenant.accounts["group", "read_only"], EndUser: tenant.user}[model]
+    new, existing = (
+        client.get(url).context["form"].fields["password"].help_text
+        for url in (list_of(model, "add"), url_of(row, "change"))
+    )
+    assert "A new one" in existing
+    assert "Leave it empty to keep it" in existing
+    assert "A new one" not in new
+    assert "Leave it empty" not in new

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from portal.admin.changelist import MOST_MATCHES
 from portal.admin.search import MOST
 from portal.models import PortalAccount
 from portal.tests.admin_walk import browser, url_of
@@ -46,6 +47,14 @@ def test_more_than_fit_are_a_link_away_and_the_queries_stay_few(tenant: Tenant, 
     assert "/users/?q=many" in response.content.decode()
     searches = [query for query in captured if "LIMIT 7" in query["sql"]]
     assert 0 < len(searches) <= 8
+
+
+def test_a_list_says_when_more_match_than_it_shows(tenant: Tenant) -> None:
+    EndUserFactory.create_batch(MOST_MATCHES, group=tenant.group, name="Many hands")
+    client = browser(tenant.administrator)
+    assert "narrow the search" not in client.get("/users/", {"q": "many"}).content.decode()
+    EndUserFactory(group=tenant.group, name="Many more")
+    assert f"More than {MOST_MATCHES} match" in client.get("/users/", {"q": "many"}).content.decode()
 
 
 @pytest.mark.parametrize("term", ["", "   ", "\x00", "%", "nobody has this name", "x" * 500])
