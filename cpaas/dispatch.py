@@ -1,7 +1,8 @@
 """The SMS dispatcher: a resident that hands queued texts to carriers, many in flight, one at a time per conversation.
 
-Any number of them may run: texts are claimed in the database (cpaas.services.claiming). Two loops work side by side,
-each in batches: one claims as many texts as there are free places, the other stores the answers that came in.
+Any number of them may run: texts are claimed in the database (cpaas.services.claiming). Three loops work side by side,
+each in batches: one reserves texts, so that some are ready when a place becomes free, one begins as many of them as
+there are free places, and one stores the answers that came in.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -17,7 +19,7 @@ from django.conf import settings
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.carriers.registry import get_carrier
 from cpaas.services import sweeping, vigil
-from cpaas.services.claiming import Claimed, claim_texts
+from cpaas.services.claiming import RESERVATION, Claimed, begin_texts, release_texts, reserve_texts
 from cpaas.services.receipts import settle_parked
 from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.transport import client_session, run_async
@@ -28,6 +30,8 @@ logger = get_logger(__name__)
 
 SWEEP_S = 1.0
 CHORES_S = 2.0
+# So far ahead texts are reserved, by how many places became free lately; with a slow carrier that is next to nothing.
+AHEAD_S = 0.1
 # A dispatcher that slept this long between claim and request gives the text back instead of sending it late: by then
 # others take it for dead, and the text may have been sent again by its user.
 STALE_S = min(15.0, settings.LEASE_TTL_S)
@@ -46,6 +50,11 @@ class Dispatcher(Resident):
         self._claim = uuid.uuid4()
         self._work = asyncio.Event()
         self._answered = asyncio.Event()
+        # Reserved, each with the time before we asked for it.
+        self._ready: deque[tuple[Claimed, float]] = deque()
+        self._may_begin = asyncio.Event()
+        self._beginning = 0
+        self._landings: deque[float] = deque(maxlen=settings.DISPATCH_IN_FLIGHT)
         self._answers: list[Outcome] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._more_is_due = False
@@ -60,11 +69,14 @@ class Dispatcher(Resident):
                 asyncio.create_task(_again_and_again(self._look_up_unknown, session, CHORES_S)),
                 asyncio.create_task(_again_and_again(self._live, session, settings.LEASE_TTL_S / 3)),
             ]
+            reserving = asyncio.create_task(self._reserve_ahead())
             storing = asyncio.create_task(self._store_answers())
             try:
-                await self._claim_and_send(session)
+                await self._begin_and_send(session)
+                await reserving
                 await storing
             finally:
+                reserving.cancel()
                 storing.cancel()
                 for helper in helpers:
                     helper.cancel()
@@ -74,45 +86,91 @@ class Dispatcher(Resident):
     async def stop(self) -> None:
         await super().stop()
         self._work.set()
+        self._may_begin.set()
         self._answered.set()
 
     def on_wake(self, topics: frozenset[str]) -> None:
         if topics & {"dispatch", "*"}:
             self._work.set()
 
-    async def _claim_and_send(self, session: aiohttp.ClientSession) -> None:
-        """Fill the free places until asked to stop, then only finish what is in flight."""
+    async def _reserve_ahead(self) -> None:
+        """Have texts ready for the places that become free, until asked to stop; then let others have them."""
         while not self.stopping.is_set():
             self._work.clear()
-            free = settings.DISPATCH_IN_FLIGHT - len(self._flying)
-            if free > 0:
-                self._more_is_due = await self._claim_some(session, free)
-            if free <= 0 or not self._more_is_due:
+            wanted = self._wanted()
+            if wanted > 0:
+                self._more_is_due = await self._reserve_some(wanted)
+            if wanted <= 0 or not self._more_is_due:
                 await _wait(self._work, SWEEP_S)
+        left, self._ready = self._ready, deque()
+        await in_database(release_texts, [text for text, _ in left])
+
+    def _wanted(self) -> int:
+        """How many texts to reserve now: for all free places and, several at a time, for those free next."""
+        recent = time.monotonic() - AHEAD_S
+        ahead = sum(landed_at > recent for landed_at in self._landings)
+        missing = self._free() + ahead - len(self._ready)
+        return missing if missing > ahead // 2 else 0
+
+    def _free(self) -> int:
+        return int(settings.DISPATCH_IN_FLIGHT) - len(self._flying) - self._beginning
+
+    async def _reserve_some(self, wanted: int) -> bool:
+        """Reserve up to `wanted` texts; whether there may be more."""
+        # From before the claim: we may be held up between its commit and here.
+        asked_at = time.monotonic()
+        try:
+            reserved = await in_database(reserve_texts, wanted, self._claim)
+        except Exception as error:
+            # With the database away nothing is claimed.
+            await self._database_failed(error)
+            return True
+        self._ready.extend((text, asked_at) for text in reserved)
+        self._may_begin.set()
+        return len(reserved) == wanted
+
+    async def _begin_and_send(self, session: aiohttp.ClientSession) -> None:
+        """Fill the free places until asked to stop, then only finish what is in flight."""
+        while not self.stopping.is_set():
+            self._may_begin.clear()
+            if texts := self._take_ready():
+                await self._begin(session, texts)
+            else:
+                await self._may_begin.wait()
         while self._flying:
             await asyncio.wait(set(self._flying))
         self._all_landed = True
         self._answered.set()
 
-    async def _claim_some(self, session: aiohttp.ClientSession, free: int) -> bool:
-        """Claim and send up to `free` texts; whether there may be more to claim."""
-        # From before the claim: we may be held up between its commit and here.
-        asked_at = time.monotonic()
+    def _take_ready(self) -> list[tuple[Claimed, float]]:
+        """As many as there are free places. What lay too long is left: others look at it again by now."""
+        oldest = time.monotonic() - RESERVATION.total_seconds()
+        while self._ready and self._ready[0][1] < oldest:
+            self._ready.popleft()
+        return [self._ready.popleft() for _ in range(min(self._free(), len(self._ready)))]
+
+    async def _begin(self, session: aiohttp.ClientSession, texts: list[tuple[Claimed, float]]) -> None:
+        self._beginning = len(texts)
         try:
-            claimed = await in_database(claim_texts, free, self._claim)
+            begun = await in_database(begin_texts, [text for text, _ in texts])
         except Exception as error:
-            # With the database away nothing is claimed.
             await self._database_failed(error)
-            return True
-        for text in claimed:
-            task = asyncio.create_task(self._send(session, text, asked_at))
+            return
+        finally:
+            self._beginning = 0
+            if self._more_is_due:
+                self._work.set()
+        for text in begun:
+            task = asyncio.create_task(self._send(session, text, texts[0][1]))
             self._flying.add(task)
             task.add_done_callback(self._landed)
-        return len(claimed) == free
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)
-        if self._more_is_due:
+        self._landings.append(time.monotonic())
+        if self._ready:
+            self._may_begin.set()
+        elif self._more_is_due:
             self._work.set()
 
     async def _store_answers(self) -> None:
@@ -154,6 +212,7 @@ class Dispatcher(Resident):
         self._answers.append(Outcome(text, answer))
         self._answered.set()
         if _may_be_away(answer):
+            self._ready = deque(ready for ready in self._ready if ready[0].platform_id != text.platform_id)
             await in_database(sweeping.mark_unreachable, text.platform_id)
 
     def _count(self, answer: Sent | CarrierError) -> None:

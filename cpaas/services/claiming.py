@@ -1,8 +1,10 @@
 """Claiming texts for the wire: which conversation's head goes next, and what no longer may go (R32–R35).
 
-A conversation with something to send has `outbox_at`. A claim moves it `LEASE` ahead, takes the conversation's first
-waiting attempt and commits it as `sending`, all in one transaction: from then on the text is either settled by the
-answer, or, when its dispatcher is dead, made `unknown` by another one, never sent again.
+A conversation with something to send has `outbox_at`. `reserve_texts` moves it a little ahead and looks at the
+conversation's first waiting attempt: a hint that nobody else need look now, so that a dispatcher has texts ready when a
+place becomes free. Nothing is lost or doubtful when it dies with them, others look again a moment later. `begin_texts`
+is the claim: it commits attempts that still wait as `sending`, just before the request. From then on a text is either
+settled by the answer, or, when its dispatcher is dead, made `unknown` by another one, never sent again.
 
 No row with a foreign key is updated twice in one transaction: PostgreSQL would then check the key again at commit, and
 so wait for the number, which others lock before conversations.
@@ -11,7 +13,7 @@ so wait for the number, which others lock before conversations.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +24,7 @@ from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
 from cpaas.carriers.base import CarrierAccount, OutboundText
-from cpaas.models import Attempt, CpaasPlatform
+from cpaas.models import Attempt, Conversation, CpaasPlatform
 from cpaas.services.attempts import move_attempt
 from cpaas.services.pacing import take_pace
 from cpaas.services.sweeping import wake_waiting
@@ -30,8 +32,10 @@ from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.models import Licence
-from portal.sql import as_uuid, execute, places
+from portal.sql import as_uuid, execute, execute_prepared, places
 
+# How long a text may lie ready: what was checked may have changed by then (R33).
+RESERVATION = timedelta(seconds=min(2.0, settings.LEASE_TTL_S / 2))
 # Longer than the longest exchange with a carrier, so that a live dispatcher always settles its own texts.
 LEASE = timedelta(seconds=settings.CARRIER_TIMEOUT_S + 30)
 # So often a claim that found nothing to send among as many conversations as it asked for looks further.
@@ -42,15 +46,23 @@ UNREACHABLE_WAIT = timedelta(minutes=5)
 _DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
 _LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN ({places})"
 _BEGIN = """
-    UPDATE cpaas_attempt SET status = 'sending', claim = %s, sending_at = %s, changed_at = %s, tries = tries + 1
-    WHERE status = 'queued' AND id IN ({places}) RETURNING id
+    UPDATE cpaas_attempt SET status = 'sending', claim = %(claim)s, sending_at = %(now)s, changed_at = %(now)s,
+        tries = tries + 1
+    WHERE status = 'queued' AND {chosen} RETURNING id, message_id
 """
 # A receipt for an older attempt may just have said that it is delivered, and that wins (R21).
-_SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'delivered' AND id IN ({places})"
+_SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'delivered' AND {chosen}"
+# On PostgreSQL in one round trip: a place stays empty meanwhile.
+_AT_ONCE = "WITH begun AS ({begin}), shown AS ({show}) SELECT id FROM begun"
+_BEGIN_AND_SHOW = _AT_ONCE.format(
+    begin=_BEGIN.format(chosen="id = ANY(%(ids)s)"),
+    show=_SHOW_SENDING.format(chosen="id IN (SELECT message_id FROM begun)"),
+)
 _HEAD_COLUMNS = (
     "id",
     "status",
     "tries",
+    "sending_at",
     "expires_at",
     "platform_id",
     "conversation_id",
@@ -70,7 +82,9 @@ _HEAD_COLUMNS = (
 
 @dataclass(frozen=True)
 class Claimed:
-    """A text that is now ours to hand over, once. `claim` stands in the WHERE of what is written about it."""
+    """A text for the dispatcher that calls itself `claim`: to begin with until `reserved_until`, and once begun its own
+    to hand over, once. `claim` then stands in the WHERE of what is written about it.
+    """
 
     attempt_id: uuid.UUID
     message_id: uuid.UUID
@@ -81,26 +95,68 @@ class Claimed:
     carrier: str
     account: CarrierAccount
     text: OutboundText
+    reserved_until: datetime
 
 
 Head = Mapping[str, Any]
 
 
-def claim_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
-    """Claim up to `limit` texts for the dispatcher that calls itself `claim`, at most one of a conversation.
+def reserve_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
+    """Look for up to `limit` texts that the dispatcher `claim` may begin, at most one of a conversation.
 
     Settles on the way what must not be sent any more.
     """
     for _ in range(_LOOKS):
-        looked_at, claimed = _claim_once(limit, claim)
-        if claimed or looked_at < limit:
-            return claimed
+        looked_at, reserved = _reserve_once(limit, claim)
+        if reserved or looked_at < limit:
+            return reserved
     return []
 
 
-def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
+def begin_texts(reserved: Sequence[Claimed]) -> list[Claimed]:
+    """Commit as `sending` what still waits; returns the texts that are now to be handed over, each once.
+
+    Whoever begins a text alone sends it, however old its reservation is.
+    """
+    if not reserved:
+        return []
+    # The same text may have been reserved twice.
+    texts = {text.attempt_id: text for text in reserved}
+    values = {"claim": reserved[0].claim, "now": clock.now(), "ids": list(texts)}
+    if connection.vendor == "postgresql":
+        begun = [as_uuid(row[0]) for row in execute_prepared(_BEGIN_AND_SHOW, values)]
+    else:
+        begun = _begin_step_by_step(values)
+    release_texts(texts[key] for key in texts.keys() - set(begun))
+    return [texts[key] for key in begun]
+
+
+def release_texts(reserved: Iterable[Claimed]) -> None:
+    """Let others look at once at conversations whose reserved text is not begun after all."""
+    for text in reserved:
+        still_ours = Conversation.objects.filter(pk=text.conversation_id, outbox_at=text.reserved_until)
+        still_ours.update(outbox_at=clock.now())
+
+
+def _begin_step_by_step(values: Mapping[str, Any]) -> list[uuid.UUID]:
+    """For SQLite, which has no statement that updates two tables."""
+    ids = {f"id{n}": key for n, key in enumerate(values["ids"])}
+    with transaction.atomic():
+        begun = execute(_BEGIN.format(chosen=f"id IN ({_names(ids)})"), {**values, **ids})
+        messages = {f"id{n}": row[1] for n, row in enumerate(begun)}
+        if messages:
+            execute(_SHOW_SENDING.format(chosen=f"id IN ({_names(messages)})"), messages)
+    return [as_uuid(row[0]) for row in begun]
+
+
+def _names(values: Iterable[str]) -> str:
+    return ", ".join(f"%({name})s" for name in values)
+
+
+def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
     """How many conversations were due, and the texts that may go."""
     now = clock.now()
+    until = now + RESERVATION
     lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     with transaction.atomic():
         rows = execute(_DUE.format(lock=lock), [now, limit])
@@ -113,15 +169,13 @@ def _claim_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
         due_at: dict[uuid.UUID, datetime | None] = dict.fromkeys(conversations)
         news = News()
         sendable = _sort_out(heads, platforms, due_at, now, news)
-        begun = _begin(sendable, claim, now)
-        due_at |= {head["conversation_id"]: now for head in sendable}
-        due_at |= {head["conversation_id"]: now + LEASE for head in begun}
+        due_at |= {head["conversation_id"]: until for head in sendable}
         _set_due(due_at)
         news.write()
     for key in CpaasPlatform.objects.filter(pk__in=away, reachable=True).values_list("pk", flat=True) if away else ():
         wake_waiting(key)  # it came back while we put its texts off
     accounts = {key: platform.account() for key, platform in platforms.items()}
-    return len(conversations), [_claimed(head, platforms[head["platform_id"]], accounts, claim) for head in begun]
+    return len(conversations), [_claimed(head, platforms, accounts, claim, until) for head in sendable]
 
 
 def _heads(conversations: Sequence[uuid.UUID]) -> list[Head]:
@@ -145,7 +199,9 @@ def _sort_out(
     for head in heads:
         conversation_id, platform = head["conversation_id"], platforms[head["platform_id"]]
         refusal = _refusal(head, now)
-        if head["status"] == MessageStatus.SENDING:
+        if head["status"] == MessageStatus.SENDING and now < (free_at := head["sending_at"] + LEASE):
+            due_at[conversation_id] = free_at
+        elif head["status"] == MessageStatus.SENDING:
             # The lease ran out under a dispatcher that died or hangs: it may have been taken (R32).
             _settle(head, MessageStatus.UNKNOWN, "", "It is not known whether the carrier took this text.", news)
             due_at[conversation_id] = now
@@ -210,23 +266,14 @@ def _set_due(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
         execute(_LOOK_AT.format(places=places(conversations)), [at, *conversations])
 
 
-def _begin(heads: Sequence[Head], claim: uuid.UUID, now: datetime) -> list[Head]:
-    """Commit the heads as `sending` under the claim; returns those that were still waiting."""
-    ids = [head["id"] for head in heads]
-    if not ids:
-        return []
-    # One that expired between our look and now must not go out.
-    begun = {as_uuid(row[0]) for row in execute(_BEGIN.format(places=places(ids)), [claim, now, now, *ids])}
-    heads = [head for head in heads if head["id"] in begun]
-    if heads:
-        messages = [head["message_id"] for head in heads]
-        execute(_SHOW_SENDING.format(places=places(messages)), messages)
-    return heads
-
-
 def _claimed(
-    head: Head, platform: CpaasPlatform, accounts: Mapping[uuid.UUID, CarrierAccount], claim: uuid.UUID
+    head: Head,
+    platforms: Mapping[uuid.UUID, CpaasPlatform],
+    accounts: Mapping[uuid.UUID, CarrierAccount],
+    claim: uuid.UUID,
+    until: datetime,
 ) -> Claimed:
+    platform = platforms[head["platform_id"]]
     return Claimed(
         attempt_id=head["id"],
         message_id=head["message_id"],
@@ -237,4 +284,5 @@ def _claimed(
         carrier=platform.carrier,
         account=accounts[platform.pk],
         text=OutboundText(head["message__number__number"], head["message__remote"], head["message__text"]),
+        reserved_until=until,
     )

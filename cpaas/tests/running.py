@@ -1,13 +1,15 @@
-"""A dispatcher running in a thread of the test process."""
+"""A dispatcher running in a thread of the test process, and what one does step by step."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from types import TracebackType
 from typing import Self
 
 from cpaas.dispatch import Dispatcher
+from cpaas.services.claiming import Claimed, begin_texts, reserve_texts
 from portal.residents.database import close_database_threads
 
 
@@ -33,3 +35,8 @@ class DispatcherThread:
         self._dispatcher = Dispatcher(holder="test")
         self._loop.run_until_complete(serve())
         self._loop.close()
+
+
+def claim_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
+    """Up to `limit` texts that are now the caller's to hand over."""
+    return begin_texts(reserve_texts(limit, claim))

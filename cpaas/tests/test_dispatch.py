@@ -10,11 +10,10 @@ from django.utils import timezone
 
 from cpaas.carriers.base import NotTaken
 from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message
-from cpaas.services.claiming import claim_texts
 from cpaas.services.sending import resend_message, send_message
 from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.tests.factories import CpaasNumberFactory
-from cpaas.tests.running import DispatcherThread
+from cpaas.tests.running import DispatcherThread, claim_texts
 from portal.tests.factories import EndUserFactory
 from tests.sandbox_process import NUMBERS, wait_for
 

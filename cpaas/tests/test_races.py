@@ -14,7 +14,6 @@ from django.utils import timezone
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
 from cpaas.services import claiming, number_work, numbers, sweeping
-from cpaas.services.claiming import claim_texts
 from cpaas.services.held import deliver_overlooked
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.opt_in import record_opt_in
@@ -30,7 +29,7 @@ from cpaas.tests.factories import (
     MessageFactory,
 )
 from cpaas.tests.interleaving import Beside, wait_for_waiters
-from cpaas.tests.running import DispatcherThread
+from cpaas.tests.running import DispatcherThread, claim_texts
 from portal.models import PortalAccount
 from portal.problems import Problem
 from portal.services.accounts import delete_account, update_account
@@ -324,8 +323,8 @@ def test_r32_a_platform_that_answers_again_while_a_claim_puts_its_texts_off(monk
 
     with monkeypatch.context() as patch:
         patch.setattr(claiming, "_set_due", meanwhile)
-        assert claiming.claim_texts(10, uuid.uuid4()) == []
-    [claimed] = claiming.claim_texts(10, uuid.uuid4())
+        assert claim_texts(10, uuid.uuid4()) == []
+    [claimed] = claim_texts(10, uuid.uuid4())
     assert claimed.message_id == message.pk
 
 

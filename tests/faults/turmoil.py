@@ -21,7 +21,7 @@ from django.utils import timezone
 from cpaas.carriers.base import Doubtful, InboundText, NotTaken, Receipt, Refused, Sent, WebhookEvent, WebhookRequest
 from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services import numbers, retention, sweeping, vigil
-from cpaas.services.claiming import Claimed, claim_texts
+from cpaas.services.claiming import Claimed
 from cpaas.services.conversations import mark_read
 from cpaas.services.opt_in import record_opt_in, reset_opt_in
 from cpaas.services.receipts import settle_parked
@@ -29,6 +29,7 @@ from cpaas.services.sending import resend_message, send_message
 from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.services.webhook_intake import take_in
 from cpaas.states import RESENDABLE
+from cpaas.tests.running import claim_texts
 from portal.models import EndUser
 from portal.problems import Problem
 from portal.services.users import update_user

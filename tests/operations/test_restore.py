@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from cpaas.carriers.base import LookUpMatch
 from cpaas.models import Attempt, Conversation
-from cpaas.services.claiming import claim_texts
 from cpaas.services.sending import send_message
 from cpaas.services.sweeping import claim_look_ups, store_look_up
 from cpaas.tests.factories import CpaasNumberFactory
+from cpaas.tests.running import claim_texts
 from portal.events.reading import Wanted, read
 from portal.ids import new_id
 from portal.models import EndUser, EventStream, Lease
