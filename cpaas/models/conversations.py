@@ -15,8 +15,8 @@ class Conversation(Row):
     `last_message_at` is null while there is nothing the user may see (held or suppressed texts only, R8).
     `last_position` numbers the messages in order of acceptance. Messages up to `read_position` are read; `new_count`
     counts received ones above it; `message_count` counts all. `outbox_at` is when a dispatcher should look here next:
-    null when nothing waits, in the future while a dispatcher holds the conversation (one text at a time, R35) or while
-    it backs off (R32).
+    null when nothing waits, in the future while a dispatcher has its next text ready or at the carrier (one text at a
+    time, R35) or while it backs off (R32).
     """
 
     number = models.ForeignKey("cpaas.CpaasNumber", models.CASCADE, related_name="conversations", db_index=False)
