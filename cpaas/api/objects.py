@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.db.models import OuterRef
 
@@ -14,11 +14,35 @@ from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.services.conversations import RemoteName, remote_names
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
-from portal.models import EndUser
+from portal.events import Viewer
 from portal.phone_numbers import national_digits, number_kind
 
 # Held, suppressed and blocked texts are not in this API until they become received (contracts, message).
 SHOWN_STATUSES = (*OUTBOUND, "received")
+
+
+class MessageRow(Protocol):
+    """What is shown of a message: the model, or a row of `MESSAGE_COLUMNS`."""
+
+    id: Any
+    conversation_id: Any
+    number_id: Any
+    direction: Any
+    kind: Any
+    status: Any
+    remote: Any
+    text: Any
+    encoding: Any
+    segments: Any
+    characters: Any
+    error_code: Any
+    error_text: Any
+    created_at: Any
+    sent_at: Any
+    delivered_at: Any
+
+
+MESSAGE_COLUMNS = tuple(MessageRow.__annotations__)
 
 
 def iso(at: datetime | None) -> str | None:
@@ -47,18 +71,19 @@ def number_object(number: CpaasNumber) -> dict[str, Any]:
     }
 
 
-def message_objects(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Messages with their attempts, in the given order; two queries however many."""
+def message_objects(messages: Iterable[MessageRow]) -> list[dict[str, Any]]:
+    """Messages with their attempts, in the given order; two queries however many, one if all came in."""
     rows = list(messages)
     number_ids = {row.number_id for row in rows}
     numbers = dict(CpaasNumber.objects.filter(pk__among=number_ids).values_list("pk", "number"))
     attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
-    for attempt in Attempt.objects.filter(message_id__among=[row.pk for row in rows]).order_by("n"):
+    sent = [row.id for row in rows if row.direction == "out"]
+    for attempt in Attempt.objects.filter(message_id__among=sent).order_by("n"):
         attempts[attempt.message_id].append(attempt)
-    return [_message(row, numbers[row.number_id], attempts[row.pk]) for row in rows]
+    return [_message(row, numbers[row.number_id], attempts[row.id]) for row in rows]
 
 
-def conversation_objects(seen: Iterable[tuple[EndUser, Conversation]]) -> list[dict[str, Any]]:
+def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[dict[str, Any]]:
     """Conversations as these users see them, with their last message and the name of the remote party, in the given
     order; as many queries for many as for one."""
     pairs = list(seen)
@@ -84,10 +109,10 @@ def remote_object(remote: str, known: RemoteName | None) -> dict[str, Any]:
     }
 
 
-def _message(row: Message, own_number: str, attempts: list[Attempt]) -> dict[str, Any]:
+def _message(row: MessageRow, own_number: str, attempts: list[Attempt]) -> dict[str, Any]:
     outbound = row.direction == "out"
     return {
-        "id": str(row.pk),
+        "id": str(row.id),
         "conversation": str(row.conversation_id),
         "direction": row.direction,
         "kind": row.kind,

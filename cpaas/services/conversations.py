@@ -10,7 +10,7 @@ from django.db.models import Count, Sum
 
 from cpaas.models import Conversation, CpaasNumber, Message
 from cpaas.states import MessageStatus
-from portal.events import News
+from portal.events import News, Viewer
 from portal.models import EndUser
 from portal.scoping import get_visible
 
@@ -43,7 +43,7 @@ def new_counts(user: EndUser) -> dict[str, int]:
     return {"conversations": totals["conversations"], "messages": totals["messages"] or 0}
 
 
-def remote_names(seen: Iterable[tuple[EndUser, str]]) -> dict[tuple[uuid.UUID, str], RemoteName]:
+def remote_names(seen: Iterable[tuple[Viewer, str]]) -> dict[tuple[uuid.UUID, str], RemoteName]:
     """The names that directories know for the remote numbers these users see, by group and number (S1.34).
 
     Today's directory is the user's own group: mobile numbers and CPaaS numbers of its people.

@@ -10,16 +10,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connection
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from portal import clock
 from portal.events.departures import why_gone
-from portal.events.rendering import render
+from portal.events.rendering import Told, Viewer, render
 from portal.logs import get_logger
-from portal.models import Device, EndUser, Event, EventStream
+from portal.models import Device, EventStream
 from portal.services import tokens
 from portal.sql import as_time, as_uuid, execute
 
@@ -29,6 +30,8 @@ MAX_BACKLOG = 10_000
 # A user's id, and the number of the last event that was told.
 Cursor = tuple[uuid.UUID, int]
 logger = get_logger(__name__)
+# Making its encoder anew would take longer than encoding an event.
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,29 @@ class Reading:
     failed: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Listener:
+    """What is read of the user of a device that may listen, once per reading: models would cost most of its time."""
+
+    pk: uuid.UUID
+    group_id: uuid.UUID
+    newest: int
+    is_active: bool = True
+    actor_level: str = "user"
+    may_write: bool = True
+
+    @property
+    def actor_scope_id(self) -> uuid.UUID:
+        return self.pk
+
+
+class _Event(NamedTuple):
+    number: int
+    type: str
+    object_id: uuid.UUID
+    at: datetime
+
+
 def stamp(at: datetime | None = None) -> str:
     return (at or timezone.now()).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -80,12 +106,11 @@ def open_device(plain: str) -> tuple[uuid.UUID, uuid.UUID, int]:
 def read(wanted: Sequence[Wanted]) -> list[Reading]:
     """What each of `wanted` gets, in its order, in as many queries as for one."""
     devices = _devices({item.device_id for item in wanted})
-    users = {user.pk: user for user in devices.values() if isinstance(user, EndUser)}
-    heads = newest_of(set(users))
+    users = {user.pk: user for user in devices.values() if isinstance(user, Listener)}
     cursors = {(item.user_id, item.after) for item in wanted if item.user_id in users}
-    events = _events_after({cursor for cursor in cursors if heads.get(cursor[0], 0) > cursor[1]})
+    events = _events_after({cursor for cursor in cursors if users[cursor[0]].newest > cursor[1]})
     lines = _lines(users, events)
-    readings = {cursor: _reading(cursor, heads.get(cursor[0], 0), events.get(cursor, []), lines) for cursor in cursors}
+    readings = {cursor: _reading(cursor, users[cursor[0]].newest, events.get(cursor, []), lines) for cursor in cursors}
     return [
         Reading(item.after, bye=device)
         if isinstance(device := devices[item.device_id], str)
@@ -105,16 +130,22 @@ def gone_devices(device_ids: set[uuid.UUID]) -> set[uuid.UUID]:
     return device_ids - set(alive.values_list("pk", flat=True))
 
 
-def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, EndUser | str]:
+def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, Listener | str]:
     """The user of each device, or the reason why it may not listen any more."""
-    now = clock.now()
-    found: dict[uuid.UUID, EndUser | str] = {}
-    rows = Device.objects.filter(pk__among=device_ids).select_related("user")
-    for device in rows.only("expires_at", "user__is_active", "user__group_id"):
-        if not device.user.is_active:
-            found[device.pk] = "revoked"
+    found: dict[uuid.UUID, Listener | str] = {}
+    users: dict[uuid.UUID, Listener] = {}
+    valid = ExpressionWrapper(Q(expires_at__gt=clock.now()), BooleanField())
+    newest = Subquery(EventStream.objects.filter(pk=OuterRef("user_id")).values("last_id"))
+    rows = Device.objects.filter(pk__among=device_ids)
+    for device_id, user_id, group_id, is_active, is_valid, number in rows.values_list(
+        "pk", "user_id", "user__group_id", "user__is_active", valid, newest
+    ):
+        if not is_active:
+            found[device_id] = "revoked"
+        elif not is_valid:
+            found[device_id] = "expired"
         else:
-            found[device.pk] = device.user if device.expires_at > now else "expired"
+            found[device_id] = users.get(user_id) or users.setdefault(user_id, Listener(user_id, group_id, number or 0))
     return found | {key: why_gone(key) for key in device_ids - found.keys()}
 
 
@@ -128,7 +159,7 @@ _AFTER = """
 """
 
 
-def _events_after(cursors: set[Cursor]) -> dict[Cursor, list[Event]]:
+def _events_after(cursors: set[Cursor]) -> dict[Cursor, list[_Event]]:
     """At most BATCH events after each cursor, all in one query."""
     if not cursors:
         return {}
@@ -138,16 +169,16 @@ def _events_after(cursors: set[Cursor]) -> dict[Cursor, list[Event]]:
     else:
         wanted = f"VALUES {', '.join(['(%s, %s)'] * len(cursors))}"
         values = [value for cursor in cursors for value in cursor]
-    found: dict[Cursor, list[Event]] = {}
+    found: dict[Cursor, list[_Event]] = {}
     for user_id, after, number, type, object_id, at in execute(_AFTER.format(wanted=wanted), [*values, BATCH]):
-        event = Event(number=number, type=type, object_id=as_uuid(object_id), at=as_time(at))
+        event = _Event(number, type, as_uuid(object_id), as_time(at))
         found.setdefault((as_uuid(user_id), after), []).append(event)
     return found
 
 
-def _lines(users: Mapping[uuid.UUID, EndUser], events: Mapping[Cursor, Sequence[Event]]) -> dict[Cursor, Line]:
+def _lines(users: Mapping[uuid.UUID, Viewer], events: Mapping[Cursor, Sequence[Told]]) -> dict[Cursor, Line]:
     """The line of each event, by user and number; missing where it cannot be shown."""
-    told: dict[EndUser, dict[int, Event]] = {}
+    told: dict[Viewer, dict[int, Told]] = {}
     for (user_id, _), found in events.items():
         told.setdefault(users[user_id], {}).update({event.number: event for event in found})
     of_user = {user: list(found.values()) for user, found in told.items()}
@@ -161,7 +192,7 @@ def _lines(users: Mapping[uuid.UUID, EndUser], events: Mapping[Cursor, Sequence[
     return {(user_id, entry["id"]): _line(entry) for user_id, entries in rendered.items() for entry in entries}
 
 
-def _render_each(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+def _render_each(events: Mapping[Viewer, Sequence[Told]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for user, told in events.items():
         try:
@@ -173,7 +204,7 @@ def _render_each(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, l
     return found
 
 
-def _reading(cursor: Cursor, newest: int, events: Sequence[Event], lines: Mapping[Cursor, Line]) -> Reading:
+def _reading(cursor: Cursor, newest: int, events: Sequence[Told], lines: Mapping[Cursor, Line]) -> Reading:
     user_id, after = cursor
     if after > newest:
         return Reading(newest, reset="ahead")
@@ -191,4 +222,4 @@ def _reading(cursor: Cursor, newest: int, events: Sequence[Event], lines: Mappin
 
 
 def _line(entry: dict[str, Any]) -> Line:
-    return Line(entry["id"], entry["type"], json.dumps(entry, ensure_ascii=False, separators=(",", ":")))
+    return Line(entry["id"], entry["type"], compact(entry))

@@ -5,13 +5,38 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
-from portal.models import EndUser, Event
+from portal.scoping import Actor
+
+
+class Viewer(Actor, Protocol):
+    """The end user an event is rendered for: the model, or just what the stream read of it."""
+
+    @property
+    def group_id(self) -> uuid.UUID: ...
+
+
+class Told(Protocol):
+    """An event as it is stored: the model, or a row of it."""
+
+    @property
+    def number(self) -> Any: ...
+
+    @property
+    def type(self) -> Any: ...
+
+    @property
+    def object_id(self) -> Any: ...
+
+    @property
+    def at(self) -> datetime: ...
+
 
 # What each user is told of → the whole object as the API shows it to that user, by the ids of both. An object that is
 # missing is gone, or is not that user's to see. Many users at a time, in as many queries as for one.
-Wanted = Mapping[EndUser, Sequence[uuid.UUID]]
+Wanted = Mapping[Viewer, Sequence[uuid.UUID]]
 Rendered = Mapping[tuple[uuid.UUID, uuid.UUID], dict[str, Any]]
 Renderer = Callable[[Wanted], Rendered]
 
@@ -22,14 +47,14 @@ def register_renderer(type: str, renderer: Renderer) -> None:
     _renderers[type] = renderer
 
 
-def render(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+def render(events: Mapping[Viewer, Sequence[Told]]) -> dict[uuid.UUID, list[dict[str, Any]]]:
     """User's id → the `data` lines of that user's events, in their order (contracts, Events). What is gone is
     `{"id": …, "gone": true}`.
 
     Each object is read once, whatever types of events tell of it: read one after the other, `created` could show a
     later state than the `updated` behind it.
     """
-    wanted: dict[Renderer, dict[EndUser, dict[uuid.UUID, None]]] = defaultdict(lambda: defaultdict(dict))
+    wanted: dict[Renderer, dict[Viewer, dict[uuid.UUID, None]]] = defaultdict(lambda: defaultdict(dict))
     for user, told in events.items():
         for event in told:
             if event.type in _renderers:
@@ -41,7 +66,7 @@ def render(events: Mapping[EndUser, Sequence[Event]]) -> dict[uuid.UUID, list[di
     return {user.pk: [_entry(user, event, objects) for event in told] for user, told in events.items()}
 
 
-def _entry(user: EndUser, event: Event, objects: Mapping[str, Rendered]) -> dict[str, Any]:
+def _entry(user: Viewer, event: Told, objects: Mapping[str, Rendered]) -> dict[str, Any]:
     gone = {"id": str(event.object_id), "gone": True}
     return {
         "id": event.number,

@@ -77,7 +77,7 @@ async def _stream(hub: Hub, subscription: Subscription, send: Send, newest: int)
     try:
         await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         hello = {"type": "hello", "cursor": min(subscription.last, newest), "at": reading.stamp()}
-        await _write(send, f"retry: 3000\nevent: hello\ndata: {_compact(hello)}\n\n")
+        await _write(send, f"retry: 3000\nevent: hello\ndata: {reading.compact(hello)}\n\n")
         await _tell_news(hub, subscription, send)
         await send({"type": "http.response.body", "body": b""})
     except TimeoutError:
@@ -201,10 +201,6 @@ def _wants_json(accept: str) -> bool:
 def _frame(line: Line) -> str:
     number = "" if line.number is None else f"id: {line.number}\n"
     return f"{number}event: {line.type}\ndata: {line.json}\n\n"
-
-
-def _compact(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 async def _write(send: Send, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from portal import extensions
 from portal.countries import calling_code
+from portal.events.rendering import Viewer
 from portal.models import EndUser, EventStream, UserSettings
 
 SETTINGS = [field.name for field in UserSettings._meta.concrete_fields if field.name != "user"]
@@ -30,7 +31,7 @@ def session_object(user: EndUser) -> dict[str, Any]:
     return session
 
 
-def render_sessions(wanted: Mapping[EndUser, Sequence[uuid.UUID]]) -> dict[tuple[uuid.UUID, uuid.UUID], dict[str, Any]]:
+def render_sessions(wanted: Mapping[Viewer, Sequence[uuid.UUID]]) -> dict[tuple[uuid.UUID, uuid.UUID], dict[str, Any]]:
     """The objects of `session.updated` events; they are seldom, so each user's is read by itself."""
     users = EndUser.objects.filter(pk__in=[user.pk for user in wanted]).select_related("system_provider")
     return {(user.pk, user.pk): session_object(user) for user in users}
