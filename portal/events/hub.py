@@ -1,7 +1,7 @@
 """The one place of a process that knows its open streams, wakes them, and reads for them.
 
-A wake-up only sets a stream's signal; the stream then asks for what is after its cursor. So nothing piles up for a slow
-client, and a lost wake-up costs at most one sweep. Requests that arrive together are read together, by a few threads
+A stream asks for what is after its cursor, and a wake-up only says that its question is due. So nothing piles up for a
+slow client, and a lost wake-up costs at most one sweep. Questions due together are read together, by a few threads
 with a database connection each, however many streams there are; a waiting stream holds none.
 """
 
@@ -26,6 +26,11 @@ from portal.logs import get_logger
 READERS = 2
 READ_TOGETHER = 256
 SWEEP_S = 3.0
+# One look at all streams costs less than a timer for each that is moved with every event.
+TEND_S = 1.0
+KEEP_ALIVE_S = 15
+# A client that takes nothing for so long is dropped; it comes back with its cursor.
+SEND_TIMEOUT_S = 30
 STREAMS_PER_DEVICE = 5
 logger = get_logger(__name__)
 _opened = itertools.count()
@@ -33,22 +38,59 @@ T = TypeVar("T")
 
 
 class Subscription:
-    """One open stream or waiting poll. `ending` is the reason to stop, `signal` says: look again."""
+    """One open stream or waiting poll, made by the task that serves it. `ending` is the reason to stop.
 
-    __slots__ = ("device_id", "ending", "is_poll", "last", "opened", "signal", "user_id")
+    `is_due` says: look again. `question` is what waits until it is; `writing_since` and `quiet_since` are times of the
+    event loop.
+    """
+
+    __slots__ = (
+        "device_id",
+        "ending",
+        "is_dropped",
+        "is_due",
+        "is_poll",
+        "last",
+        "opened",
+        "question",
+        "quiet_since",
+        "task",
+        "user_id",
+        "writing_since",
+    )  # fmt: skip
 
     def __init__(self, device_id: uuid.UUID, user_id: uuid.UUID, last: int, *, is_poll: bool) -> None:
         self.device_id = device_id
         self.user_id = user_id
         self.last = last
         self.is_poll = is_poll
+        self.is_due = True
+        self.is_dropped = False
         self.ending: str | None = None
-        self.signal = asyncio.Event()
+        self.question: asyncio.Future[Reading] | None = None
+        self.quiet_since = asyncio.get_running_loop().time()
+        self.writing_since: float | None = None
+        self.task = asyncio.current_task()
         self.opened = next(_opened)
 
     def end(self, reason: str) -> None:
         self.ending = self.ending or reason
-        self.signal.set()
+        self.answer(Reading(self.last))
+
+    def answer(self, found: Reading) -> None:
+        """Answer without reading, if the question waits."""
+        question, self.question = self.question, None
+        if question is not None and not question.done():
+            question.set_result(found)
+
+    def tend(self, now: float) -> None:
+        """Say that the stream is still there, and drop a client that is not."""
+        if self.writing_since is not None:
+            if now - self.writing_since > SEND_TIMEOUT_S and self.task is not None:
+                self.is_dropped = True
+                self.task.cancel()
+        elif now - self.quiet_since > KEEP_ALIVE_S - TEND_S and not self.is_poll:
+            self.answer(Reading(self.last, keep_alive=True))
 
     def wanted(self) -> Wanted:
         return Wanted(self.device_id, self.user_id, self.last)
@@ -59,7 +101,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.closing = False
-        self._subscriptions: dict[uuid.UUID, set[Subscription]] = {}
+        # By the topic of their wake-ups.
+        self._subscriptions: dict[str, set[Subscription]] = {}
         self._pending: list[tuple[Wanted, asyncio.Future[Reading]]] = []
         self._reading = 0
         self._pump_scheduled = False
@@ -71,6 +114,7 @@ class Hub:
     def start(self) -> None:
         self._keep(_forever(lambda: listen(self.on_wake)))
         self._keep(_forever(self._sweep))
+        self._keep(_forever(self._tend))
 
     async def stop(self) -> None:
         self.end_streams()
@@ -92,7 +136,8 @@ class Hub:
     @contextlib.contextmanager
     def subscribed(self, subscription: Subscription) -> Any:
         """Woken as long as the context lasts. A device's sixth stream ends its oldest."""
-        of_user = self._subscriptions.setdefault(subscription.user_id, set())
+        topic = f"user:{subscription.user_id}"
+        of_user = self._subscriptions.setdefault(topic, set())
         of_user.add(subscription)
         if self.closing:
             subscription.end("shutdown")
@@ -104,34 +149,41 @@ class Hub:
             yield subscription
         finally:
             of_user.discard(subscription)
-            if not of_user and self._subscriptions.get(subscription.user_id) is of_user:
-                del self._subscriptions[subscription.user_id]
+            if not of_user and self._subscriptions.get(topic) is of_user:
+                del self._subscriptions[topic]
 
     async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run database work in one of the reader threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_connection, work, *arguments)
 
-    async def fetch(self, subscription: Subscription) -> Reading:
-        """What is new for the subscription, read together with what others ask for at the moment."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Reading] = loop.create_future()
-        self._pending.append((subscription.wanted(), answer))
-        if not self._pump_scheduled:
-            # After everybody who was woken by the same wake-up has asked.
-            self._pump_scheduled = True
-            loop.call_soon(self._pump)
-        return await answer
+    async def news(self, subscription: Subscription) -> Reading:
+        """What is new for the subscription, read together with what is due for others: at once if it is due, else when
+        it becomes so. Nothing new, too, when it ends or has been quiet for long."""
+        question: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
+        subscription.question = question
+        if subscription.is_due:
+            self._look_again(subscription)
+        return await question
 
     def on_wake(self, topics: frozenset[str]) -> None:
         """Called by the wake source."""
         if "*" in topics:
             self._sweep_now.set()
         for topic in topics:
-            kind, _, key = topic.partition(":")
-            if kind == "user":
-                with contextlib.suppress(ValueError):
-                    for subscription in self._subscriptions.get(uuid.UUID(key), ()):
-                        subscription.signal.set()
+            for subscription in self._subscriptions.get(topic, ()):
+                self._look_again(subscription)
+
+    def _look_again(self, subscription: Subscription) -> None:
+        """Read for it: now, or after what is being read and written for it at the moment."""
+        question, subscription.question = subscription.question, None
+        subscription.is_due = question is None
+        if question is None:
+            return
+        self._pending.append((subscription.wanted(), question))
+        if not self._pump_scheduled:
+            # After everybody whom the same wake-up concerns.
+            self._pump_scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_scheduled = False
@@ -165,10 +217,17 @@ class Hub:
             if not subscriptions:
                 continue
             devices = {one.device_id for one in subscriptions}
-            newest, gone = await self.in_thread(_look, set(self._subscriptions), devices)
+            newest, gone = await self.in_thread(_look, {one.user_id for one in subscriptions}, devices)
             for one in subscriptions:
                 if one.device_id in gone or newest.get(one.user_id, 0) != one.last:
-                    one.signal.set()
+                    self._look_again(one)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            now = asyncio.get_running_loop().time()
+            for one in self._all():
+                one.tend(now)
 
     def _all(self) -> list[Subscription]:
         return [one for found in self._subscriptions.values() for one in found]

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connection
@@ -22,7 +23,7 @@ from portal.events.rendering import Told, Viewer, render
 from portal.logs import get_logger
 from portal.models import Device, EventStream
 from portal.services import tokens
-from portal.sql import as_time, as_uuid, execute
+from portal.sql import as_time, as_uuid, execute, id_array
 
 BATCH = 200
 # Whoever is further behind starts anew: fetching the lists is cheaper than replaying this much.
@@ -52,9 +53,12 @@ class Line:
     json: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
-    """What a stream is told. `last` is its new cursor; `bye` and `failed` end it; `reset` is the reason of one."""
+    """What a stream is told. `last` is its new cursor; `bye` and `failed` end it; `reset` is the reason of one.
+
+    `keep_alive`: nothing was read, the stream just should not fall silent.
+    """
 
     last: int
     lines: list[Line] = field(default_factory=list)
@@ -62,6 +66,18 @@ class Reading:
     reset: str | None = None
     bye: str | None = None
     failed: bool = False
+    keep_alive: bool = False
+
+    @cached_property
+    def frames(self) -> bytes:
+        """As it goes out on a stream; made once for all streams that are told the same."""
+        if self.keep_alive:
+            return b": keep-alive\n\n"
+        if self.reset:
+            return frame(line("reset", {"reason": self.reset}, number=self.last))
+        if self.bye:
+            return frame(line("bye", {"reason": self.bye}))
+        return b"".join(map(frame, self.lines))
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +110,11 @@ def stamp(at: datetime | None = None) -> str:
 def line(type: str, data: dict[str, Any], number: int | None = None) -> Line:
     """An event that is not a stored one, such as `bye`."""
     return _line({"id": number, "type": type, "at": stamp(), "data": data})
+
+
+def frame(line: Line) -> bytes:
+    number = "" if line.number is None else f"id: {line.number}\n"
+    return f"{number}event: {line.type}\ndata: {line.json}\n\n".encode()
 
 
 def open_device(plain: str) -> tuple[uuid.UUID, uuid.UUID, int]:
@@ -165,7 +186,8 @@ def _events_after(cursors: set[Cursor]) -> dict[Cursor, list[_Event]]:
         return {}
     if connection.vendor == "postgresql":
         wanted = "SELECT * FROM unnest(%s::uuid[], %s::bigint[])"
-        values: list[Any] = [list(column) for column in zip(*cursors, strict=True)]
+        user_ids, numbers = zip(*cursors, strict=True)
+        values: list[Any] = [id_array(user_ids), list(numbers)]
     else:
         wanted = f"VALUES {', '.join(['(%s, %s)'] * len(cursors))}"
         values = [value for cursor in cursors for value in cursor]

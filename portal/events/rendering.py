@@ -71,6 +71,6 @@ def _entry(user: Viewer, event: Told, objects: Mapping[str, Rendered]) -> dict[s
     return {
         "id": event.number,
         "type": event.type,
-        "at": event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "at": f"{event.at.isoformat(timespec='seconds')[:19]}Z",
         "data": objects.get(event.type, {}).get((user.pk, event.object_id), gone),
     }

@@ -19,7 +19,7 @@ from portal.api import problems
 from portal.api.authentication import bearer_of
 from portal.events import reading
 from portal.events.hub import Hub, Subscription
-from portal.events.reading import Line, Reading
+from portal.events.reading import Reading
 from portal.logs import get_logger
 from portal.problems import Problem
 from portal.services.tokens import unauthenticated
@@ -29,10 +29,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH = "/api/v1/events/"
-KEEP_ALIVE_S = 15
 LONGEST_WAIT_S = 30
-# A client that takes nothing for so long is dropped; it comes back with its cursor.
-SEND_TIMEOUT_S = 30
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -77,64 +74,49 @@ async def _stream(hub: Hub, subscription: Subscription, send: Send, newest: int)
     try:
         await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         hello = {"type": "hello", "cursor": min(subscription.last, newest), "at": reading.stamp()}
-        await _write(send, f"retry: 3000\nevent: hello\ndata: {reading.compact(hello)}\n\n")
+        await _write(subscription, send, f"retry: 3000\nevent: hello\ndata: {reading.compact(hello)}\n\n".encode())
         await _tell_news(hub, subscription, send)
         await send({"type": "http.response.body", "body": b""})
-    except TimeoutError:
+    except asyncio.CancelledError:
+        if not subscription.is_dropped:
+            raise
         logger.info("stream_dropped", device=str(subscription.device_id))
 
 
 async def _tell_news(hub: Hub, subscription: Subscription, send: Send) -> None:
     """Write what is new until there is a reason to end."""
     while True:
-        subscription.signal.clear()
         if subscription.ending is None:
-            found = await _fetch(hub, subscription)
+            found = await _news(hub, subscription)
             subscription.last = found.last
-            await _write(send, "".join(_frame(line) for line in _lines_of(found)))
+            subscription.is_due |= found.more
+            if found.frames:
+                await _write(subscription, send, found.frames)
             if found.bye or found.failed:
                 return
-            if not found.more:
-                await _wait_for_signal(subscription, send)
         if subscription.ending == "gone":
             return
         if subscription.ending:
-            await _write(send, _frame(reading.line("bye", {"reason": subscription.ending})))
+            await _write(subscription, send, Reading(subscription.last, bye=subscription.ending).frames)
             return
 
 
-async def _wait_for_signal(subscription: Subscription, send: Send) -> None:
-    while not subscription.signal.is_set():
-        try:
-            async with asyncio.timeout(KEEP_ALIVE_S):
-                await subscription.signal.wait()
-        except TimeoutError:
-            await _write(send, ": keep-alive\n\n")
-
-
-async def _fetch(hub: Hub, subscription: Subscription) -> Reading:
+async def _news(hub: Hub, subscription: Subscription) -> Reading:
     """What is new; while the database is away the stream waits for it."""
     while True:
         try:
-            return await hub.fetch(subscription)
+            return await hub.news(subscription)
         except DatabaseError:
+            subscription.is_due = True
             await asyncio.sleep(1)
             if subscription.ending:
                 return Reading(subscription.last)
 
 
-def _lines_of(found: Reading) -> list[Line]:
-    if found.reset:
-        return [reading.line("reset", {"reason": found.reset}, number=found.last)]
-    if found.bye:
-        return [reading.line("bye", {"reason": found.bye})]
-    return found.lines
-
-
 async def _poll(hub: Hub, subscription: Subscription, send: Send, wait: float) -> None:
     """The JSON form: what there is, or the first thing that comes within `wait` seconds."""
     try:
-        found = await hub.fetch(subscription)
+        found = await hub.news(subscription)
         if not (found.lines or found.reset or found.bye or found.failed) and wait:
             found = await _first_news(hub, subscription, wait)
         if found.bye:
@@ -156,9 +138,7 @@ async def _first_news(hub: Hub, subscription: Subscription, wait: float) -> Read
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait):
             while not (found.lines or found.reset or found.bye or found.failed or subscription.ending):
-                await subscription.signal.wait()
-                subscription.signal.clear()
-                found = await hub.fetch(subscription)
+                found = await hub.news(subscription)
     return found
 
 
@@ -198,16 +178,12 @@ def _wants_json(accept: str) -> bool:
     return "application/json" in accept and "text/event-stream" not in accept
 
 
-def _frame(line: Line) -> str:
-    number = "" if line.number is None else f"id: {line.number}\n"
-    return f"{number}event: {line.type}\ndata: {line.json}\n\n"
-
-
-async def _write(send: Send, text: str) -> None:
-    """Raises TimeoutError when the client does not take it."""
-    if text:
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+async def _write(subscription: Subscription, send: Send, frames: bytes) -> None:
+    """Is cancelled by the hub when the client does not take it."""
+    now = asyncio.get_running_loop().time()
+    subscription.writing_since = subscription.quiet_since = now
+    await send({"type": "http.response.body", "body": frames, "more_body": True})
+    subscription.writing_since = None
 
 
 def _logged(error: Exception) -> Problem:
