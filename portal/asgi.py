@@ -21,7 +21,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 wsgi = get_wsgi_application()
 
-from portal import health  # noqa: E402  (models can be imported only now)
+from portal import collector, health  # noqa: E402  (models can be imported only now)
 from portal.events import stream  # noqa: E402
 from portal.events.hub import Hub  # noqa: E402
 from portal.events.stream import Receive, Scope, Send  # noqa: E402
@@ -53,6 +53,7 @@ class Application:
         self.hub.start()
         health.gauges.append(self._count_streams)
         _end_streams_on_signal(self.hub)
+        collector.spare_what_stays()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         health.gauges.remove(self._count_streams)
