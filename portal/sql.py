@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +46,11 @@ def execute_prepared(statement: str, values: Mapping[str, Any]) -> list[tuple[An
 def places(values: Sequence[object]) -> str:
     """The inside of `IN (…)` for so many values."""
     return ", ".join(["%s"] * len(values))
+
+
+def id_array(ids: Iterable[uuid.UUID]) -> str:
+    """Ids as PostgreSQL reads an array, for `%s::uuid[]`; the driver would look at each of a thousand."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 def as_uuid(value: Any) -> uuid.UUID:

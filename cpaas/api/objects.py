@@ -47,7 +47,7 @@ MESSAGE_COLUMNS = tuple(MessageRow.__annotations__)
 
 def iso(at: datetime | None) -> str | None:
     """A time as the API writes it: UTC, whole seconds, `Z`."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+    return f"{at.isoformat(timespec='seconds')[:19]}Z" if at else None
 
 
 def number_object(number: CpaasNumber) -> dict[str, Any]:
