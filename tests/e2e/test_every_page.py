@@ -6,12 +6,12 @@ from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import Resolver404, resolve
 from playwright.sync_api import Page
 
 from portal.admin.site import site
 from tests.e2e.conftest import TenantMaker
+from tests.e2e.looking import Look
 from tests.e2e.staff_site import log_in
 from tests.e2e.world import Tenant
 
@@ -29,23 +29,10 @@ class Walk:
         self.page = page
         self.seen: Counter[str] = Counter()
         self.wrong: dict[str, list[Any]] = {}
-        self._said: list[str] = []
-        page.on("console", lambda said: self._said.append(said.text) if said.type == "error" else None)
+        self._look = Look(page)
 
     def look(self, path: str) -> None:
-        self._said.clear()
-        answer = self.page.goto(path)
-        found: list[Any] = [
-            (rule["id"], [node["html"][:120] for node in rule["nodes"][:3]])
-            for rule in Axe().run(self.page).response["violations"]
-        ]
-        if answer is None or answer.status != 200:
-            found.append(answer and answer.status)
-        self.page.set_viewport_size({"width": 360, "height": 740})
-        wide = self.page.evaluate("document.documentElement.scrollWidth")
-        self.page.set_viewport_size({"width": 1280, "height": 900})
-        found += [f"{wide} pixels wide"] if wide > 360 else []
-        found += self._said
+        found = self._look.go(path)
         if found:
             self.wrong[path] = found
 

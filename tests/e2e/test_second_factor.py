@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import base64
 
-from axe_playwright_python.sync_playwright import Axe
 from django_otp.oath import totp
 from playwright.sync_api import Page, expect
 
+from tests.e2e.looking import Look
 from tests.e2e.staff_site import log_in
 from tests.e2e.world import PASSWORD, Tenant
 
 PAGE = "/my-account/second-factor/"
 
 
-def check(page: Page, name: str) -> None:
-    """What holds of every page: clean for axe, and no wider than a telephone."""
-    violations = Axe().run(page).response["violations"]
-    assert not violations, (name, [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in violations])
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
-    page.set_viewport_size({"width": 1280, "height": 900})
-
-
 def test_two_step_login_from_set_up_to_turning_off(page: Page, tenant: Tenant) -> None:
+    look = Look(page)
     log_in(page, tenant.administrator)
     page.goto("/my-account/")
     page.get_by_role("link", name="Set up").click()
-    check(page, "off")
+    assert look.wrong() == [], "off"
     page.get_by_role("button", name="Set up two-step login").click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
-    check(page, "set up")
+    assert look.wrong() == [], "set up"
     secret = page.get_by_label("Secret", exact=True).input_value().replace(" ", "")
     page.get_by_label("Code", exact=True).fill(code_of(secret))
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_text("This is the only time")).to_be_visible()
     codes = page.locator(".p-codes code").all_inner_texts()
-    check(page, "recovery codes")
+    assert look.wrong() == [], "recovery codes"
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_text("Recovery codes left")).to_be_visible()
-    check(page, "on")
+    assert look.wrong() == [], "on"
 
     page.context.clear_cookies()
     page.goto("/login/")
@@ -47,11 +39,11 @@ def test_two_step_login_from_set_up_to_turning_off(page: Page, tenant: Tenant) -
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_label("Code", exact=True)).to_be_visible()
-    check(page, "login")
+    assert look.wrong() == [], "login"
     page.get_by_label("Code", exact=True).fill("000000")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("This code is wrong")
-    check(page, "login refused")
+    assert look.wrong() == [], "login refused"
     page.get_by_label("Code", exact=True).fill(codes[0])
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()

@@ -18,9 +18,10 @@ from tests.sandbox_process import ROOT, wait_for
 
 
 class WebProcess:
-    """uvicorn serving the portal. `database_port` is where it looks for PostgreSQL, for example behind a gate."""
+    """uvicorn serving the portal. `database_port` is where it looks for PostgreSQL, for example behind a gate;
+    what else is `given` goes into its environment."""
 
-    def __init__(self, var_dir: Path, *, database_port: int | None = None) -> None:
+    def __init__(self, var_dir: Path, *, database_port: int | None = None, **given: str) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = os.environ | {
@@ -29,6 +30,7 @@ class WebProcess:
             "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
             "PORTAL_PUBLIC_URL": self.url,
             "DEBUG": "1",
+            **given,
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -36,6 +38,9 @@ class WebProcess:
         command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(self.port)]
         self._process = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT, env=self._environment)
         wait_for(self._answers, what="the web process")
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self._environment, check=True)
 
     def kill(self) -> None:
         """`kill -9`."""
