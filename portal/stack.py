@@ -1,27 +1,35 @@
-"""The whole portal in one foreground process group: `manage.py runstack` turns into this once the database is ready.
+"""The whole portal in one foreground process group: `manage.py runstack` turns into this once the database is ready,
+and so does deploy/systemd/portal-all.service, which runs everything of a small machine.
 
-Only the standard library is imported, so that the supervisor itself costs next to nothing. A child that dies is
-started again with back-off. SIGTERM or Ctrl-C ends all in order, web first, so that what was accepted is worked off;
-children of a killed supervisor are killed by the kernel.
+The supervisor imports everything once and forks, so that its children share that memory. A child that dies is started
+again with back-off. SIGTERM or Ctrl-C ends all in order, web first, so that what was accepted is worked off; children
+of a killed supervisor are killed by the kernel.
+
+    python -m portal.stack --port 8000 --sandbox-port 8100      with the simulated outside world
+    python -m portal.stack --deployed                           the processes of deploy/systemd
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import math
 import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess
 from typing import IO
 
-PR_SET_PDEATHSIG = 1
+from portal.programs import DEPLOYED_PORT, Program, deployed_programs, die_with, load_all, programs_of_a_stack
+
+PR_SET_NAME = 15
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SOUND_AFTER_S = 30.0
 LONGEST_BACK_OFF_S = 30.0
 END_S = 15.0
@@ -31,47 +39,30 @@ _libc = ctypes.CDLL(None)
 
 @dataclass
 class Child:
-    """One program of the stack and its present process. With `after` it runs once, each time that one has started."""
+    """One program of the stack and its present process."""
 
-    name: str
-    command: list[str]
-    after: str = ""
+    program: Program
     ended_once: bool = False
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkProcess | None = None
+    output: IO[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
     rest: bytes = field(default=b"", repr=False)
 
+    @property
+    def name(self) -> str:
+        return self.program.name
+
     def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
-def children_of(port: int, sandbox_port: int) -> list[Child]:
-    """The programs in the order in which they end; they start in the opposite one."""
-    python = sys.executable
-    celery = [python, "-m", "celery", "-q", "-A", "portal.celery", "worker", "-P", "threads", "-l", "WARNING"]
-    celery += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    web = [python, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    web += ["--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3"]
-    sandbox = [python, "-m", "sandbox", "--port", str(sandbox_port), "--echo"]
-    return [
-        Child("web", web),
-        Child("tasks", [*celery, "-c", "4", "-n", "tasks@%h"]),
-        Child("residents", [*celery, "-c", "1", "-n", "residents@%h", "--residents"]),
-        Child("sandbox", [*sandbox, "--portal-url", f"http://127.0.0.1:{port}"]),
-        # The sandbox remembers nothing: the numbers that are there already tell it again where their texts go.
-        Child("hooks", [python, "manage.py", "checkhooks", "--wait", "20"], after="sandbox"),
-    ]
+        return self.process is not None and self.process.is_alive()
 
 
 class Stack:
     """The supervisor. `run` returns when everything has ended."""
 
-    def __init__(self, children: Sequence[Child], port: int) -> None:
-        self._children = list(children)
-        for child in self._children:
-            child.start_at = math.inf if child.after else 0
+    def __init__(self, programs: Sequence[Program], port: int) -> None:
+        self._children = [Child(program, start_at=math.inf if program.after else 0) for program in programs]
         self._port = port
         self._ending = False
         self._ready = False
@@ -84,7 +75,7 @@ class Stack:
         """0 when it was asked to end."""
         signal.set_wakeup_fd(self._wake_writer)
         self._output.register(self._wake_reader, selectors.EVENT_READ, None)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
         try:
             while not self._ending:
@@ -108,29 +99,43 @@ class Stack:
                 self._start(child)
 
     def _start(self, child: Child) -> None:
-        child.process = subprocess.Popen(  # noqa: S603 - our own programs, above
-            child.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_as_child(os.getpid()),
-        )
+        reader, writer = os.pipe()
+        child.process = ForkProcess(target=self._become, args=(child.program, os.getpid(), writer))
+        child.process.start()
+        os.close(writer)
+        os.set_blocking(reader, False)
+        child.output = open(reader, "rb", buffering=0)  # noqa: SIM115 - closed when the child has ended
         child.started_at = time.monotonic()
         for follower in self._children:
-            if follower.after == child.name:
+            if follower.program.after == child.name:
                 follower.start_at = child.started_at
-        assert child.process.stdout is not None
-        os.set_blocking(child.process.stdout.fileno(), False)
-        self._output.register(child.process.stdout, selectors.EVENT_READ, child)
+        self._output.register(child.output, selectors.EVENT_READ, child)
+
+    def _become(self, program: Program, parent: int, writer: int) -> None:
+        """In the child: let go of what is the supervisor's, then run (Linux)."""
+        die_with(parent)
+        # Ctrl-C goes to the whole group; only the supervisor acts on it, so that the end is in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self._output.close()
+        for file in (self._wake_reader, self._wake_writer, *(c.output.fileno() for c in self._children if c.output)):
+            os.close(file)
+        for standard in (1, 2):
+            os.dup2(writer, standard)
+        os.close(writer)
+        _libc.prctl(PR_SET_NAME, f"portal-{program.name}".encode())
+        program.run()
 
     def _note_dead(self) -> None:
         for child in self._children:
             if child.process is None or child.running():
                 continue
-            status, now = child.process.returncode, time.monotonic()
+            status, now = child.process.exitcode, time.monotonic()
             self._drop_output(child)
             child.ended_once = True
-            if child.after and status == 0:
+            if child.program.after and status == 0:
                 child.process, child.start_at = None, math.inf
                 continue
             sound = now - child.started_at > SOUND_AFTER_S
@@ -157,8 +162,7 @@ class Stack:
             say(line.decode(errors="replace"), child.name)
 
     def _drop_output(self, child: Child) -> None:
-        assert child.process is not None
-        stream = child.process.stdout
+        stream, child.output = child.output, None
         assert stream is not None
         if stream.fileno() in {key.fd for key in self._output.get_map().values()}:
             self._relay_from(child, stream)
@@ -167,16 +171,16 @@ class Stack:
         stream.close()
 
     def _look_whether_ready(self) -> None:
-        if self._ready or not all(child.ended_once for child in self._children if child.after):
+        if self._ready or not all(child.ended_once for child in self._children if child.program.after):
             return
         if answers_ready(self._port):
             self._ready = True
             print(f"ready http://127.0.0.1:{self._port}", flush=True)  # noqa: T201
 
     def _end_all(self) -> None:
-        """Web first, then both workers, then the sandbox; each has its time, then it is killed."""
-        for names in ({"web"}, {"tasks", "residents", "hooks"}, {"sandbox"}):
-            group = [child for child in self._children if child.name in names and child.running()]
+        """In the programs' order, those of one rank together; each has its time, then it is killed."""
+        for rank in sorted({child.program.rank for child in self._children}):
+            group = [child for child in self._children if child.program.rank == rank and child.running()]
             for child in group:
                 assert child.process is not None
                 child.process.terminate()
@@ -192,21 +196,7 @@ class Stack:
         for child in self._children:
             if child.process is not None and child.running():
                 child.process.kill()
-                child.process.wait()
-
-
-def _as_child(parent: int) -> Callable[[], None]:
-    """What a child does before it turns into its program (Linux)."""
-
-    def prepare() -> None:
-        # Dies with us even when we are killed; without this moment's gap between fork and here.
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-        # Ctrl-C goes to the whole group; only the supervisor acts on it, so that the end is in order.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-
-    return prepare
+                child.process.join()
 
 
 def answers_ready(port: int) -> bool:
@@ -225,11 +215,21 @@ def say(line: str, name: str = "stack") -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--sandbox-port", type=int, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--deployed", action="store_true")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--sandbox-port", type=int, default=8100)
     options = parser.parse_args()
-    return Stack(children_of(options.port, options.sandbox_port), options.port).run()
+    port = options.port or (DEPLOYED_PORT if options.deployed else 8000)
+    load_all()
+    # What is here now stays; collecting it in every child would only copy its pages.
+    gc.collect()
+    gc.freeze()
+    if options.deployed:
+        programs = deployed_programs(os.environ.get("PORTAL_BIND", "127.0.0.1"), port)
+    else:
+        programs = programs_of_a_stack(port, options.sandbox_port)
+    return Stack(programs, port).run()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,13 @@ from tests.sandbox_process import ROOT, free_ports, wait_for
 PATIENCE_S = 120
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-PROGRAMS = {"web": b"uvicorn", "tasks": b"tasks@%h", "residents": b"--residents", "sandbox": b"-m\0sandbox"}
+PROGRAMS = {
+    "web": b"portal-web",
+    "tasks": b"portal-tasks",
+    # Linux keeps 15 characters.
+    "residents": b"portal-resident",
+    "sandbox": b"-m\0sandbox",
+}
 
 
 def _end_with_the_tests() -> None:
@@ -31,15 +37,17 @@ def _end_with_the_tests() -> None:
 
 
 def processes_of(folder: Path) -> dict[int, bytes]:
-    """Command lines of the running processes whose PORTAL_VAR_DIR is `folder`, by process id."""
+    """Names and command lines of the running processes whose PORTAL_VAR_DIR is `folder`, by process id."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if f"PORTAL_VAR_DIR={folder}\0".encode() in (entry / "environ").read_bytes():
-                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+                command = (entry / "cmdline").read_bytes()
+                if command:
+                    found[int(entry.name)] = (entry / "comm").read_bytes() + command
         except OSError:
             continue
-    return {pid: command for pid, command in found.items() if command}
+    return found
 
 
 class Stack:
