@@ -56,7 +56,7 @@ def process(*command: str, port: int | None = None, **environment: str) -> Itera
     )
     try:
         if port is not None:
-            _wait_for_port(port)
+            wait_for_port(port)
         yield started
     finally:
         os.killpg(started.pid, 15)
@@ -66,7 +66,7 @@ def process(*command: str, port: int | None = None, **environment: str) -> Itera
             os.killpg(started.pid, 9)
 
 
-def _wait_for_port(port: int) -> None:
+def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -21,7 +21,7 @@ from statistics import median
 
 import requests
 
-from benchmarks._setup import BIN, ROOT, free_port, prepare, process, show
+from benchmarks._setup import BIN, ROOT, free_port, prepare, process, show, wait_for_port
 
 SETTLE_S = int(os.environ.get("BENCH_SECONDS", "20"))
 GOAL_MB = 360
@@ -65,6 +65,7 @@ def _apart() -> list[tuple[str, ...]]:
 def _settled(parts: dict[str, subprocess.Popen[bytes]], ports: list[int]) -> dict[str, float]:
     """Megabytes of each part and of the servers, after some requests and a while of nothing."""
     for port in ports:
+        wait_for_port(port)
         for path in PATHS:
             requests.get(f"http://127.0.0.1:{port}{path}", headers={"Host": "localhost"}, timeout=30)
     time.sleep(SETTLE_S)
