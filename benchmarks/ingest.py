@@ -58,7 +58,7 @@ def main() -> None:
     path, key, numbers = _tenant()
     _create_baseline_table()
     servers = {
-        "portal": _granian("portal.wsgi:application", "--workers", "2", "--blocking-threads", "8"),
+        "portal": _granian("portal.wsgi:application", "--workers", "2", "--blocking-threads", "16"),
         "Flask + INSERT": _gunicorn("benchmarks._baselines.flask_insert:app"),
         "DRF + ORM + delay": _gunicorn("benchmarks._baselines.drf_delay:application"),
     }
@@ -94,7 +94,8 @@ def _rows(loads: dict[str, list[Load]]) -> list[tuple[str, ...]]:
 
 def _granian(target: str, *options: str) -> tuple[list[str], int]:
     port = free_port()
-    command = [str(BIN / "granian"), "--interface", "wsgi", "--port", str(port), "--log-level", "warning"]
+    command = [str(BIN / "granian"), "--interface", "wsgi", "--http", "1", "--no-ws", "--port", str(port)]
+    command += ["--log-level", "warning"]
     return [*command, *options, target], port
 
 

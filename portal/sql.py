@@ -32,13 +32,14 @@ def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> l
         return cursor.fetchall() if cursor.description else []
 
 
-def execute_prepared(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def execute_prepared(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run a PostgreSQL statement that the server parses and plans once per connection; returns its rows.
 
-    For long statements that run all the time, where planning would take longer than running.
+    For long statements that run all the time, where planning would take longer than running. The values stand for
+    `$1`, `$2` and so on, PostgreSQL's own way: looking through a long text for others would take longer too.
     """
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
         return cursor.fetchall()
 

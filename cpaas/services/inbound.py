@@ -32,15 +32,13 @@ STATUS = """
 """
 # The lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
 ENDPOINT = f"""
-    SELECT {{columns}} n.id, n.user_id, {STATUS} AS status, COALESCE((
+    SELECT n.id, n.user_id, {STATUS} AS status, COALESCE((
         SELECT true FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = {{sid}} AND m.direction = 'in' LIMIT 1
     ), false) AS seen_before
-    FROM {{source}} cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
+    FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
     WHERE n.number = {{recipient}} AND n.platform_id = {{platform_id}} AND n.status <> 'removing'
 """  # noqa: S608 - made of constants
-_ENDPOINT = ENDPOINT.format(
-    columns="", source="", recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s"
-)
+_ENDPOINT = ENDPOINT.format(recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s")
 MESSAGE_COLUMNS = """
     id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
     segments, characters, media_urls, sid, error_code, error_text

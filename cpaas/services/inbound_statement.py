@@ -8,6 +8,7 @@ webhook_intake.py goes step by step.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +24,17 @@ from portal.events import wake
 from portal.ids import new_id
 from portal.sql import execute_prepared
 
-# Rows are looked up by scalar subqueries, which always use the index; a plan made while the tables were small would
-# read them whole for a join.
-# What the statement takes of each call, each as an array, and its type.
+# Rows are looked up one by one, by subqueries that PostgreSQL cannot turn into a join, which a plan made while the
+# tables were small would read them whole for.
+# What the statement takes of each call, and its type. All calls come as one JSON value: nineteen arrays took psycopg
+# longer to write than PostgreSQL takes for a whole call.
 _TYPES = {
     "call_id": "uuid",
     "at": "timestamptz",
     "platform_id": "uuid",
     "nonce": "text",
     "digest": "text",
-    "body": "bytea",
+    "body": "text",
     "content_type": "text",
     "call_sid": "text",
     "recipient": "text",
@@ -47,10 +49,8 @@ _TYPES = {
     "media_urls": "text",
     "sid": "text",
 }
-_ARRAYS = ", ".join(f"%({name})b::{type}[]" for name, type in _TYPES.items())
-_ENDPOINTS = ENDPOINT.format(
-    columns="i.call_id, ", sid="i.sid", source="incoming i, ", recipient="i.recipient", platform_id="i.platform_id"
-)
+_COLUMNS = ", ".join(f"{name} {type}" for name, type in _TYPES.items())
+_ENDPOINT = ENDPOINT.format(sid="i.sid", recipient="i.recipient", platform_id="i.platform_id")
 # Conversations that are there in the order of their keys, as everybody locks them, then new ones.
 _CONVERSATIONS = UPSERT.format(
     source="""
@@ -65,13 +65,15 @@ _CONVERSATIONS = UPSERT.format(
 )
 _STATEMENT = f"""
     WITH incoming AS (
-        SELECT * FROM unnest({_ARRAYS}) WITH ORDINALITY AS i ({", ".join(_TYPES)}, n)
+        SELECT * FROM ROWS FROM (json_to_recordset($1) AS ({_COLUMNS}))
+            WITH ORDINALITY AS i ({", ".join(_TYPES)}, n)
     ), endpoint AS (
-        {_ENDPOINTS} ORDER BY n.number FOR KEY SHARE OF n
+        SELECT i.call_id, found.* FROM (SELECT * FROM incoming ORDER BY recipient) i,
+            LATERAL ({_ENDPOINT} FOR KEY SHARE OF n) AS found
     ), kept AS (
         INSERT INTO cpaas_webhookevent (
             id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state
-        ) SELECT i.call_id, i.at, i.platform_id, i.nonce, i.digest, i.body, i.content_type, i.call_sid,
+        ) SELECT i.call_id, i.at, i.platform_id, i.nonce, i.digest, decode(i.body, 'hex'), i.content_type, i.call_sid,
             CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END
         FROM incoming i LEFT JOIN endpoint e USING (call_id) ORDER BY i.platform_id, i.nonce, i.n
         ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
@@ -140,13 +142,11 @@ def is_possible(events: Any) -> bool:
 
 def receive(calls: Sequence[PlainCall]) -> list[Taken]:
     """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
-    rows = [_values(call) for call in calls]
-    values: dict[str, Any] = {name: [row[name] for row in rows] for name in _TYPES}
-    found = execute_prepared(_STATEMENT, values)
+    found = execute_prepared(_STATEMENT, [json.dumps([_values(call) for call in calls])])
     kept = {call_id: (status, number_id, user_id) for call_id, status, number_id, user_id in found}
     topics = {f"user:{user_id}" for status, _, user_id in kept.values() if status == "received" and user_id}
     transaction.on_commit(lambda: wake(*topics), robust=True)
-    return [_taken(kept, call_id) for call_id in values["call_id"]]
+    return [_taken(kept, call.kept["call_id"]) for call in calls]
 
 
 def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
@@ -156,13 +156,16 @@ def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Tak
     return Taken(new=True, held_for=number_id if status == "held" else None)
 
 
-def _values(call: PlainCall) -> dict[str, Any]:
+def _values(call: PlainCall) -> dict[str, str | int]:
+    """The call as JSON has it: ids and times as text, its body in hexadecimal, since it can hold any byte."""
     return {
         **call.kept,
         **message_values(call.text),
-        "platform_id": call.platform_id,
+        "call_id": str(call.kept["call_id"]),
+        "platform_id": str(call.platform_id),
+        "body": call.kept["body"].hex(),
         "recipient": call.text.recipients[0],
-        "at": call.at,
-        "conversation_id": new_id(),
-        "message_id": new_id(),
+        "at": call.at.isoformat(),
+        "conversation_id": str(new_id()),
+        "message_id": str(new_id()),
     }

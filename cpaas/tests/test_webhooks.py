@@ -123,6 +123,13 @@ def test_undecodable_bytes_are_replaced_and_the_message_kept(hooked) -> None:
     body = b'{"referenceId":"a","from":"17036089795","to":["%s"],"text":"caf\xe9 \\u0000!"}' % to
     assert post(hooked, body) == 200
     assert Message.objects.get().text == "caf� !"
+    assert bytes(WebhookEvent.objects.get().body) == body, "kept as it came"
+
+
+def test_no_text_says_anything_to_the_database(hooked) -> None:
+    text = """'"),}\\n\\u0041 $1 %s %(a)s {x} \t\r\n 👋🏽 ŵ"""
+    assert post(hooked, {"referenceId": "a", "from": "17036089795", "to": [hooked.number[1:]], "text": text}) == 200
+    assert Message.objects.get().text == text
 
 
 def test_names_as_senders_are_kept_as_they_are(hooked, sandbox) -> None:
