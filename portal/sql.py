@@ -32,14 +32,15 @@ def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> l
         return cursor.fetchall() if cursor.description else []
 
 
-def execute_prepared(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run a PostgreSQL statement that the server parses and plans once per connection; returns its rows.
 
-    For long statements that run all the time, where planning would take longer than running. The values stand for
-    `$1`, `$2` and so on, PostgreSQL's own way: looking through a long text for others would take longer too.
+    For statements that run all the time, where planning would take longer than running. Values by name stand for
+    `%(name)s`; by place for `$1`, PostgreSQL's own way, for which a long statement is not looked through each time.
     """
+    cursor_type = psycopg.Cursor if isinstance(values, Mapping) else psycopg.RawCursor
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:
+    with connection.wrap_database_errors, cursor_type(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
         return cursor.fetchall()
 
