@@ -23,7 +23,9 @@ def adapt(value: Any) -> Any:
 def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """Run one statement with values by place (`%s`) or name (`%(name)s`); returns the rows of a SELECT or RETURNING."""
     adapted: Any
-    if isinstance(values, Mapping):
+    if connection.vendor == "postgresql":
+        adapted = values  # its driver knows the types
+    elif isinstance(values, Mapping):
         adapted = {name: adapt(value) for name, value in values.items()}
     else:
         adapted = [adapt(value) for value in values]

@@ -14,8 +14,11 @@ from cpaas.models import Attempt, ParkedReceipt
 from cpaas.services.attempts import move_attempt
 from portal import clock
 from portal.events import News
+from portal.sql import execute, places
 
 PARKED_FOR = timedelta(hours=24)
+# For every batch of answers the dispatcher stores.
+_PARKED = "SELECT DISTINCT sid FROM cpaas_parkedreceipt WHERE platform_id = %s AND sid IN ({places})"
 
 
 def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> str:
@@ -38,8 +41,9 @@ def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> st
 def apply_parked(platform_id: uuid.UUID, sids: Iterable[str]) -> int:
     """Apply the receipts that came before their send's answer was stored; returns how many attempts they reached."""
     reached = 0
-    waiting = ParkedReceipt.objects.filter(platform_id=platform_id, sid__in=list(sids))
-    for sid in sorted(set(waiting.values_list("sid", flat=True))):
+    wanted = list(sids)
+    found = execute(_PARKED.format(places=places(wanted)), [platform_id, *wanted])
+    for (sid,) in sorted(found):
         attempt = Attempt.objects.filter(platform_id=platform_id, sid=sid).first()
         if attempt is not None:
             _apply_to(attempt)

@@ -76,6 +76,8 @@ def accepted(account: CarrierAccount, api: Api, response: HttpResponse) -> dict[
     code = _code(response, body)
     data = body or {}
     success = _success(data)
+    if success is not False and response.status < 300 and (code == "200" or (success and not code)):
+        return data
     words = quote(_words(data, response.body), account.credentials.values())
     reason = f": {words}" if words else ""
     if code[:3] in TRY_AGAIN:
@@ -89,9 +91,7 @@ def accepted(account: CarrierAccount, api: Api, response: HttpResponse) -> dict[
         raise Doubtful(f"Inteliquent failed while it handled the request (code {code}){reason}.", code)
     if code not in ("", "200"):
         raise Refused(f"Inteliquent refused this (code {code}){reason}.", code)
-    if response.status >= 300 or not (success or code == "200"):
-        raise Doubtful(f"The answer of Inteliquent could not be understood (HTTP {response.status}).", "unreadable")
-    return data
+    raise Doubtful(f"The answer of Inteliquent could not be understood (HTTP {response.status}).", "unreadable")
 
 
 def _code(response: HttpResponse, data: Mapping[str, Any] | None) -> str:
