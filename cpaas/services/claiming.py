@@ -34,7 +34,7 @@ from portal.events import News
 from portal.models import Licence
 from portal.sql import as_uuid, execute, execute_prepared, places
 
-# How long a text may lie ready: what was checked may have changed by then (R33).
+# How long a text may lie ready; others look at it again then.
 RESERVATION = timedelta(seconds=min(2.0, settings.LEASE_TTL_S / 2))
 # Longer than the longest exchange with a carrier, so that a live dispatcher always settles its own texts.
 LEASE = timedelta(seconds=settings.CARRIER_TIMEOUT_S + 30)
@@ -45,17 +45,24 @@ UNREACHABLE_WAIT = timedelta(minutes=5)
 
 _DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
 _LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN ({places})"
+# With the conditions of `_refusal`: what it would refuse by now stays as it is, and is refused at the next look.
 _BEGIN = """
     UPDATE cpaas_attempt SET status = 'sending', claim = %(claim)s, sending_at = %(now)s, changed_at = %(now)s,
         tries = tries + 1
-    WHERE status = 'queued' AND {chosen} RETURNING id, message_id
+    WHERE status = 'queued' AND {chosen} AND expires_at > %(now)s AND EXISTS (
+        SELECT 1 FROM cpaas_message JOIN cpaas_cpaasnumber ON cpaas_cpaasnumber.id = cpaas_message.number_id
+        LEFT JOIN portal_enduser ON portal_enduser.id = cpaas_cpaasnumber.user_id
+        WHERE cpaas_message.id = cpaas_attempt.message_id AND cpaas_message.status <> 'delivered'
+        AND cpaas_cpaasnumber.status = 'enabled' AND cpaas_cpaasnumber.opt_in_state IN ('accepted', 'not_required')
+        AND (portal_enduser.id IS NULL OR portal_enduser.is_active AND portal_enduser.licence <> 'none')
+    ) RETURNING id, message_id
 """
 # A receipt for an older attempt may just have said that it is delivered, and that wins (R21).
 _SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'delivered' AND {chosen}"
 # On PostgreSQL in one round trip: a place stays empty meanwhile.
 _AT_ONCE = "WITH begun AS ({begin}), shown AS ({show}) SELECT id FROM begun"
 _BEGIN_AND_SHOW = _AT_ONCE.format(
-    begin=_BEGIN.format(chosen="id = ANY(%(ids)s)"),
+    begin=_BEGIN.format(chosen="cpaas_attempt.id = ANY(%(ids)s)"),
     show=_SHOW_SENDING.format(chosen="id IN (SELECT message_id FROM begun)"),
 )
 _HEAD_COLUMNS = (
@@ -114,7 +121,7 @@ def reserve_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
 
 
 def begin_texts(reserved: Sequence[Claimed]) -> list[Claimed]:
-    """Commit as `sending` what still waits; returns the texts that are now to be handed over, each once.
+    """Commit as `sending` what still waits and still may go (R33); returns what is now to be handed over, each once.
 
     Whoever begins a text alone sends it, however old its reservation is.
     """

@@ -7,11 +7,12 @@ import uuid
 import pytest
 from django.utils import timezone
 
-from cpaas.models import Attempt, Conversation, Message
+from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.services.claiming import LEASE, begin_texts, release_texts, reserve_texts
 from cpaas.services.sending import send_message
 from cpaas.tests.factories import CpaasNumberFactory
 from cpaas.tests.running import DispatcherThread, claim_texts
+from portal.models import EndUser
 from tests.sandbox_process import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
@@ -52,6 +53,26 @@ def test_r32_a_text_reserved_twice_by_one_dispatcher_is_begun_once() -> None:
     look_again()
     assert len(begin_texts([*first, *reserve_texts(1, claim)])) == 1
     assert begin_texts(first) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda: CpaasNumber.objects.update(status="removing"), "number_not_enabled"),
+        (lambda: CpaasNumber.objects.update(opt_in_state="declined"), "opt_in_declined"),
+        (lambda: EndUser.objects.update(licence="none"), "not_licensed"),
+        (lambda: EndUser.objects.update(is_active=False), "not_licensed"),
+        (lambda: Attempt.objects.update(expires_at=timezone.now()), "expired"),
+        (lambda: Message.objects.update(status="delivered"), "already_delivered"),
+    ],
+)
+def test_r33_what_changes_while_a_text_lies_ready_still_counts(change, code) -> None:
+    send(CpaasNumberFactory())
+    reserved = reserve_texts(1, uuid.uuid4())
+    change()
+    assert begin_texts(reserved) == []
+    assert reserve_texts(1, uuid.uuid4()) == []
+    assert list(Attempt.objects.values_list("status", "error_code", "tries")) == [("failed", code, 0)]
 
 
 def test_r35_what_is_not_begun_after_all_is_free_at_once() -> None:
