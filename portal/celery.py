@@ -24,7 +24,7 @@ from celery.exceptions import SecurityWarning
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
-from portal import atomicfs, clock, request_context
+from portal import atomicfs, clock, collector, request_context
 from portal.residents.bootstep import RESIDENTS_OPTION, RefuseMisconfiguration, ResidentsStep
 
 TASK_QUEUE = "portal"
@@ -124,6 +124,12 @@ app.steps["worker"].add(ResidentsStep)
 @signals.setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Having a receiver keeps Celery from replacing the logging of the settings."""
+
+
+@signals.worker_ready.connect
+def spare_what_stays(**_: Any) -> None:
+    """The dispatcher sends nothing while the collector goes through all of Django."""
+    collector.spare_what_stays()
 
 
 @signals.before_task_publish.connect

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import gc
 import math
 import os
 import selectors
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkProcess
 from typing import IO
 
+from portal import collector
 from portal.programs import DEPLOYED_PORT, Program, deployed_programs, die_with, load_all, programs_of_a_stack
 
 PR_SET_NAME = 15
@@ -222,9 +222,8 @@ def main() -> int:
     options = parser.parse_args()
     port = options.port or (DEPLOYED_PORT if options.deployed else 8000)
     load_all()
-    # What is here now stays; collecting it in every child would only copy its pages.
-    gc.collect()
-    gc.freeze()
+    # Going through it in every child would copy its pages as well.
+    collector.spare_what_stays()
     if options.deployed:
         programs = deployed_programs(os.environ.get("PORTAL_BIND", "127.0.0.1"), port)
     else:
