@@ -36,12 +36,14 @@ class Program:
     """`run` returns or exits when the program has ended. With `after` it runs once, each time that one has started.
 
     Programs start in the opposite order of that in which they end; those of one `rank` end together, the lowest first.
+    The stack is ready when something listens on each `port`.
     """
 
     name: str
     run: Callable[[], object]
     rank: int
     after: str = ""
+    port: int | None = None
 
 
 def die_with(parent: int) -> None:
@@ -77,7 +79,7 @@ def programs_of_a_stack(port: int, sandbox_port: int) -> list[Program]:
         Program("residents", _residents, rank=1),
         # The sandbox remembers nothing: the numbers that are there already tell it again where their texts go.
         Program("hooks", _check_hooks, rank=1, after="sandbox"),
-        Program("sandbox", partial(os.execv, sys.executable, [sys.executable, *sandbox]), rank=2),
+        Program("sandbox", partial(os.execv, sys.executable, [sys.executable, *sandbox]), rank=2, port=sandbox_port),
     ]
 
 
@@ -85,8 +87,8 @@ def deployed_programs(host: str, port: int) -> list[Program]:
     """Those of one machine in production, as deploy/systemd starts them one by one."""
     return [
         Program("web-1", partial(_wsgi, host, port), rank=0),
-        Program("web-2", partial(_wsgi, host, port + 1), rank=0),
-        Program("stream", partial(_asgi, host, port + 10, grace_s=10), rank=0),
+        Program("web-2", partial(_wsgi, host, port + 1), rank=0, port=port + 1),
+        Program("stream", partial(_asgi, host, port + 10, grace_s=10), rank=0, port=port + 10),
         Program("tasks", partial(_tasks, threads=8), rank=1),
         Program("residents", _residents, rank=1),
     ]

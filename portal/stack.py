@@ -61,9 +61,9 @@ class Child:
 class Stack:
     """The supervisor. `run` returns when everything has ended."""
 
-    def __init__(self, programs: Sequence[Program], port: int) -> None:
+    def __init__(self, programs: Sequence[Program], host: str, port: int) -> None:
         self._children = [Child(program, start_at=math.inf if program.after else 0) for program in programs]
-        self._port = port
+        self._host, self._port = host, port
         self._ending = False
         self._ready = False
         self._output = selectors.DefaultSelector()
@@ -173,9 +173,10 @@ class Stack:
     def _look_whether_ready(self) -> None:
         if self._ready or not all(child.ended_once for child in self._children if child.program.after):
             return
-        if answers_ready(self._port):
+        ports = [child.program.port for child in self._children if child.program.port is not None]
+        if answers_ready(self._host, self._port) and all(listens(self._host, port) for port in ports):
             self._ready = True
-            print(f"ready http://127.0.0.1:{self._port}", flush=True)  # noqa: T201
+            print(f"ready http://{self._host}:{self._port}", flush=True)  # noqa: T201
 
     def _end_all(self) -> None:
         """In the programs' order, those of one rank together; each has its time, then it is killed."""
@@ -199,15 +200,20 @@ class Stack:
                 child.process.join()
 
 
-def answers_ready(port: int) -> bool:
+def answers_ready(host: str, port: int) -> bool:
     """Whether /readyz answers 200."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.2) as connection:
+        with socket.create_connection((host, port), timeout=0.2) as connection:
             connection.settimeout(5)
             connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
             return b" 200 " in connection.recv(64)
     except OSError:
         return False
+
+
+def listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def say(line: str, name: str = "stack") -> None:
@@ -225,10 +231,9 @@ def main() -> int:
     # Going through it in every child would copy its pages as well.
     collector.spare_what_stays()
     if options.deployed:
-        programs = deployed_programs(os.environ.get("PORTAL_BIND", "127.0.0.1"), port)
-    else:
-        programs = programs_of_a_stack(port, options.sandbox_port)
-    return Stack(programs, port).run()
+        host = os.environ.get("PORTAL_BIND", "127.0.0.1")
+        return Stack(deployed_programs(host, port), host, port).run()
+    return Stack(programs_of_a_stack(port, options.sandbox_port), "127.0.0.1", port).run()
 
 
 if __name__ == "__main__":

@@ -85,11 +85,18 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     report = PurgeReport()
     # First, because among the raw events each batch of messages looks for its own.
     for window in _windows(events, batch):
-        report.webhook_events += events.filter(**_within(window))._raw_delete(events.db)
+        report.webhook_events += _delete_events(events.filter(**_within(window)))
     for window in _windows(messages, batch):
         _purge_window(messages.filter(**_within(window)), window, report)
     logger.info("purged", **report.as_dict())
     return report
+
+
+def _delete_events(events: QuerySet[WebhookEvent]) -> int:
+    """Those that nobody else is removing just now with their number: waiting for each other would be a deadlock."""
+    with transaction.atomic():
+        free = events.select_for_update(skip_locked=True).values("pk")
+        return WebhookEvent.objects.filter(pk__in=free)._raw_delete(events.db)
 
 
 def _windows(rows: QuerySet[Any], batch: int) -> Iterator[Window]:

@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
+from cpaas.models import WebhookEvent as StoredEvent
 from cpaas.services import claiming, number_work, numbers, sweeping
 from cpaas.services.held import deliver_overlooked
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.receipts import apply_parked
+from cpaas.services.retention import purge
 from cpaas.services.sending import resend_message, send_message
 from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.services.webhook_intake import take_in
@@ -393,3 +395,17 @@ def test_s4_40_a_number_deleted_while_its_hook_is_being_set_leaves_no_hook(numbe
     assert not CpaasNumber.objects.exists()
     setting.result()
     assert sandbox.hooks() == []
+
+
+def test_a_purge_does_not_wait_for_raw_events_that_go_with_their_number() -> None:
+    """Both remove many, in orders of their own: each would wait for the other's."""
+    platform = CpaasPlatformFactory()
+    event = {"platform": platform, "body_digest": "d", "body": b"", "state": "unassigned"}
+    for nonce in ("busy", "free"):
+        StoredEvent.objects.create(nonce=nonce, **event)
+    StoredEvent.objects.update(created_at=timezone.now() - timedelta(days=15))
+    with transaction.atomic():
+        StoredEvent.objects.filter(nonce="busy").delete()
+        assert Beside(purge).result().webhook_events == 1
+        transaction.set_rollback(True)
+    assert list(StoredEvent.objects.values_list("nonce", flat=True)) == ["busy"]
