@@ -28,7 +28,8 @@ class Look:
         return [fault for fault in found if not (own and isinstance(fault, str) and own in fault)]
 
     def wrong(self) -> list[Any]:
-        """What is wrong with the page that is shown now."""
+        """What is wrong with the page that is shown now, or is just being loaded."""
+        self.page.wait_for_load_state()
         found: list[Any] = [
             (rule["id"], [node["html"][:120] for node in rule["nodes"][:3]])
             for rule in Axe().run(self.page).response["violations"]

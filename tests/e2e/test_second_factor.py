@@ -19,6 +19,7 @@ def test_two_step_login_from_set_up_to_turning_off(page: Page, tenant: Tenant) -
     log_in(page, tenant.administrator)
     page.goto("/my-account/")
     page.get_by_role("link", name="Set up").click()
+    expect(page.get_by_role("button", name="Set up two-step login")).to_be_visible()
     assert look.wrong() == [], "off"
     page.get_by_role("button", name="Set up two-step login").click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
