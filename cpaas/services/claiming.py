@@ -129,11 +129,11 @@ def begin_texts(reserved: Sequence[Claimed]) -> list[Claimed]:
         return []
     # The same text may have been reserved twice.
     texts = {text.attempt_id: text for text in reserved}
-    values = {"claim": reserved[0].claim, "now": clock.now(), "ids": list(texts)}
+    values = {"claim": reserved[0].claim, "now": clock.now()}
     if connection.vendor == "postgresql":
-        begun = [as_uuid(row[0]) for row in execute_prepared(_BEGIN_AND_SHOW, values)]
+        begun = [as_uuid(row[0]) for row in execute_prepared(_BEGIN_AND_SHOW, values | {"ids": list(texts)})]
     else:
-        begun = _begin_step_by_step(values)
+        begun = _begin_step_by_step(values, list(texts))
     release_texts(texts[key] for key in texts.keys() - set(begun))
     return [texts[key] for key in begun]
 
@@ -145,9 +145,9 @@ def release_texts(reserved: Iterable[Claimed]) -> None:
         still_ours.update(outbox_at=clock.now())
 
 
-def _begin_step_by_step(values: Mapping[str, Any]) -> list[uuid.UUID]:
+def _begin_step_by_step(values: Mapping[str, Any], attempts: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     """For SQLite, which has no statement that updates two tables."""
-    ids = {f"id{n}": key for n, key in enumerate(values["ids"])}
+    ids = {f"id{n}": key for n, key in enumerate(attempts)}
     with transaction.atomic():
         begun = execute(_BEGIN.format(chosen=f"id IN ({_names(ids)})"), {**values, **ids})
         messages = {f"id{n}": row[1] for n, row in enumerate(begun)}

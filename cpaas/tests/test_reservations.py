@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message
@@ -34,6 +36,13 @@ def test_r32_what_a_dead_dispatcher_had_only_reserved_is_sent_and_never_doubtful
     with DispatcherThread():
         wait_for(lambda: set(Message.objects.values_list("status", flat=True)) <= {"sent", "delivered"})
     assert len(sandbox.taken()) == 5
+
+
+def test_r32_a_text_is_begun_while_queries_are_logged_too() -> None:
+    """With DEBUG Django binds every value a second time, whether the statement has it or not."""
+    send(CpaasNumberFactory())
+    with CaptureQueriesContext(connection):
+        assert len(claim_texts(1, uuid.uuid4())) == 1
 
 
 def test_r32_whoever_begins_a_text_first_sends_it_alone() -> None:
