@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
 import psycopg
 from django.db import Error as DatabaseError
@@ -69,3 +69,12 @@ def _hear(source: BaseDatabaseWrapper) -> None:
     at = time.clock_gettime(_STEADY)
     [seconds] = source.connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
     _heard = _Heard(datetime.fromtimestamp(float(seconds), UTC), at)
+
+
+@overload
+def iso(at: datetime) -> str: ...
+@overload
+def iso(at: None) -> None: ...
+def iso(at: datetime | None) -> str | None:
+    """A time as the API and its events write it: UTC, whole seconds, `Z`."""
+    return f"{at.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z" if at else None

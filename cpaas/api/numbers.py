@@ -17,8 +17,9 @@ from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, OptInEvidence
 from cpaas.services import numbers, opt_in
 from cpaas.states import NumberStatus, OptInState
 from portal.api.base import ActionView, ItemView, ListView, OutsideCollectionView, RowsView
-from portal.api.fields import ID_SCHEMA, Choice, Id, Text, Time, Visible, iso
+from portal.api.fields import ID_SCHEMA, Choice, Id, Text, Time, Visible
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
+from portal.clock import iso
 from portal.models import EndUser
 from portal.problems import not_found
 from portal.scoping import TenantQuerySet, get_visible, parse_id

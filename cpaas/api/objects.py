@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Protocol
 
 from django.db.models import OuterRef
@@ -14,6 +13,7 @@ from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.services.conversations import RemoteName, remote_names
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
+from portal.clock import iso
 from portal.events import Viewer
 from portal.phone_numbers import national_digits, number_kind
 
@@ -43,11 +43,6 @@ class MessageRow(Protocol):
 
 
 MESSAGE_COLUMNS = tuple(MessageRow.__annotations__)
-
-
-def iso(at: datetime | None) -> str | None:
-    """A time as the API writes it: UTC, whole seconds, `Z`."""
-    return f"{at.isoformat(timespec='seconds')[:19]}Z" if at else None
 
 
 def number_object(number: CpaasNumber) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def show_attempt(attempt: Attempt, news: News) -> None:
     news.add(message.user_id, "message.updated", attempt.message_id)
 
 
-def lock_conversations(conversations: QuerySet[Conversation]) -> list[Conversation]:
-    """The conversations as they are now, kept until commit, locked in the order of their keys."""
-    return list(conversations.select_for_update().order_by("pk"))
+def lock_conversations(conversations: QuerySet[Conversation]) -> list[uuid.UUID]:
+    """The ids of the conversations, kept as they are now until commit, locked in the order of their keys."""
+    return list(conversations.select_for_update().order_by("pk").values_list("pk", flat=True))
 
 
 def check_time(sent_at: datetime, checks: int) -> datetime | None:

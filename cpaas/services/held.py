@@ -17,13 +17,13 @@ from portal.models import EndUser, Licence
 def deliver_held(number: CpaasNumber, news: News) -> int:
     """Turn the held texts of a number into received ones; returns how many. Runs in the caller's transaction."""
     held = Message.objects.filter(number=number, status=MessageStatus.HELD)
-    conversations = lock_conversations(Conversation.objects.filter(pk__in=held.values("conversation_id")))
+    locked = lock_conversations(Conversation.objects.filter(pk__in=held.values("conversation_id")))
     new = Count("pk", filter=Q(position__gt=F("conversation__read_position")))
     rows = held.values("conversation_id").annotate(new=new, last=Max("created_at"))
     found = {row["conversation_id"]: row for row in rows}
     message_ids = list(held.order_by("position").values_list("pk", flat=True))
     held.update(status=MessageStatus.RECEIVED)
-    for conversation in conversations:
+    for conversation in Conversation.objects.filter(pk__in=locked).order_by("pk"):
         last = found[conversation.pk]["last"]
         conversation.new_count += found[conversation.pk]["new"]
         conversation.last_message_at = max(conversation.last_message_at or last, last)

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.models import Attempt, Conversation, Message
-from cpaas.services.attempts import move_attempt
+from cpaas.services.attempts import lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
 from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
@@ -68,8 +68,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Store the answers one dispatcher got in one transaction, free their conversations, then apply early receipts."""
     with transaction.atomic():
         conversations = sorted({outcome.claimed.conversation_id for outcome in outcomes})
-        held = Conversation.objects.select_for_update().filter(pk__in=conversations).order_by("pk")
-        list(held.values_list("pk"))
+        lock_conversations(Conversation.objects.filter(pk__in=conversations))
         news = News()
         _store_sent([outcome for outcome in outcomes if isinstance(outcome.answer, Sent)], news)
         retries = {}

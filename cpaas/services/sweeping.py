@@ -87,7 +87,7 @@ def wake_waiting(platform_id: uuid.UUID) -> None:
             ~Exists(here.filter(status=MessageStatus.SENDING)),
             outbox_at__gt=clock.now(),
         )
-        found = [conversation.pk for conversation in lock_conversations(waiting)]
+        found = lock_conversations(waiting)
         Conversation.objects.filter(pk__in=found).update(outbox_at=clock.now())
         transaction.on_commit(lambda: wake("dispatch"), robust=True)
 

@@ -45,11 +45,10 @@ class AccountForm(StaffModelForm):
         self.is_own = self.instance.pk == self.account.pk
         self.fields["password"].required = is_new
         if not is_new:
-            self.fields[
-                "password"
-            ].help_text += (
+            keeping = (
                 " Leave it empty to keep it as it is. A new one ends all API tokens of the account and logs it out."
             )
+            self.fields["password"].help_text += f" {keeping}"
         self._offer_levels()
         if self.is_own:
             for name in ("level", "role", "is_active"):

@@ -10,15 +10,10 @@ from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from portal.clock import iso
 from portal.scoping import TenantQuerySet, get_visible, parse_id
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 ID_SCHEMA = {"type": "string", "format": "uuid"}
-
-
-def iso(at: datetime | None) -> str | None:
-    """A time as the API writes it: UTC, whole seconds, `Z`."""
-    return at.astimezone(UTC).strftime(TIME_FORMAT) if at else None
 
 
 class Text(serializers.CharField):
@@ -68,7 +63,7 @@ class Time(serializers.DateTimeField):
         super().__init__(default_timezone=UTC, **kwargs)
 
     def to_representation(self, value: datetime) -> str:
-        return value.astimezone(UTC).strftime(TIME_FORMAT)
+        return iso(value)
 
 
 @extend_schema_field(ID_SCHEMA)

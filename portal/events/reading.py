@@ -104,7 +104,7 @@ class _Event(NamedTuple):
 
 
 def stamp(at: datetime | None = None) -> str:
-    return (at or timezone.now()).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return clock.iso(at or timezone.now())
 
 
 def line(type: str, data: dict[str, Any], number: int | None = None) -> Line:

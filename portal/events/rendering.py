@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from portal.clock import iso
 from portal.scoping import Actor
 
 
@@ -71,6 +72,6 @@ def _entry(user: Viewer, event: Told, objects: Mapping[str, Rendered]) -> dict[s
     return {
         "id": event.number,
         "type": event.type,
-        "at": f"{event.at.isoformat(timespec='seconds')[:19]}Z",
+        "at": iso(event.at),
         "data": objects.get(event.type, {}).get((user.pk, event.object_id), gone),
     }

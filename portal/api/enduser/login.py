@@ -9,8 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.base import ApiView, UserView
-from portal.api.fields import Text, Time, iso
+from portal.api.fields import Text, Time
 from portal.api.strict import ListQuery, StrictSerializer
+from portal.clock import iso
 from portal.events.departures import note_logout
 from portal.models import Device
 from portal.scoping import get_visible

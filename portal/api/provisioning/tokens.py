@@ -10,8 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.base import ItemView, ListView
-from portal.api.fields import Integer, Text, Time, iso
+from portal.api.fields import Integer, Text, Time
 from portal.api.strict import StrictModelSerializer, StrictSerializer
+from portal.clock import iso
 from portal.models import StaffToken
 from portal.scoping import TenantQuerySet
 from portal.services import tokens
