@@ -4,7 +4,9 @@ Two databases of one server are filled alike but for their size (tests/scale/pop
 through Django's test client, so a page is everything from the first middleware to the last byte. Which lists there are
 is found by what is registered (tests/scale/lists.py); each way to look at one is measured in both databases in turn.
 
-Goal: page at most 1.5 times, SQL at most 4 times, at most 8 queries.
+Goal: page at most 1.5 times, SQL at most 4 times, at most 8 queries. A page that is nearly empty in the small database
+and full in the large one (numbers that failed, one in a thousand) is dearer by its rows, whatever the database costs:
+such ways are shown apart, and only SQL and queries are judged.
 """
 
 from __future__ import annotations
@@ -38,18 +40,25 @@ class Measured:
         self.page: tuple[list[float], list[float]] = ([], [])
         self.sql: tuple[list[float], list[float]] = ([], [])
         self.queries = 0
+        self.rows = [0, 0]
 
     def add(self, side: int, found: list[float]) -> None:
         self.page[side].append(found[0])
         self.sql[side].append(found[1])
         self.queries = max(self.queries, int(found[2]))
+        self.rows[side] = int(found[3])
 
     def ratio(self, of: tuple[list[float], list[float]]) -> float:
         return median(of[1]) / median(of[0])
 
     @property
+    def is_alike(self) -> bool:
+        """Whether both show as many rows, or nearly."""
+        return self.rows[1] <= 1.1 * self.rows[0]
+
+    @property
     def is_over(self) -> bool:
-        return self.ratio(self.page) > PAGE_GOAL or self.ratio(self.sql) > SQL_GOAL
+        return (self.is_alike and self.ratio(self.page) > PAGE_GOAL) or self.ratio(self.sql) > SQL_GOAL
 
     def __str__(self) -> str:
         return f"{self.viewer}, {self.what}"
@@ -123,6 +132,25 @@ def _measure(
 
 
 def _report(measured: list[Measured]) -> None:
+    alike = [way for way in measured if way.is_alike]
+    fuller = [way for way in measured if not way.is_alike]
+    _show_lists(f"Lists at {ROWS:,} texts against {SMALL_ROWS:,}, {ROUNDS} rounds", alike)
+    _show_lists("The same, of pages that have more rows in the large database", fuller)
+    late = [way for way in alike if way.ratio(way.page) > PAGE_GOAL]
+    slow = [way for way in measured if way.ratio(way.sql) > SQL_GOAL]
+    many = [way for way in measured if way.queries > QUERY_GOAL]
+    for what, found, of in (
+        ("page over 1.5", late, alike),
+        ("SQL over 4", slow, measured),
+        ("over 8 queries", many, measured),
+    ):
+        print(f"\n{what}: {len(found)} of {len(of)}")
+        for way in sorted(found, key=lambda way: -way.ratio(way.sql))[:20]:
+            times = f"page {_pair(way.page)} ms, SQL {_pair(way.sql)} ms, {way.queries} queries, rows {way.rows}"
+            print(f"  {way.face} {way.list}, {way}: {times}")
+
+
+def _show_lists(title: str, measured: list[Measured]) -> None:
     lists: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     for one in measured:
         lists[one.face, one.list].append(one)
@@ -142,15 +170,7 @@ def _report(measured: list[Measured]) -> None:
                 str(max(way.queries for way in ways)),
             )
         )
-    show(f"Lists at {ROWS:,} texts against {SMALL_ROWS:,}, {ROUNDS} rounds", rows)
-    late = [way for way in measured if way.ratio(way.page) > PAGE_GOAL]
-    slow = [way for way in measured if way.ratio(way.sql) > SQL_GOAL]
-    many = [way for way in measured if way.queries > QUERY_GOAL]
-    for what, found in (("page over 1.5", late), ("SQL over 4", slow), ("over 8 queries", many)):
-        print(f"\n{what}: {len(found)} of {len(measured)}")
-        for way in sorted(found, key=lambda way: -way.ratio(way.sql))[:20]:
-            times = f"page {_pair(way.page)} ms, SQL {_pair(way.sql)} ms, {way.queries} queries"
-            print(f"  {way.face} {way.list}, {way}: {times}")
+    show(title, rows)
 
 
 def _middle(ways: list[Measured], of: str) -> tuple[str, str]:
@@ -197,8 +217,16 @@ def work(rows: int) -> None:
 
         begun = time.perf_counter()
         with connection.execute_wrapper(timed):
-            cases[json.loads(line)].get()
-        _say([(time.perf_counter() - begun) * 1000, sum(times) * 1000, len(times)])
+            response = cases[json.loads(line)].get()
+        page_ms = (time.perf_counter() - begun) * 1000
+        _say([page_ms, sum(times) * 1000, len(times), _rows_of(response)])
+
+
+def _rows_of(response: Any) -> int:
+    """How many rows a page or an answer of the API shows."""
+    if response["Content-Type"].startswith("text/html"):
+        return int(response.content.count(b"<tr"))
+    return len(response.json()["results"])
 
 
 def _say(answer: Any) -> None:

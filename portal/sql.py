@@ -35,7 +35,7 @@ def execute(statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> l
 
 
 def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a PostgreSQL statement that the server parses and plans once per connection; returns its rows.
+    """As `execute`, on PostgreSQL only, which then parses and plans the statement once per connection.
 
     For statements that run all the time, where planning would take longer than running. Values by name stand for
     `%(name)s`; by place for `$1`, PostgreSQL's own way, for which a long statement is not looked through each time.
@@ -44,7 +44,19 @@ def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) 
     connection.ensure_connection()
     with connection.wrap_database_errors, cursor_type(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
-        return cursor.fetchall()
+        return cursor.fetchall() if cursor.description else []
+
+
+def execute_for(statement: str, ids: Sequence[uuid.UUID], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement about the rows with these ids: `{among}` in it stands for `IN (…)`; other values by name.
+
+    On PostgreSQL the text is the same however many they are, so that it is planned once per connection.
+    """
+    if connection.vendor == "postgresql":
+        return execute_prepared(statement.format(among="= ANY(%(ids)s)"), {**values, "ids": list(ids)})
+    named = {f"id{n}": key for n, key in enumerate(ids)}
+    among = f"IN ({', '.join(f'%({name})s' for name in named)})"
+    return execute(statement.format(among=among), {**values, **named})
 
 
 def places(values: Sequence[object]) -> str:
@@ -63,8 +75,9 @@ def as_uuid(value: Any) -> uuid.UUID:
 
 
 def as_time(value: Any) -> datetime:
-    """A time as the database returned it: SQLite knows only its text, which is in UTC."""
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    """A time as the database returned it; from SQLite it comes without a zone, as a time or as text, and is in UTC."""
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def share_lock(table: str) -> str:

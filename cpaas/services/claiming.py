@@ -16,12 +16,10 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Window
-from django.db.models.functions import RowNumber
 
 from cpaas.carriers.base import CarrierAccount, OutboundText
 from cpaas.models import Attempt, Conversation, CpaasPlatform
@@ -32,7 +30,7 @@ from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.models import Licence
-from portal.sql import as_uuid, execute, execute_prepared, places
+from portal.sql import as_time, as_uuid, execute, execute_for
 
 # How long a text may lie ready; others look at it again then.
 RESERVATION = timedelta(seconds=min(2.0, settings.LEASE_TTL_S / 2))
@@ -44,7 +42,7 @@ _LOOKS = 20
 UNREACHABLE_WAIT = timedelta(minutes=5)
 
 _DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
-_LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %s WHERE id IN ({places})"
+_LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %(at)s WHERE id {among}"
 # With the conditions of `_refusal`: what it would refuse by now stays as it is, and is refused at the next look.
 _BEGIN = """
     UPDATE cpaas_attempt SET status = 'sending', claim = %(claim)s, sending_at = %(now)s, changed_at = %(now)s,
@@ -62,29 +60,22 @@ _SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'de
 # On PostgreSQL in one round trip: a place stays empty meanwhile.
 _AT_ONCE = "WITH begun AS ({begin}), shown AS ({show}) SELECT id FROM begun"
 _BEGIN_AND_SHOW = _AT_ONCE.format(
-    begin=_BEGIN.format(chosen="cpaas_attempt.id = ANY(%(ids)s)"),
+    begin=_BEGIN.format(chosen="cpaas_attempt.id {among}"),
     show=_SHOW_SENDING.format(chosen="id IN (SELECT message_id FROM begun)"),
 )
-_HEAD_COLUMNS = (
-    "id",
-    "status",
-    "tries",
-    "sending_at",
-    "expires_at",
-    "platform_id",
-    "conversation_id",
-    "message_id",
-    "message__status",
-    "message__text",
-    "message__segments",
-    "message__remote",
-    "message__number_id",
-    "message__number__number",
-    "message__number__status",
-    "message__number__opt_in_state",
-    "message__number__user__licence",
-    "message__number__user__is_active",
-)
+# The first waiting attempt of each conversation, in the order of the fields of `Head`.
+_HEADS = """
+    SELECT a.id, a.status, a.tries, a.sending_at, a.expires_at, a.platform_id, a.conversation_id, a.message_id,
+        m.status, m.text, m.segments, m.remote, n.id, n.number, n.status, n.opt_in_state, u.licence, u.is_active
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY conversation_id ORDER BY position) AS place
+        FROM cpaas_attempt WHERE status IN ('queued', 'sending') AND conversation_id {among}
+    ) a
+    JOIN cpaas_message m ON m.id = a.message_id
+    JOIN cpaas_cpaasnumber n ON n.id = m.number_id
+    LEFT JOIN portal_enduser u ON u.id = n.user_id
+    WHERE a.place = 1
+"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,33 @@ class Claimed:
     reserved_until: datetime
 
 
-Head = Mapping[str, Any]
+class Head(NamedTuple):
+    """The first waiting attempt of a conversation, with what decides whether it may go (`_HEADS`)."""
+
+    attempt_id: uuid.UUID
+    status: str
+    tries: int
+    sending_at: datetime | None
+    expires_at: datetime
+    platform_id: uuid.UUID
+    conversation_id: uuid.UUID
+    message_id: uuid.UUID
+    message_status: str
+    text: str
+    segments: int
+    remote: str
+    number_id: uuid.UUID
+    number: str
+    number_status: str
+    opt_in_state: str
+    licence: str | None
+    user_is_active: bool | None
+
+    @property
+    def given_up_at(self) -> datetime:
+        """When the lease of a text that is being sent runs out."""
+        assert self.sending_at is not None
+        return self.sending_at + LEASE
 
 
 def reserve_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
@@ -131,7 +148,7 @@ def begin_texts(reserved: Sequence[Claimed]) -> list[Claimed]:
     texts = {text.attempt_id: text for text in reserved}
     values = {"claim": reserved[0].claim, "now": clock.now()}
     if connection.vendor == "postgresql":
-        begun = [as_uuid(row[0]) for row in execute_prepared(_BEGIN_AND_SHOW, values | {"ids": list(texts)})]
+        begun = [as_uuid(row[0]) for row in execute_for(_BEGIN_AND_SHOW, list(texts), values)]
     else:
         begun = _begin_step_by_step(values, list(texts))
     release_texts(texts[key] for key in texts.keys() - set(begun))
@@ -147,17 +164,11 @@ def release_texts(reserved: Iterable[Claimed]) -> None:
 
 def _begin_step_by_step(values: Mapping[str, Any], attempts: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     """For SQLite, which has no statement that updates two tables."""
-    ids = {f"id{n}": key for n, key in enumerate(attempts)}
     with transaction.atomic():
-        begun = execute(_BEGIN.format(chosen=f"id IN ({_names(ids)})"), {**values, **ids})
-        messages = {f"id{n}": row[1] for n, row in enumerate(begun)}
-        if messages:
-            execute(_SHOW_SENDING.format(chosen=f"id IN ({_names(messages)})"), messages)
+        begun = execute_for(_BEGIN.format(chosen="id {among}"), attempts, values)
+        if begun:
+            execute_for(_SHOW_SENDING.format(chosen="id {among}"), [as_uuid(row[1]) for row in begun], {})
     return [as_uuid(row[0]) for row in begun]
-
-
-def _names(values: Iterable[str]) -> str:
-    return ", ".join(f"%({name})s" for name in values)
 
 
 def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
@@ -171,12 +182,12 @@ def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
         if not conversations:
             return 0, []
         heads = _heads(conversations)
-        platforms = CpaasPlatform.objects.in_bulk({head["platform_id"] for head in heads})
+        platforms = CpaasPlatform.objects.in_bulk({head.platform_id for head in heads})
         away = [key for key, platform in platforms.items() if not platform.reachable]
         due_at: dict[uuid.UUID, datetime | None] = dict.fromkeys(conversations)
         news = News()
         sendable = _sort_out(heads, platforms, due_at, now, news)
-        due_at |= {head["conversation_id"]: until for head in sendable}
+        due_at |= {head.conversation_id: until for head in sendable}
         _set_due(due_at)
         news.write()
     for key in CpaasPlatform.objects.filter(pk__in=away, reachable=True).values_list("pk", flat=True) if away else ():
@@ -187,11 +198,21 @@ def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
 
 def _heads(conversations: Sequence[uuid.UUID]) -> list[Head]:
     """The first waiting attempt of each conversation."""
-    waiting = Attempt.objects.filter(
-        conversation_id__in=conversations, status__in=(MessageStatus.QUEUED, MessageStatus.SENDING)
+    heads = [Head(*row) for row in execute_for(_HEADS, conversations, {})]
+    return heads if connection.vendor == "postgresql" else [_typed(head) for head in heads]
+
+
+def _typed(head: Head) -> Head:
+    """With the types that SQLite has no columns of."""
+    return head._replace(
+        attempt_id=as_uuid(head.attempt_id),
+        sending_at=None if head.sending_at is None else as_time(head.sending_at),
+        expires_at=as_time(head.expires_at),
+        platform_id=as_uuid(head.platform_id),
+        conversation_id=as_uuid(head.conversation_id),
+        message_id=as_uuid(head.message_id),
+        number_id=as_uuid(head.number_id),
     )
-    order = Window(RowNumber(), partition_by=F("conversation_id"), order_by=F("position").asc())
-    return list(waiting.annotate(place=order).filter(place=1).values(*_HEAD_COLUMNS))
 
 
 def _sort_out(
@@ -204,11 +225,11 @@ def _sort_out(
     """The heads that may go now. `due_at` gets when to look at the other conversations again; None: nothing waits."""
     candidates = []
     for head in heads:
-        conversation_id, platform = head["conversation_id"], platforms[head["platform_id"]]
+        conversation_id, platform = head.conversation_id, platforms[head.platform_id]
         refusal = _refusal(head, now)
-        if head["status"] == MessageStatus.SENDING and now < (free_at := head["sending_at"] + LEASE):
-            due_at[conversation_id] = free_at
-        elif head["status"] == MessageStatus.SENDING:
+        if head.status == MessageStatus.SENDING and now < head.given_up_at:
+            due_at[conversation_id] = head.given_up_at
+        elif head.status == MessageStatus.SENDING:
             # The lease ran out under a dispatcher that died or hangs: it may have been taken (R32).
             _settle(head, MessageStatus.UNKNOWN, "", "It is not known whether the carrier took this text.", news)
             due_at[conversation_id] = now
@@ -216,7 +237,7 @@ def _sort_out(
             _settle(head, MessageStatus.FAILED, *refusal, news)
             due_at[conversation_id] = now
         elif not platform.reachable:
-            due_at[conversation_id] = min(now + UNREACHABLE_WAIT, head["expires_at"])
+            due_at[conversation_id] = min(now + UNREACHABLE_WAIT, head.expires_at)
         else:
             candidates.append(head)
     return _paced(candidates, platforms, due_at, now)
@@ -230,29 +251,27 @@ def _paced(
 ) -> list[Head]:
     """Hold back what would exceed its number's rate, in segments a minute."""
     rates = {key: platform.option("per_number_per_minute") for key, platform in platforms.items()}
-    wanted = [
-        (head["message__number_id"], head["message__segments"], rates[head["platform_id"]]) for head in candidates
-    ]
+    wanted = [(head.number_id, head.segments, rates[head.platform_id]) for head in candidates]
     allowed = []
     for head, wait_until in zip(candidates, take_pace(wanted, now), strict=True):
         if wait_until is None:
             allowed.append(head)
         else:
-            due_at[head["conversation_id"]] = wait_until
+            due_at[head.conversation_id] = wait_until
     return allowed
 
 
 def _refusal(head: Head, now: datetime) -> tuple[str, str] | None:
     """Why a text that was accepted must not be sent any more: the code of the API and a sentence (R33, R34)."""
-    licence, active = head["message__number__user__licence"], head["message__number__user__is_active"]
-    if head["expires_at"] <= now:
+    licence, active = head.licence, head.user_is_active
+    if head.expires_at <= now:
         return "expired", "It waited too long to be sent."
-    if head["message__status"] == MessageStatus.DELIVERED:
+    if head.message_status == MessageStatus.DELIVERED:
         return "already_delivered", "An earlier attempt was delivered meanwhile."
-    if head["message__number__status"] != NumberStatus.ENABLED:
+    if head.number_status != NumberStatus.ENABLED:
         return "number_not_enabled", "The number is no longer enabled for text messaging."
-    if head["message__number__opt_in_state"] not in OPT_IN_USABLE:
-        code = "opt_in_declined" if head["message__number__opt_in_state"] == "declined" else "opt_in_pending"
+    if head.opt_in_state not in OPT_IN_USABLE:
+        code = "opt_in_declined" if head.opt_in_state == "declined" else "opt_in_pending"
         return code, "Text messaging for this number is no longer confirmed."
     if licence is not None and (licence == Licence.NONE or not active):
         return "not_licensed", "The user has no client licence any more."
@@ -260,7 +279,7 @@ def _refusal(head: Head, now: datetime) -> tuple[str, str] | None:
 
 
 def _settle(head: Head, status: str, code: str, sentence: str, news: News) -> None:
-    attempt = Attempt.objects.get(pk=head["id"])
+    attempt = Attempt.objects.get(pk=head.attempt_id)
     move_attempt(attempt, status, news, error_code=code, error_text=sentence)
 
 
@@ -270,7 +289,7 @@ def _set_due(due_at: Mapping[uuid.UUID, datetime | None]) -> None:
     for conversation_id, at in due_at.items():
         by_time.setdefault(at, []).append(conversation_id)
     for at, conversations in by_time.items():
-        execute(_LOOK_AT.format(places=places(conversations)), [at, *conversations])
+        execute_for(_LOOK_AT, conversations, {"at": at})
 
 
 def _claimed(
@@ -280,16 +299,16 @@ def _claimed(
     claim: uuid.UUID,
     until: datetime,
 ) -> Claimed:
-    platform = platforms[head["platform_id"]]
+    platform = platforms[head.platform_id]
     return Claimed(
-        attempt_id=head["id"],
-        message_id=head["message_id"],
-        conversation_id=head["conversation_id"],
+        attempt_id=head.attempt_id,
+        message_id=head.message_id,
+        conversation_id=head.conversation_id,
         platform_id=platform.pk,
         claim=claim,
-        tries=head["tries"] + 1,
+        tries=head.tries + 1,
         carrier=platform.carrier,
         account=accounts[platform.pk],
-        text=OutboundText(head["message__number__number"], head["message__remote"], head["message__text"]),
+        text=OutboundText(head.number, head.remote, head.text),
         reserved_until=until,
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.models import Attempt, Conversation, Message
@@ -21,25 +22,26 @@ from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
 from portal import clock
 from portal.events import News
-from portal.sql import as_uuid, execute, places
+from portal.sql import as_uuid, execute, execute_for, execute_prepared
 
 _FIRST_BACK_OFF_S = 5
 _LONGEST_BACK_OFF_S = 300
 
 # A carrier's yes for many attempts in one statement: `claim` keeps a dispatcher that woke up late from writing, the
-# states keep it from going back. Works the same on PostgreSQL and SQLite.
+# states keep it from going back.
 _SENT_ATTEMPTS = """
-    WITH answered (id, sid) AS (VALUES {rows})
-    UPDATE cpaas_attempt SET status = 'sent', sid = answered.sid, changed_at = %s
+    WITH answered (id, sid) AS ({answered})
+    UPDATE cpaas_attempt SET status = 'sent', sid = answered.sid, changed_at = %(now)s
     FROM answered
-    WHERE cpaas_attempt.id = answered.id AND cpaas_attempt.claim = %s
+    WHERE cpaas_attempt.id = answered.id AND cpaas_attempt.claim = %(claim)s
       AND cpaas_attempt.status IN ('queued', 'sending', 'unknown')
     RETURNING cpaas_attempt.message_id
 """
+_SENT_ATTEMPTS_BY_ARRAYS = _SENT_ATTEMPTS.format(answered="SELECT * FROM unnest(%(ids)s::uuid[], %(sids)s::text[])")
 # Only while its newest attempt is the one that was sent, and none was delivered (R21).
 _SENT_MESSAGES = """
-    UPDATE cpaas_message SET status = 'sent', sent_at = %s, error_code = '', error_text = ''
-    WHERE id IN ({places}) AND status IN ('queued', 'sending', 'unknown') AND 'sent' = (
+    UPDATE cpaas_message SET status = 'sent', sent_at = %(now)s, error_code = '', error_text = ''
+    WHERE id {among} AND status IN ('queued', 'sending', 'unknown') AND 'sent' = (
         SELECT newest.status FROM cpaas_attempt newest
         WHERE newest.message_id = cpaas_message.id ORDER BY newest.n DESC LIMIT 1
     ) RETURNING id, user_id
@@ -50,9 +52,9 @@ _NEXT = """
         WHEN EXISTS (SELECT 1 FROM cpaas_attempt a WHERE a.conversation_id = cpaas_conversation.id
                      AND a.status = 'sending') THEN outbox_at
         WHEN EXISTS (SELECT 1 FROM cpaas_attempt a WHERE a.conversation_id = cpaas_conversation.id
-                     AND a.status = 'queued') THEN %s
+                     AND a.status = 'queued') THEN %(now)s
         ELSE NULL END
-    WHERE id IN ({places})
+    WHERE id {among}
 """
 
 
@@ -79,7 +81,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
                     retries[outcome.claimed.conversation_id] = clock.now() + wait
         free = [key for key in conversations if key not in retries]
         if free:
-            execute(_NEXT.format(places=places(free)), [clock.now(), *free])
+            execute_for(_NEXT, free, {"now": clock.now()})
         for conversation_id, at in retries.items():
             Conversation.objects.filter(pk=conversation_id).update(outbox_at=at)
         news.write()
@@ -90,17 +92,24 @@ def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
     if not outcomes:
         return
     now = clock.now()
-    values: list[object] = []
-    for outcome in sorted(outcomes, key=lambda each: each.claimed.attempt_id):
-        assert isinstance(outcome.answer, Sent)
-        values += [outcome.claimed.attempt_id, outcome.answer.sid[:100]]
-    rows = ", ".join(["(%s, %s)"] * len(outcomes))
-    moved = execute(_SENT_ATTEMPTS.format(rows=rows), [*values, now, outcomes[0].claimed.claim])
+    moved = _store_sids(outcomes, {"now": now, "claim": outcomes[0].claimed.claim})
     messages = [as_uuid(row[0]) for row in moved]
     if messages:
-        shown = execute(_SENT_MESSAGES.format(places=places(messages)), [now, *messages])
-        for message_id, user_id in shown:
+        for message_id, user_id in execute_for(_SENT_MESSAGES, messages, {"now": now}):
             news.add(as_uuid(user_id) if user_id else None, "message.updated", as_uuid(message_id))
+
+
+def _store_sids(outcomes: Sequence[Outcome], values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    answered = [(each.claimed.attempt_id, each.answer.sid[:100]) for each in outcomes if isinstance(each.answer, Sent)]
+    answered.sort()
+    if connection.vendor == "postgresql":
+        ids, sids = zip(*answered, strict=True)
+        return execute_prepared(_SENT_ATTEMPTS_BY_ARRAYS, {**values, "ids": list(ids), "sids": list(sids)})
+    pairs = {
+        f"{name}{n}": value for n, pair in enumerate(answered) for name, value in zip(("id", "sid"), pair, strict=True)
+    }
+    rows = ", ".join(f"(%(id{n})s, %(sid{n})s)" for n in range(len(answered)))
+    return execute(_SENT_ATTEMPTS.format(answered=f"VALUES {rows}"), {**values, **pairs})
 
 
 def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta | None:
