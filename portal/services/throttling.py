@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 
@@ -22,7 +23,7 @@ def check_attempts(kind: str, login: str) -> None:
     """Count an attempt before its password is looked at. Raises Problem `rate_limited` (429) with Retry-After when
     there were too many this minute. With the cache away nobody is locked out."""
     try:
-        counted = [(_count(key, 1), allowed) for key, allowed in _subjects(kind, login)]
+        counted = [(_count(key), allowed) for key, allowed in _subjects(kind, login)]
     except RedisError as error:
         logger.warning("attempts_not_counted", error=type(error).__name__)
         return
@@ -38,7 +39,7 @@ def forgive_attempt(kind: str, login: str) -> None:
     that a stranger who guesses elsewhere does not keep its owner out."""
     try:
         for key, _ in _subjects(kind, login):
-            _count(key, -1)
+            _uncount(key)
         cache.set(_known(kind, login), 1, timeout=_KNOWN_S)
     except RedisError as error:
         logger.warning("attempts_not_counted", error=type(error).__name__)
@@ -66,6 +67,12 @@ def _address() -> str:
     return request_context.current().ip or "local"
 
 
-def _count(key: str, by: int) -> int:
-    cache.add(key, 0, timeout=_WINDOW_S * 2)
-    return int(cache.incr(key, by))
+def _count(key: str) -> int:
+    if cache.add(key, 1, timeout=_WINDOW_S * 2):
+        return 1
+    return int(cache.incr(key))
+
+
+def _uncount(key: str) -> None:
+    with contextlib.suppress(ValueError):  # a new minute has begun, in which it was not counted
+        cache.decr(key)

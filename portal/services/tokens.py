@@ -110,7 +110,8 @@ def staff_of_token(plain: str) -> tuple[PortalAccount, StaffToken]:
 def log_in_device(*, login: str, password: str, device: str) -> tuple[IssuedToken, EndUser]:
     """A device token for a user. Raises Problem `bad_credentials` (401), `rate_limited` (429), `invalid`."""
     check_attempts("user", login)
-    user = EndUser.objects.filter(login__lower=Lower(Value(login))).first()
+    users = EndUser.objects.select_related("system_provider")  # it is shown with the user
+    user = users.filter(login__lower=Lower(Value(login))).first()
     if user is None:
         make_password(password)  # the same time whether or not the login exists
     if user is None or not user.check_password(password) or not user.is_active:
