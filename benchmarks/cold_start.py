@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks._setup import ROOT, free_port, show
+from benchmarks._setup import ROOT, show
+from tests.ports import free_block, free_port
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PATIENCE_S = 300
@@ -69,7 +70,7 @@ def _install(folder: Path) -> float:
 
 def _until_ready(folder: Path) -> float:
     """Seconds until `make run` says that it is ready; it is ended then."""
-    ports = {"PORT": str(free_port()), "SANDBOX_PORT": str(_free_range())}
+    ports = {"PORT": str(free_port()), "SANDBOX_PORT": str(free_block())}
     began = time.monotonic()
     stack = subprocess.Popen(
         ["make", "run"],
@@ -93,11 +94,6 @@ def _until_ready(folder: Path) -> float:
     finally:
         os.killpg(stack.pid, signal.SIGTERM)
         stack.communicate(timeout=60)
-
-
-def _free_range() -> int:
-    """The first of 26 ports that are probably free."""
-    return min(free_port(), 32700)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import time
 from statistics import median
 from typing import Any
 
-from benchmarks._setup import BIN, free_port, prepare, process, show
+from benchmarks._setup import BIN, prepare, process, show
+from tests.ports import free_block
 
 TEXTS = int(os.environ.get("BENCH_TEXTS", "4000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -22,7 +23,7 @@ IN_FLIGHT = 64
 
 def main() -> None:
     prepare()
-    sandbox_port = free_port()
+    sandbox_port = free_block()
     carrier = f"http://127.0.0.1:{sandbox_port + 1}/inteliquent"
     with process(sys.executable, "-m", "sandbox", "--port", str(sandbox_port), port=sandbox_port):
         control = f"http://127.0.0.1:{sandbox_port}/_control"

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks._setup import BIN, free_port, prepare, process, show
+from benchmarks._setup import BIN, prepare, process, show
+from tests.ports import free_port
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "6"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

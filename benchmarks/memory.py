@@ -21,7 +21,8 @@ from statistics import median
 
 import requests
 
-from benchmarks._setup import BIN, ROOT, free_port, prepare, process, show, wait_for_port
+from benchmarks._setup import BIN, ROOT, prepare, process, show, wait_for_port
+from tests.ports import free_block, free_port
 
 SETTLE_S = int(os.environ.get("BENCH_SECONDS", "20"))
 GOAL_MB = 360
@@ -99,7 +100,7 @@ def _one_command() -> list[tuple[str, ...]]:
     names = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "PORTAL_VAR_DIR", "SECRET_KEY")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     port = free_port()
-    command = [sys.executable, "manage.py", "runstack", "--port", str(port), "--sandbox-port", str(free_port() - 30)]
+    command = [sys.executable, "manage.py", "runstack", "--port", str(port), "--sandbox-port", str(free_block())]
     with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder:
         stack = subprocess.Popen(
             command,

@@ -23,7 +23,8 @@ from statistics import median, quantiles
 
 import psycopg
 
-from benchmarks._setup import BIN, ROOT, free_port, prepare, process, show
+from benchmarks._setup import BIN, ROOT, prepare, process, show
+from tests.ports import free_port
 
 ROWS = int(os.environ.get("BENCH_ROWS", "2000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks._setup import BIN, free_port, prepare, process, show
+from benchmarks._setup import BIN, prepare, process, show
+from tests.ports import free_port
 
 STREAMS = int(os.environ.get("BENCH_STREAMS", "1000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "20"))

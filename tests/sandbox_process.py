@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +11,9 @@ from typing import Any
 
 import requests
 
+from tests.ports import free_block
+
 ROOT = Path(__file__).resolve().parent.parent
-PORTS_EACH = 26
 NUMBERS = [f"+1201992{n:04d}" for n in range(760, 789)]
 
 
@@ -22,7 +21,7 @@ class SandboxProcess:
     """A running sandbox and its `/_control/` API. `url` is the carrier's own port, which can really be down."""
 
     def __init__(self) -> None:
-        self.port = free_ports()
+        self.port = free_block()
         self.control = f"http://127.0.0.1:{self.port}/_control"
         self.url = f"http://127.0.0.1:{self.port + 1}/inteliquent"
         self.mail_port = self.port + 25
@@ -103,17 +102,3 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "") 
             return value
         assert time.monotonic() < deadline, f"waited {seconds} s for {what or condition}"
         time.sleep(0.05)
-
-
-def free_ports() -> int:
-    """The first of 26 free ports, below the ephemeral range."""
-    for _ in range(100):
-        first = random.randrange(20000, 32768 - PORTS_EACH)
-        if all(_is_free(port) for port in range(first, first + PORTS_EACH)):
-            return first
-    raise RuntimeError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

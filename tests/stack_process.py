@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import psycopg
 import requests
 
-from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.ports import free_block
+from tests.sandbox_process import ROOT, wait_for
 
 PATIENCE_S = 120
 PR_SET_PDEATHSIG = 1
@@ -55,7 +56,7 @@ class Stack:
 
     def __init__(self, folder: Path, *, demo: bool = False, **settings: str | None) -> None:
         self.folder = folder
-        self.sandbox_port = free_ports()
+        self.sandbox_port = free_block()
         self.port = self.sandbox_port + 30
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []

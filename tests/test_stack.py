@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.ports import free_block
+from tests.sandbox_process import ROOT, wait_for
 from tests.stack_process import PATIENCE_S, PROGRAMS, Stack, own_database, processes_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.core]
@@ -60,7 +61,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing_running(stack: Stack) -> None:
 
 
 def test_a_port_in_use_is_said_and_nothing_is_started(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", free_ports())) as taken:
+    with socket.create_server(("127.0.0.1", free_block())) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
             [sys.executable, "manage.py", "runstack", "--no-demo", "--port", str(port)],
@@ -77,7 +78,7 @@ def test_a_port_in_use_is_said_and_nothing_is_started(tmp_path: Path) -> None:
 
 def test_deployed_processes_share_one_start_and_nobody_survives_another(tmp_path: Path) -> None:
     """deploy/systemd/portal-all.service."""
-    port = free_ports()
+    port = free_block()
     with own_database() as database_url:
         environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         environment |= {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +15,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
+from tests.ports import free_port
+
 PATIENCE_S = 20
-
-
-def free_port() -> int:
-    """A port nobody listens on, below the range clients get theirs from."""
-    while True:
-        port = random.randrange(20000, 32768)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def environment() -> dict[str, str]:

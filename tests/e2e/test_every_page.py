@@ -81,6 +81,7 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     page.context.clear_cookies()
     log_in(page, {"username": "first"})
     walk.follow("/")
+    walk.look("/api/v1/docs/")
     assert walk.wrong == {}
     site.load()
     models = {f"{model._meta.app_label}_{model._meta.model_name}" for model in site._registry}

@@ -24,7 +24,8 @@ from psycopg.rows import dict_row
 from tests.faults.disks import Disk, mounted, unmount_leftovers
 from tests.faults.programs import Program
 from tests.faults.servers import Postgres, Redis
-from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.ports import free_block
+from tests.sandbox_process import ROOT, wait_for
 from tests.stack_process import own_broker
 
 LEASE_S = 3.0
@@ -40,7 +41,7 @@ class Stage:
 
     def __init__(self, folder: Path, data_disk: Disk, var_disk: Disk, broker_place: int) -> None:
         self.data_disk, self.var_disk = data_disk, var_disk
-        self.sandbox_port = free_ports()
+        self.sandbox_port = free_block()
         self.port = self.sandbox_port + 30
         self.url = f"http://127.0.0.1:{self.port}"
         self.postgres = Postgres(data_disk.path, self.port + 1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import requests
 from django.conf import settings
 from django.db import connection
 
+from tests.ports import free_port
 from tests.sandbox_process import ROOT, wait_for
 
 
@@ -22,7 +21,7 @@ class WebProcess:
     what else is `given` goes into its environment."""
 
     def __init__(self, var_dir: Path, *, database_port: int | None = None, **given: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = os.environ | {
             "DATABASE_URL": database_url(database_port),
@@ -60,11 +59,3 @@ def database_url(port: int | None = None) -> str:
     """The test database as a URL, reached through another port if given."""
     found = connection.settings_dict
     return f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}:{port or found['PORT']}/{found['NAME']}"
-
-
-def _free_port() -> int:
-    while True:
-        port = random.randrange(20000, 32768)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port

@@ -25,7 +25,8 @@ from cryptography.fernet import Fernet
 from tests.faults.programs import Program
 from tests.faults.servers import with_services
 from tests.operations.deployed import DEPLOY
-from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.ports import free_block
+from tests.sandbox_process import ROOT, wait_for
 
 LATER_TEXTS = 500
 POPULATE = """
@@ -52,7 +53,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.archive = folder, folder / "data", folder / "wal"
-        self.port = free_ports()
+        self.port = free_block()
         self.url = f"postgres://portal@127.0.0.1:{self.port}/portal"
         self._services = with_services()
         shutil.chown(folder, "postgres", "postgres")

@@ -29,7 +29,8 @@ from tests.faults.servers import with_services
 from tests.faults.tcp_gate import Gate
 from tests.operations.deployed import DEPLOY, command, nginx_configuration
 from tests.operations.machines import HERE, NETWORK, Machine, wired
-from tests.sandbox_process import ROOT, free_ports, wait_for
+from tests.ports import free_block
+from tests.sandbox_process import ROOT, wait_for
 
 PASSWORD = "rehearsal"
 PATIENCE_S = 180
@@ -54,7 +55,7 @@ class Site:
             Machine(name, number, folder) for name, number in (("db", 2), ("a", 3), ("b", 4), ("edge", 10))
         )
         self.machines = (self.data, self.one, self.two, self.edge)
-        self.sandbox_port = free_ports()
+        self.sandbox_port = free_block()
         self.url = f"https://{self.edge.address}"
         self.var_disk = SimpleNamespace(path=self.one.folder)
         self.environment = self._environment()
