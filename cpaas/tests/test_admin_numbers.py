@@ -273,6 +273,28 @@ def test_a_number_the_carrier_refuses_leaves_the_stream_and_says_why(acme: Tenan
     assert MediaStream.objects.get().cpaas_numbers.count() == 0
 
 
+def test_the_search_finds_a_number_by_its_last_four_digits_within_the_tenant(acme: Tenant, staff: Client) -> None:
+    """And only at the end of a number, and only in the actor's own group."""
+    zenith = make_tenant("Zenith")
+    own, foreign, other = "+12019924711", "+12125554711", "+12014711992"
+    for user, number in ((acme.user, own), (zenith.user, foreign), (acme.user, other)):
+        CpaasNumberFactory(user=user, number=number)
+
+    def found(client: Client, term: str) -> list[str]:
+        answer = client.get("/search/", {"q": term})
+        return [hit.row.number for part in answer.context["found"] for hit in part.hits if hasattr(hit.row, "number")]
+
+    assert found(staff, "4711") == [own]
+    assert found(staff, " 4711 ") == [own]
+    assert found(browser(acme.administrator), "4711") == [own]
+    assert found(browser(zenith.administrator), "4711") == [foreign]
+    assert found(staff, "471") == []
+    shown = staff.get("/search/", {"q": "4711"}).content.decode()
+    assert "(201) 992-4711" in shown or "2019924711" in shown
+    assert "5554711" not in shown
+    assert "555-4711" not in shown
+
+
 def test_the_landing_page_names_what_needs_attention(acme: Tenant, staff: Client, platform) -> None:
     CpaasNumberFactory(user=acme.user, platform=platform, status="failed", status_detail="Not switched on.")
     declined = CpaasNumberFactory(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.tests.factories import CREDENTIALS, CpaasNumberFactory, CpaasPlatformFactory
 from portal.models import PortalAccount
@@ -189,6 +192,20 @@ def test_a_platform_with_numbers_is_not_deleted(acme: Tenant, staff: Client, pla
     assert "cannot be undone" in staff.get(url_of(platform, "delete")).content.decode()
     assert staff.post(url_of(platform, "delete"))["Location"] == url_of(acme.system_provider, "detail")
     assert not CpaasPlatform.objects.exists()
+
+
+@pytest.mark.parametrize("page", ["add", "change"])
+def test_s4_10_the_form_says_where_each_credential_is_found(
+    acme: Tenant, staff: Client, platform: CpaasPlatform, page: str
+) -> None:
+    """On a platform's own page, and before: with what the adapter says, which is for the carrier's portal."""
+    url = add_url(acme) if page == "add" else url_of(platform, "change")
+    shown = re.sub(r"\s+", " ", unescape(staff.get(url).content.decode()))
+    fields = get_carrier("inteliquent").credential_fields
+    assert [field.label for field in fields] == ["API Key", "API Secret", "Outbound API Key", "Inbound API Key"]
+    # A generated one that is stored says so instead.
+    told = [field for field in fields if page == "add" or not field.generated]
+    assert [field.label for field in told if field.help_text not in shown] == []
 
 
 def test_a_failed_platform_is_on_the_landing_page(acme: Tenant, staff: Client) -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 from django.utils import timezone
 
-from portal.models import EndUser, Group, PortalAccount, Reseller, StaffToken, SystemProvider
+from portal.health import SILENT_AFTER
+from portal.models import EndUser, Group, PortalAccount, Reseller, Service, StaffToken, SystemProvider
 from portal.services.tokens import digest_of
 from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import PASSWORD, GroupFactory
@@ -247,6 +248,20 @@ def test_the_landing_page_counts_what_the_level_has(tenant: Tenant, level: str) 
     tiles = {tile.title: tile.count for tile in browser(tenant.accounts[level, "read_only"]).get("/").context["tiles"]}
     assert tiles["Users"] == ("3" if level == "system_provider" else "2")
     assert ("Resellers" in tiles) == (level == "system_provider")
+
+
+def test_r36_a_silent_service_is_named_to_the_operator_alone(tenant: Tenant, operator: PortalAccount) -> None:
+    long_ago = timezone.now() - 2 * SILENT_AFTER
+    Service.objects.create(name="the-silent-one", actual="running", since=long_ago, seen_at=long_ago)
+    Service.objects.create(name="the-lively-one", actual="running", seen_at=timezone.now())
+    shown = browser(operator).get("/").content.decode()
+    assert "Service down" in shown
+    assert "the-silent-one" in shown
+    assert "the-lively-one" not in shown
+    for level in ("system_provider", "reseller", "group"):
+        shown = browser(tenant.accounts[level, "administrator"]).get("/").content.decode()
+        assert "Service down" not in shown
+        assert "the-silent-one" not in shown
 
 
 def test_the_sidebar_leads_to_the_own_level(tenant: Tenant) -> None:
