@@ -32,9 +32,9 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self.altered = False
 
-    def reconfigure(self, environment: Mapping[str, str]) -> None:
-        """Another environment from the next start on."""
-        self._environment = dict(environment)
+    def reconfigure(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Another command and environment from the next start on."""
+        self._command, self._environment = list(command), dict(environment)
 
     def start(self, **environment: str) -> None:
         """`environment` holds for this start only, which is then `altered`."""

@@ -13,13 +13,13 @@ DEPLOY = ROOT / "deploy"
 INSTANCES = {"portal-web@.service": "12", "portal-stream@.service": "1"}
 
 
-def unit(name: str) -> str:
-    return (DEPLOY / "systemd" / name).read_text()
+def unit(name: str, deploy: Path = DEPLOY) -> str:
+    return (deploy / "systemd" / name).read_text()
 
 
-def command(name: str, *, instance: str = "", bind: str) -> list[str]:
+def command(name: str, *, instance: str = "", bind: str, deploy: Path = DEPLOY) -> list[str]:
     """The ExecStart of a unit, run by this Python."""
-    found = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", unit(name), re.MULTILINE)
+    found = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", unit(name, deploy), re.MULTILINE)
     assert found
     line = found[1].replace("\\\n", " ").replace("%%", "%%%").replace("%i", instance).replace("%%%", "%")
     program, *arguments = shlex.split(line.replace("${PORTAL_BIND}", bind))

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.faults.programs import Program
 
@@ -51,10 +52,16 @@ class Machine:
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         return ["ip", "netns", "exec", self._namespace, *as_user, *command]
 
-    def install(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, user: str = "") -> Program:
-        """A program of this machine; `start` it when it is due."""
-        log = self.folder / f"{name}.log"
-        self.programs[name] = Program(name, self.inside(command, user), environment, log)
+    def install(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, user: str = "", **popen: Any
+    ) -> Program:
+        """A program of this machine; `start` it when it is due. Installed again it is the same one, and has the new
+        command and environment from its next start on."""
+        log, order = self.folder / f"{name}.log", self.inside(command, user)
+        if name in self.programs:
+            self.programs[name].reconfigure(order, environment)
+        else:
+            self.programs[name] = Program(name, order, environment, log, **popen)
         return self.programs[name]
 
     def lose_power(self) -> None:

@@ -1,4 +1,5 @@
-"""A site as deploy/ describes it: a machine with PostgreSQL, Redis and RabbitMQ, two with the portal, nginx with TLS.
+"""A site as deploy/ describes it: a machine with PostgreSQL, Redis and RabbitMQ, two with the portal, nginx with TLS. A
+third machine for the portal is on the wire, with nothing on it.
 
 Programs run by the ExecStart of their units, servers by the files of deploy/; addresses, passwords and sizes are those
 of the rehearsal. Towns, traffic and ledgers of tests.faults work here as on a stage.
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,34 +27,28 @@ from psycopg.rows import dict_row
 from tests.faults.programs import Program
 from tests.faults.servers import with_services
 from tests.faults.tcp_gate import Gate
-from tests.operations.deployed import DEPLOY, command, nginx_configuration
+from tests.operations.deployed import DEPLOY, nginx_configuration
 from tests.operations.machines import HERE, NETWORK, Machine, wired
+from tests.operations.portal_machine import WEB, PortalMachine
 from tests.ports import free_block
-from tests.sandbox_process import ROOT, wait_for
+from tests.sandbox_process import wait_for
 
 PASSWORD = "rehearsal"
 PATIENCE_S = 180
-WEB = {"portal-web@1": "8101", "portal-web@2": "8102", "portal-stream@1": "8111"}
-WORKERS = ("portal-tasks", "portal-residents")
-SHIM = """#!{python}
-import socket, sys
-with socket.socket(socket.AF_UNIX) as wire:
-    wire.connect("{wire}")
-    wire.sendall((" ".join(sys.argv[1:]) + "\\n").encode())
-    wire.shutdown(socket.SHUT_WR)
-    print(wire.makefile().read(), end="")
-"""
 
 
 class Site:
     """`start` brings all up. `url`, `sandbox_port`, `manage`, `rows` and `var_disk` are those of tests.faults.stage."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data, self.one, self.two, self.edge = (
-            Machine(name, number, folder) for name, number in (("db", 2), ("a", 3), ("b", 4), ("edge", 10))
+    def __init__(self, folder: Path, version: str) -> None:
+        self.folder, self.version = folder, version
+        self.data, self.edge = Machine("db", 2, folder), Machine("edge", 10, folder)
+        self.one, self.two, self.third = (
+            PortalMachine(name, number, folder) for name, number in (("a", 3), ("b", 4), ("c", 5))
         )
-        self.machines = (self.data, self.one, self.two, self.edge)
+        # Those that serve.
+        self.portals = [self.one, self.two]
+        self.machines = (self.data, self.one, self.two, self.third, self.edge)
         self.sandbox_port = free_block()
         self.url = f"https://{self.edge.address}"
         self.var_disk = SimpleNamespace(path=self.one.folder)
@@ -104,14 +98,15 @@ class Site:
         (folder / "portal.conf").write_text((DEPLOY / "postgresql" / "portal.conf").read_text())
         with open(folder / "postgresql.conf", "a") as main:
             main.write("include 'portal.conf'\n")
-        here = {"listen_addresses": self.data.address, "unix_socket_directories": "/tmp", "ssl": "on"}
+        here = {"listen_addresses": self.data.address, "unix_socket_directories": str(folder), "ssl": "on"}
         here |= {"shared_buffers": "128MB", "archive_mode": "off", "effective_cache_size": "512MB"}
         options = [part for name, value in here.items() for part in ("-c", f"{name}={value}")]
         self.data.install("postgres", [program("postgres"), "-D", str(folder), *options], os.environ, user="postgres")
         self.data.programs["postgres"].start()
-        roles = [program("psql"), "-X", "-h", "/tmp", "-U", "postgres", "-v", f"password='{PASSWORD}'", "-q"]
+        roles = [program("psql"), "-X", "-h", str(folder), "-U", "postgres", "-v", f"password='{PASSWORD}'", "-q"]
         roles += ["-f", str(DEPLOY / "postgresql" / "roles.sql"), "postgres"]
-        wait_for(lambda: self._done(self.data.inside([program("pg_isready"), "-q", "-h", "/tmp"])), what="PostgreSQL")
+        ready = self.data.inside([program("pg_isready"), "-q", "-h", str(folder)])
+        wait_for(lambda: self._done(ready), what="PostgreSQL")
         subprocess.run(self.data.inside(roles), check=True, capture_output=True)
 
     @staticmethod
@@ -153,37 +148,37 @@ class Site:
         self.data.install("rabbitmq", [str(self._services.rabbitmq_program())], environment).start()
 
     def _start_edge(self) -> None:
-        places = {"portal_web": [], "portal_stream": []}  # type: dict[str, list[str]]
-        for machine in (self.one, self.two):
-            for name, port in WEB.items():
-                places["portal_stream" if "stream" in name else "portal_web"].append(f"{machine.address}:{port}")
         for name in ("fullchain.pem", "privkey.pem"):
             shutil.copy(self.folder / name, self.edge.folder / name)
-        main = nginx_configuration(
+        self.edge.install("nginx", ["nginx", "-c", str(self._upstreams())], os.environ).start()
+
+    def reload_edge(self) -> None:
+        """nginx with the machines that serve now: `nginx -t && systemctl reload nginx`."""
+        main = str(self._upstreams())
+        for order in (["nginx", "-c", main, "-t"], ["nginx", "-c", main, "-s", "reload"]):
+            subprocess.run(self.edge.inside(order), check=True, capture_output=True)
+
+    def _upstreams(self) -> Path:
+        """The files of nginx, which name the ports of each machine that serves."""
+        places = {"portal_web": [], "portal_stream": []}  # type: dict[str, list[str]]
+        for machine in self.portals:
+            for name, port in WEB.items():
+                places["portal_stream" if "stream" in name else "portal_web"].append(f"{machine.address}:{port}")
+        return nginx_configuration(
             self.edge.folder,
             web=places["portal_web"],
             stream=places["portal_stream"],
             listen=(80, 443),
             name=self.edge.address,
         )
-        self.edge.install("nginx", ["nginx", "-c", str(main)], os.environ).start()
 
     # --- The portal -------------------------------------------------------------------------------------------------
 
     def configure(self, **changes: str) -> None:
-        """Change portal.env on both machines; what runs reads it when it is started again."""
+        """Change portal.env on the machines that serve; what runs reads it when it is started again."""
         self.environment |= changes
-        for machine in (self.one, self.two):
-            running = dict(machine.programs)
-            for name in (*WEB, *WORKERS):
-                template, _, instance = name.partition("@")
-                unit = f"{template}@.service" if instance else f"{template}.service"
-                order = command(unit, instance=instance, bind=machine.address)
-                environment = self.environment | {"PORTAL_VAR_DIR": str(machine.folder)}
-                if name in running:
-                    running[name].reconfigure(environment)
-                else:
-                    machine.install(name, order, environment)
+        for machine in self.portals:
+            machine.install_units(self.environment)
 
     def start(self) -> None:
         self.build_database()
@@ -193,75 +188,32 @@ class Site:
         sandbox = [sys.executable, "-m", "sandbox", "--port", str(self.sandbox_port), "--portal-url", self.url]
         self.sandbox = Program("sandbox", sandbox, os.environ, self.folder / "sandbox.log")
         self.sandbox.start()
+        for machine in self.portals:
+            machine.check_out(self.version)
         self.manage("migrate", "--verbosity", "0")
-        for machine in (self.one, self.two):
-            self.manage("collectstatic", "--noinput", "--verbosity", "0", PORTAL_VAR_DIR=str(machine.folder))
-        self.configure()
-        self.start_portal(self.one)
-        self.start_portal(self.two)
+        for machine in self.portals:
+            self.install(machine)
+            machine.start_portal()
         self.wait_until_whole()
 
-    def start_portal(self, machine: Machine) -> None:
-        for name in (*WEB, *WORKERS):
-            machine.programs[name].start()
-
-    def kill_portal(self, machine: Machine) -> None:
-        for name in (*WEB, *WORKERS):
-            machine.programs[name].kill()
+    def install(self, machine: PortalMachine) -> None:
+        """What is left to do on a machine where the portal lies: static files, units and their environment."""
+        static = ("collectstatic", "--noinput", "--verbosity", "0")
+        self.manage(*static, code=machine.code, PORTAL_VAR_DIR=str(machine.folder))
+        machine.install_units(self.environment)
 
     def wait_until_whole(self) -> None:
         wait_for(self.is_whole, PATIENCE_S, "the whole site")
 
     def is_whole(self) -> bool:
         try:
-            for machine in (self.one, self.two):
-                for port in WEB.values():
-                    requests.get(
-                        f"http://{machine.address}:{port}/readyz", headers={"Host": "localhost"}, timeout=5
-                    ).raise_for_status()
             requests.get(f"{self.url}/healthz", timeout=5).raise_for_status()
         except requests.RequestException:
             return False
         query = "SELECT count(*) FILTER (WHERE name LIKE 'sms-dispatcher:%%') AS dispatchers, "
         query += "count(*) FILTER (WHERE name = 'scheduler') AS schedulers FROM portal_lease WHERE deadline > now()"
-        return self.rows(query + " AND holder <> ''")[0] == {"dispatchers": 2, "schedulers": 1}
-
-    def rolling_restart(self, machine: Machine) -> str:
-        """deploy/bin/portal-restart on a machine, with this rehearsal for a systemctl."""
-        wire_path, shim = machine.folder / "wire", machine.folder / "systemctl"
-        wire_path.unlink(missing_ok=True)
-        shim.write_text(SHIM.format(python=sys.executable, wire=wire_path))
-        shim.chmod(0o755)
-        with socket.socket(socket.AF_UNIX) as wire:
-            wire.bind(str(wire_path))
-            wire.listen()
-            wire.settimeout(0.1)
-            script = subprocess.Popen(
-                machine.inside([str(DEPLOY / "bin" / "portal-restart")]),
-                env=os.environ | {"PORTAL_SYSTEMCTL": str(shim), "PORTAL_BIND": machine.address},
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            while script.poll() is None:
-                try:
-                    caller, _ = wire.accept()
-                except TimeoutError:
-                    continue
-                with caller:
-                    caller.sendall(self._systemctl(machine, caller.makefile().read().split()).encode())
-        assert script.stdout is not None
-        printed = script.stdout.read()
-        assert script.returncode == 0, printed
-        return printed
-
-    def _systemctl(self, machine: Machine, words: list[str]) -> str:
-        if words[0] == "list-units":
-            return "".join(f"{name}.service loaded active running\n" for name in WEB)
-        for unit in words[1:]:
-            program = machine.programs[unit.removesuffix(".service")]
-            program.end()
-            program.start()
-        return ""
+        leases = {"dispatchers": len(self.portals), "schedulers": 1}
+        return all(each.is_ready() for each in self.portals) and self.rows(query + " AND holder <> ''")[0] == leases
 
     # --- What towns, traffic and ledgers ask ------------------------------------------------------------------------
 
@@ -269,14 +221,17 @@ class Site:
         with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True, row_factory=dict_row) as connection:
             return connection.execute(query, values).fetchall()
 
-    def run(self, *order: str, **settings: str) -> str:
+    def run(self, *order: str, code: Path | None = None, **settings: str) -> str:
+        """An order in the folder of the portal: that of the first machine if no other is meant."""
         environment = self.environment | {"PORTAL_PYTHON": sys.executable} | settings
-        done = subprocess.run(order, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            order, cwd=code or self.one.code, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def manage(self, *arguments: str, **settings: str) -> str:
-        return self.run(sys.executable, "manage.py", *arguments, **settings)
+    def manage(self, *arguments: str, code: Path | None = None, **settings: str) -> str:
+        return self.run(sys.executable, "manage.py", *arguments, code=code, **settings)
 
     def operator_token(self) -> str:
         name = ["--username", "first", "--email", "first@mail.example"]
@@ -296,13 +251,13 @@ def _certificate(folder: Path, address: str) -> None:
 
 
 @contextmanager
-def standing_site() -> Iterator[Site]:
-    """A site that stands until the end of the block, then is gone with all it wrote."""
+def standing_site(version: str) -> Iterator[Site]:
+    """A site with this commit of the portal that stands until the end of the block, then is gone with all it wrote."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-rehearsal-")))
         folder.chmod(0o755)
         _certificate(folder, f"{NETWORK}.10")
-        site = Site(folder)
+        site = Site(folder, version)
         stack.enter_context(wired(site.machines))
         for offset in (1, 25):
             gate = Gate(("127.0.0.1", site.sandbox_port + offset), HERE)
