@@ -51,6 +51,9 @@ class PortalMachine(Machine):
         git("-C", self.code, "worktree", "add", "--quiet", "--detach", beside, version)
         return beside
 
+    def remove_beside(self, beside: Path) -> None:
+        git("-C", self.code, "worktree", "remove", "--force", beside)
+
     def install_units(self, environment: Mapping[str, str]) -> None:
         """The units of its version; what runs is by them when it is started again."""
         for name in (*WEB, *WORKERS):
@@ -104,7 +107,7 @@ class PortalMachine(Machine):
                 with caller:
                     caller.sendall(self._systemctl(caller.makefile().read().split()).encode())
         assert script.stdout is not None
-        printed = script.stdout.read()
+        printed: str = script.stdout.read()
         assert script.returncode == 0, printed
         return printed
 

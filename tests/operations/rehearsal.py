@@ -2,8 +2,8 @@
 
     python -m tests.operations.rehearsal [upgrade] [join] [keys] [cut] [power] [restore] [--from COMMIT]
 
-Takes some minutes. Real PostgreSQL that flushes, Redis, RabbitMQ and nginx with TLS by the files of deploy/. The portal is
-what HEAD holds, not what lies uncommitted; an upgrade begins at `--from`, which has an older schema.
+Takes some minutes. Real PostgreSQL that flushes, Redis, RabbitMQ and nginx with TLS by the files of deploy/. The portal
+is what HEAD holds, not what lies uncommitted; an upgrade begins at `--from`, which has an older schema.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cryptography.fernet import Fernet
 from tests.faults.ledger import Ledger
 from tests.faults.traffic import Traffic
 from tests.operations.join import join
-from tests.operations.portal_machine import git
+from tests.operations.portal_machine import PortalMachine, git
 from tests.operations.site import Site, standing_site
 from tests.operations.site_traffic import SiteTown, log_in, say, timed, traffic_during
 from tests.operations.upgrade import OLD, upgrade
@@ -32,6 +32,7 @@ from tests.sandbox_process import wait_for
 
 WAITING_TEXTS = 40
 LATER_TEXTS = 40
+Change = Callable[[PortalMachine], None]
 
 
 def keys(site: Site, town: SiteTown) -> None:
@@ -70,14 +71,12 @@ def scheduler(site: Site) -> str:
     return str(found[0]["holder"]) if found else ""
 
 
-def _machine_of(site: Site, holder: str) -> Any:
+def _machine_of(site: Site, holder: str) -> PortalMachine:
     pid = int(holder.split(":")[1])
     return next(each for each in site.portals if pid in each.programs["portal-residents"].pids)
 
 
-def _fail_over(
-    site: Site, town: SiteTown, name: str, strike: Callable[[Any], None], mend: Callable[[Any], None]
-) -> None:
+def _fail_over(site: Site, town: SiteTown, name: str, strike: Change, mend: Change) -> None:
     """The machine whose scheduler holds the lease fails; the other one takes over."""
     holder = wait_for(lambda: scheduler(site), what="a scheduler")
     machine = _machine_of(site, holder)
@@ -201,8 +200,8 @@ def main(names: list[str], old: str) -> None:
 
 
 if __name__ == "__main__":
-    orders = ArgumentParser(description=__doc__)
-    orders.add_argument("procedures", nargs="*", choices=[[], *PROCEDURES])
+    orders = ArgumentParser()
+    orders.add_argument("procedures", nargs="*", choices=[*PROCEDURES, []], default=[])
     orders.add_argument("--from", dest="old", default=OLD, metavar="COMMIT")
     given = orders.parse_args()
     main(given.procedures, given.old)

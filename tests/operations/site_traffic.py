@@ -120,7 +120,8 @@ def traffic_during(town: SiteTown, name: str, *, every_s: float = 0.25) -> Itera
         )
         slowest = max(row["elapsed_ms"] for each in traffic.arrivals for row in each.deliveries)
         stored = Counter(row["text"] for row in ledger.texts())
-        lost = [each.text for each in (*traffic.sendings, *traffic.arrivals) if not stored[each.text]]
+        accepted = [each.text for each in traffic.sendings] + [each.text for each in traffic.arrivals]
+        lost = [text for text in accepted if not stored[text]]
         twice = [text for text, times in Counter(row["text"] for row in traffic.taken()).items() if times > 1]
         say(
             name,

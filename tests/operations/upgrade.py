@@ -34,6 +34,7 @@ def upgrade(site: Site, town: SiteTown) -> None:
         for machine in site.portals:
             _renew(site, machine, new, traffic)
             _watch(site, session, traffic, f"new code on {machine.name}")
+        site.one.remove_beside(beside)
     site.version = new
     site.wait_until_whole()
 
@@ -43,7 +44,7 @@ def _renew(site: Site, machine: PortalMachine, version: str, traffic: SteadyTraf
         machine.check_out(version)
         site.install(machine)
     with timed(f"portal-restart on {machine.name}", traffic):
-        print(machine.rolling_restart())
+        machine.rolling_restart()
 
 
 def _watch(site: Site, session: requests.Session, traffic: SteadyTraffic, title: str) -> None:
