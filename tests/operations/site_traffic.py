@@ -55,6 +55,7 @@ class SteadyTraffic(Traffic):
         self._every_s, self._enough = every_s, threading.Event()
         self.webhooks: list[float] = []
         self.sends: list[float] = []
+        self._never_due: set[str] = set()
         super().__init__(town, name, int(LASTS_S / every_s))
 
     def enough(self) -> None:
@@ -65,14 +66,21 @@ class SteadyTraffic(Traffic):
         times = sorted(self.webhooks)
         return round(max(later - former for former, later in itertools.pairwise(times)), 1)
 
+    def finish(self) -> None:
+        super().finish()
+        self.sendings = [each for each in self.sendings if each.text not in self._never_due]
+        self.arrivals = [each for each in self.arrivals if each.text not in self._never_due]
+
     def _is_due(self, text: str) -> bool:
+        """Waits for a text's turn; false when it is enough before."""
         due = self.began_at + int(text.rpartition(" ")[2]) * self._every_s
-        return not self._enough.wait(max(0.0, due - time.monotonic()))
+        if self._enough.wait(max(0.0, due - time.monotonic())):
+            self._never_due.add(text)
+        return text not in self._never_due
 
     def _try(self, api: Api, sending: Sending) -> None:
         if sending.tries == 0 and not self._is_due(sending.text):
             sending.refusal = "never sent"
-            self.sendings.remove(sending)
             return
         super()._try(api, sending)
         if sending.id:
@@ -80,7 +88,6 @@ class SteadyTraffic(Traffic):
 
     def _call_in(self, arriving: Arriving) -> None:
         if not self._is_due(arriving.text):
-            self.arrivals.remove(arriving)
             return
         super()._call_in(arriving)
         self.webhooks.append(time.monotonic())
