@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 
+from tests.faults.listeners import Listener
 from tests.operations.portal_machine import WEB, WORKERS
 from tests.operations.site import Site
 from tests.operations.site_traffic import SiteTown, say, timed, traffic_during
@@ -32,6 +33,8 @@ def join(site: Site, town: SiteTown) -> None:
         with timed("the whole site", traffic):
             site.wait_until_whole()
         before = _lines(site)
+        # Streams that were open stay where they are; new ones are spread over all.
+        newcomers = [Listener(line.device) for line in town.lines]
         with timed("three machines", traffic):
             time.sleep(SHARED_S)
         say("three machines: answers", **_answers(site, before))
@@ -49,6 +52,12 @@ def join(site: Site, town: SiteTown) -> None:
             site.wait_until_whole()
             time.sleep(SHARED_S / 3)
         say("two machines: answers", **_answers(site, gone))
+        moved = sum(each.connections - 1 for each in newcomers)
+        say("streams opened while there were three", moved=moved, faults=[each.faults for each in newcomers])
+        assert moved, "no stream was on the third machine"
+        assert not any(each.faults for each in newcomers)
+        for each in newcomers:
+            each.close()
     assert not third.spooled()
 
 
