@@ -9,7 +9,10 @@ from types import FrameType
 from typing import Any
 
 from django.http import HttpRequest
-from django.views.debug import SafeExceptionReporterFilter
+from django.utils.safestring import SafeString, mark_safe
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from portal.logs import without_secrets
 
 
 class NoSecrets(SafeExceptionReporterFilter):
@@ -28,3 +31,13 @@ class NoSecrets(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> ItemsView[str, Any]:
         return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+
+
+class Reporter(ExceptionReporter):
+    """What an exception says may hold a secret too, such as the address of a webhook or of a broker."""
+
+    def get_traceback_html(self) -> SafeString:
+        return mark_safe(without_secrets(super().get_traceback_html()))  # noqa: S308 - it was safe
+
+    def get_traceback_text(self) -> SafeString:
+        return mark_safe(without_secrets(super().get_traceback_text()))  # noqa: S308 - it was safe

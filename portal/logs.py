@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -14,18 +14,40 @@ from portal.request_context import current
 SECRET_NAMES = re.compile(
     r"authorization|api[_-]?key|secret|password|token|cookie|private[_-]?key|verification|credential", re.IGNORECASE
 )
-# The path secret of a webhook URL (contracts section 3) must not reach a log line either.
-WEBHOOK_PATH = re.compile(r"(/webhooks/[^/\s]+/[^/\s]+/)[^/\s]+")
+# What is secret by its form, in any text: the path secret of a webhook URL (contracts section 3), a token of ours, the
+# password in the URL of a server.
+WEBHOOK_PATH = re.compile(r"(/webhooks/[^/\s]+/[^/\s]+/)[^/\s'\"<]+")
+TOKEN = re.compile(r"\b(pp[sd]_)[A-Za-z0-9_-]{20,}")
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
+
+
+def without_secrets(text: str) -> str:
+    """`text` with what is secret by its form blanked."""
+    for secret in (WEBHOOK_PATH, TOKEN, URL_PASSWORD):
+        text = secret.sub(r"\1[redacted]", text)
+    return text
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank values whose name says that they are secret, and path secrets in any text."""
+    """Blank values whose name says that they are secret, however deep, and what is secret by its form."""
     for name, value in event.items():
-        if name != "event" and SECRET_NAMES.search(name):
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = WEBHOOK_PATH.sub(r"\1[redacted]", value)
+        # Those with an underscore are structlog's own, which are not written.
+        if not name.startswith("_"):
+            event[name] = without_secrets(str(value)) if name == "event" else _redacted(name, value)
     return event
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if SECRET_NAMES.search(name):
+        return "[redacted]"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _redacted(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", each) for each in value]
+    # The renderers would write other objects by their `repr` as well.
+    return without_secrets(value if isinstance(value, str) else repr(value))
 
 
 def add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

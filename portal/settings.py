@@ -255,6 +255,7 @@ CRISPY_TEMPLATE_PACK = "unfold_crispy"
 
 # `django.request` has a line for each of these already.
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO
+DEFAULT_EXCEPTION_REPORTER = "portal.debug_pages.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.debug_pages.NoSecrets"
 
 from portal.logs import LOGGING  # noqa: E402

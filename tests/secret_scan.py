@@ -1,8 +1,10 @@
 """A pytest plugin: no secret that a test made may stand in anything the portal put out during it.
 
 Known to be secret is whatever goes into an encrypted field, every API token, password, recovery code, and the keys of
-the installation. Looked through after each test: log lines as they are written, what was printed, what went to
-the database in plain, to the broker and to Redis, and every answer of the site and the API. A leak fails the test.
+the installation. Looked through after each test: log lines as they are written, what was printed (by servers
+that a test started as well), what went to the database in plain, to the broker and to Redis, every answer of the site
+and the API, and what was read of event streams. A leak fails the test. Of whole installations it is process_secrets.py
+that looks through what they put out.
 
 An answer may show a secret that was made in the same request (a new token, shown once), and what `SHOWN` names. Tests
 whose generated values stand in several fields at once, passwords among them, say so by the mark `same_values`.
@@ -11,9 +13,7 @@ whose generated values stand in several fields at once, passwords among them, sa
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import psycopg
@@ -22,7 +22,6 @@ import pytest
 # What an answer may show later, by the kind of secret: contracts section 3 (the webhook's URL, to administrators), and
 # the second factor while it is being set up.
 SHOWN = {"CpaasPlatform.webhook_secret", "SecondFactor.secret"}
-TOKEN = re.compile(r"\bpp[sd]_[A-Za-z0-9_-]{20,}")
 # Shorter or simpler ones are in many texts by chance.
 _MIN_LENGTH = 12
 _MIN_DIFFERENT = 6
@@ -166,32 +165,6 @@ def _looked_through(get_response: Callable[..., Any]) -> Callable[..., Any]:
         return response
 
     return wrapped
-
-
-def look_through_files(folder: Path, secrets: Iterable[str]) -> set[str]:
-    """Files of a stopped stack (broker, spool, database) that hold one of the secrets or any token."""
-    kept_on_purpose = {"keys", "secret_key", "demo.json"}
-    found = set()
-    for path in folder.rglob("*"):
-        if path.is_file() and path.name not in kept_on_purpose and path.stat().st_size < 50_000_000:
-            text = path.read_bytes().decode("latin-1")
-            if TOKEN.search(text) or any(secret in text for secret in secrets):
-                found.add(str(path.relative_to(folder)))
-    return found
-
-
-def look_through_tables(database_url: str, secrets: Iterable[str]) -> set[str]:
-    """Tables of a PostgreSQL database that hold one of the secrets or any token in plain, in whatever column."""
-    found = set()
-    patterns = [f"%{secret}%" for secret in secrets]
-    with psycopg.connect(database_url) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        for (table,) in tables:
-            query = f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE ANY(%s) OR t::text ~ %s'
-            [count] = connection.execute(query, [patterns, TOKEN.pattern.replace(r"\b", r"\m")]).fetchone() or [0]
-            if count:
-                found.add(table)
-    return found
 
 
 # --- Hooks of pytest -------------------------------------------------------------------------------------------------

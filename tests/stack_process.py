@@ -18,6 +18,15 @@ import psycopg
 import requests
 
 from tests.ports import free_block
+from tests.process_secrets import (
+    answered_at,
+    heard_at,
+    keys_in,
+    leaks_in,
+    look_through_files,
+    look_through_tables,
+    secrets_stored,
+)
 from tests.sandbox_process import ROOT, wait_for
 
 PATIENCE_S = 120
@@ -62,18 +71,21 @@ class Stack:
         self.lines: list[str] = []
         given = {name: value for name, value in settings.items() if value is not None}
         inherited = {name: value for name, value in os.environ.items() if name != "DEBUG"}
-        self.environment = inherited | {"PORTAL_VAR_DIR": str(folder)} | given
+        # More is said than by default, so that more is looked through for secrets.
+        self.environment = inherited | {"PORTAL_VAR_DIR": str(folder), "LOG_LEVEL": "INFO"} | given
         command = [sys.executable, "manage.py", "runstack", *([] if demo else ["--no-demo"]), "--port", str(self.port)]
         self.process = subprocess.Popen(
             [*command, "--sandbox-port", str(self.sandbox_port)],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
             preexec_fn=_end_with_the_tests,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -106,6 +118,7 @@ class Stack:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        self.lines += done.stderr.splitlines()
         return done.stdout
 
     def end(self) -> None:
@@ -120,6 +133,20 @@ class Stack:
         for pid in processes_of(self.folder):
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        self._reader.join(PATIENCE_S)
+
+    def leaks(self, *typed: str) -> set[str]:
+        """Where it, which has ended, put out a secret: one of its own, one of those that were `typed` in, any token."""
+        database_url = self.environment.get("DATABASE_URL")
+        keys = keys_in(self.folder)
+        secrets = keys | secrets_stored(database_url or self.folder / "portal.sqlite3", keys) | set(typed)
+        assert any("web       |" in line and "[info" in line for line in self.lines), "its log was not read"
+        found = leaks_in({"its output": "\n".join(self.lines), "an event stream": heard_at(self.url)}, secrets)
+        # An answer may show a new token, and the second factor and the webhook's address to administrators.
+        found |= leaks_in({"an answer": answered_at(self.url)}, keys | set(typed), tokens=False)
+        found |= {f"the file {name}" for name in look_through_files(self.folder, secrets)}
+        tables = look_through_tables(database_url, secrets) if database_url else set()
+        return found | {f"the table {name}" for name in tables}
 
 
 @contextmanager

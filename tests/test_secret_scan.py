@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
+from portal.encryption import encrypt
+from tests.process_secrets import (
+    ENCRYPTED,
+    answered_at,
+    hear,
+    hear_answer,
+    heard_at,
+    keys_in,
+    leaks_in,
+    look_through_files,
+    secrets_stored,
+)
 from tests.sandbox_process import ROOT
-from tests.secret_scan import look_through_files
 
 LEAKING = """
 import logging
@@ -52,6 +66,21 @@ def test_leaks_into_a_page(client):
     client.get("/login/", {"next": SECRET})
 
 
+def test_leaks_into_an_event_stream():
+    import io
+
+    from portal.tests.servers import StreamClient
+
+    frames = ['retry: 3000', 'event: hello', 'data: {}', '', f'data: {SECRET}', '', '']
+    StreamClient(io.BytesIO("\\n".join(frames).encode())).frame()
+
+
+def test_leaks_into_the_output_of_a_program():
+    import subprocess
+
+    subprocess.run(["sh", "-c", 'echo "$0" >&2', SECRET], check=True)
+
+
 def test_keeps_it():
     logging.getLogger("anywhere").warning("made a token")
 """
@@ -71,6 +100,40 @@ def test_a_run_with_leaks_fails_at_each_of_them(tmp_path: Path) -> None:
     leaking = set(re.findall(r"def (test_leaks\w+)", LEAKING))
     assert set(re.findall(r"^ERROR \S*::(\w+) - A secret leaked", done.stdout, re.MULTILINE)) == leaking, done.stdout
     assert done.returncode == 1
+
+
+def test_what_an_installation_puts_out_is_looked_through(tmp_path: Path) -> None:
+    """For its keys, for what its database holds encrypted, for what was typed in, and for any token."""
+    key, plain = Fernet.generate_key().decode(), "the-secret-of-a-hook"
+    (tmp_path / "keys").write_text(f"{key}\n")
+    (tmp_path / "secret_key").write_text("a-key-to-sign-sessions\n")
+    with sqlite3.connect(tmp_path / "portal.sqlite3") as database:
+        database.execute("CREATE TABLE platform (name, webhook_secret, credentials)")
+        stored = [_encrypted(key, text) for text in (plain, '{"api_key": "the-key-of-a-carrier", "short": "1"}')]
+        database.execute("INSERT INTO platform VALUES ('Acme', ?, ?)", stored)
+    keys = keys_in(tmp_path)
+    assert keys == {key, "a-key-to-sign-sessions"}
+    secrets = secrets_stored(tmp_path / "portal.sqlite3", keys)
+    assert secrets == {plain, "the-key-of-a-carrier"}
+    token = "ppd_0123456789abcdefghijklmnop"
+    for leaked in (*keys, *secrets, "typed-by-somebody", token):
+        hear("http://stack", f"data: {leaked}\n".encode())
+        [found] = leaks_in(
+            {"a stream": heard_at("http://stack"), "fine": "nothing"}, keys | secrets | {"typed-by-somebody"}
+        )
+        assert found == r"a stream: 'data: <the secret>\n'"
+    hear_answer("http://stack", token)
+    assert leaks_in({"an answer": answered_at("http://stack")}, keys, tokens=False) == set()
+    assert heard_at("http://stack") == answered_at("http://stack") == ""
+
+
+def test_what_the_portal_encrypts_has_the_form_that_is_looked_for() -> None:
+    assert ENCRYPTED.fullmatch(encrypt("anything"))
+    assert ENCRYPTED.fullmatch(_encrypted(Fernet.generate_key().decode(), "anything"))
+
+
+def _encrypted(key: str, plain: str) -> str:
+    return f"0123abcd:{Fernet(key).encrypt(plain.encode()).decode()}"
 
 
 def test_files_of_a_stack_are_looked_through(tmp_path: Path) -> None:

@@ -16,15 +16,15 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request to a carrier; logs show its method and URL, never headers or body.
+    """One request to a carrier; logs show its method and URL, never headers or body, and so does its `repr`.
 
     The transport reads at most `max_response_bytes` of the answer; raise it only for lists that grow with the account.
     """
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     max_response_bytes: int = 1_000_000
 
 
@@ -33,8 +33,8 @@ class HttpResponse:
     """One answer of a carrier; header names in lower case, the body as received."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 ResultT = TypeVar("ResultT")
@@ -100,12 +100,15 @@ class CredentialField:
 
 @dataclass(frozen=True)
 class CarrierAccount:
-    """A CPaaS platform as an adapter sees it: plain credentials, options with defaults filled in, our webhook URLs."""
+    """A CPaaS platform as an adapter sees it: plain credentials, options with defaults filled in, our webhook URLs.
 
-    credentials: Mapping[str, str]
+    Its `repr`, which exceptions and log lines show, has no secret.
+    """
+
+    credentials: Mapping[str, str] = field(repr=False)
     options: Mapping[str, str]
-    inbound_url: str
-    status_url: str
+    inbound_url: str = field(repr=False)
+    status_url: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -179,10 +182,11 @@ WebhookEvent = InboundText | Receipt
 
 @dataclass(frozen=True)
 class WebhookRequest:
-    """A call to one of our webhook URLs; header names in lower case, body at most 1 MB as received."""
+    """A call to one of our webhook URLs; header names in lower case, body at most 1 MB as received. Both are for the
+    carrier's and our eyes only."""
 
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     content_type: str
 
 

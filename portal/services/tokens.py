@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -31,7 +31,7 @@ _USED_RESOLUTION = timedelta(minutes=1)
 class IssuedToken:
     """A new token in plain, for this once."""
 
-    plain: str
+    plain: str = field(repr=False)
     row: StaffToken | Device
 
 

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests.ports import free_port
+from tests.secret_scan import scan
 
 PATIENCE_S = 20
 
@@ -121,6 +122,7 @@ class StreamClient:
         fields: dict[str, str] = {}
         while True:
             raw = self.answer.readline()
+            scan.note("an event stream", raw)
             if not raw:
                 return fields
             assert raw.endswith(b"\n")

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import requests
 
+from tests.process_secrets import hear, hear_answer
+
 PATIENCE_S = 60
 
 
@@ -26,7 +28,9 @@ class Api:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        return self._session.request(method, f"{self.url}{self._base}{path}", json=body, timeout=60, **more)
+        answer = self._session.request(method, f"{self.url}{self._base}{path}", json=body, timeout=60, **more)
+        hear_answer(self.url, answer.text)
+        return answer
 
     def get(self, path: str, **query: Any) -> Any:
         return self.ok(200, self.call("GET", path, params=query))
@@ -75,6 +79,7 @@ class Stream:
     """An open event stream: a thread reads, the test waits for what it wants."""
 
     def __init__(self, device: Device, after: int | None) -> None:
+        self._url = device.url
         self._connection = http.client.HTTPConnection(urlsplit(device.url).netloc, timeout=PATIENCE_S)
         query = "" if after is None else f"?after={after}"
         headers = {"Authorization": f"Bearer {device.token}", "Accept": "text/event-stream"}
@@ -97,6 +102,7 @@ class Stream:
     def _read(self) -> None:
         try:
             while line := self._answer.readline():
+                hear(self._url, line)
                 if line.startswith(b"data: "):
                     self._frames.put(json.loads(line[6:]))
         except (OSError, http.client.HTTPException):

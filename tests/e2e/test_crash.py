@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import first_operator
-from tests.e2e.world import Carrier, Tenant
+from tests.e2e.world import KEYS, PASSWORD, Carrier, Tenant
 from tests.sandbox_process import wait_for
 from tests.stack_process import Stack, own_broker, own_database
 
@@ -28,6 +28,7 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory, broker_place: int) -> It
             yield running
         finally:
             running.kill()
+        assert running.leaks(*KEYS.values(), PASSWORD) == set()
 
 
 @pytest.mark.fault

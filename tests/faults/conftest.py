@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from tests.e2e.world import KEYS, PASSWORD
 from tests.faults.ledger import FIGURES, Ledger
 from tests.faults.stage import Stage, standing_stage
 from tests.faults.tcp_gate import Gate
@@ -26,6 +27,9 @@ _COLUMNS += ["reconnects", "whole_after_s"]
 def town(broker_place: int) -> Iterator[Town]:
     with standing_stage(broker_place + 2) as stage:
         yield Town(stage)
+        # A test that failed may have left the database dead.
+        stage.mend()
+        assert stage.leaks(*KEYS.values(), PASSWORD) == set()
 
 
 @pytest.fixture

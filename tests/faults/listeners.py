@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.e2e.clients import Device
+from tests.process_secrets import hear
 
 COMES_BACK_AFTER_S = 0.3
 # Two keep-alive comments missed: the connection is gone.
@@ -59,6 +60,7 @@ class Listener:
             return
         self.connections += 1
         while line := answer.readline():
+            hear(self._device.url, line)
             if line.startswith(b"data: ") and line.endswith(b"\n"):
                 self._take(json.loads(line[6:]))
 

@@ -6,11 +6,11 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.sandbox_process import ROOT
+from tests.sandbox_process import ROOT, wait_for
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -27,7 +27,7 @@ class Program:
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, **popen: Any
     ) -> None:
-        self.name, self._command, self._environment, self._log = name, list(command), dict(environment), log
+        self.name, self._command, self._environment, self.log = name, list(command), dict(environment), log
         self._popen = {"cwd": ROOT, **popen}
         self._process: subprocess.Popen[bytes] | None = None
         self.altered = False
@@ -40,7 +40,7 @@ class Program:
         """`environment` holds for this start only, which is then `altered`."""
         assert not self.running, f"{self.name} runs already"
         self.altered = bool(environment)
-        with open(self._log, "ab") as log:
+        with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment | environment,
@@ -74,6 +74,19 @@ class Program:
         for pid in self.pids:
             _send(pid, signal.SIGSTOP)
 
+    def pause_when(self, holds: Callable[[], int]) -> int:
+        """Stop it at a moment at which it `holds` something; returns how much."""
+
+        def stopped() -> int:
+            self.pause()
+            held = holds()
+            if not held:
+                self.resume()
+            return held
+
+        held: int = wait_for(stopped, what=f"{self.name} to have something in its hands")
+        return held
+
     def resume(self) -> None:
         for pid in self.pids:
             _send(pid, signal.SIGCONT)
@@ -86,7 +99,7 @@ class Program:
 
     def said(self) -> str:
         """The end of its output, to tell why it does not do what it should."""
-        return self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
 
     def _wait(self) -> None:
         if self._process is not None:

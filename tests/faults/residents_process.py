@@ -26,7 +26,7 @@ class ResidentsProcess:
             "DEBUG": "1",
         }
         command = [sys.executable, "manage.py", "residents"]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment)
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

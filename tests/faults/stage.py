@@ -25,6 +25,14 @@ from tests.faults.disks import Disk, mounted, unmount_leftovers
 from tests.faults.programs import Program
 from tests.faults.servers import Postgres, Redis
 from tests.ports import free_block
+from tests.process_secrets import (
+    answered_at,
+    heard_at,
+    leaks_in,
+    look_through_files,
+    look_through_tables,
+    secrets_stored,
+)
 from tests.sandbox_process import ROOT, wait_for
 from tests.stack_process import own_broker
 
@@ -55,10 +63,13 @@ class Stage:
         self.sandbox = self._program("sandbox", sandbox)
         self.web = self._program("web", web)
         self.tasks = self._program("tasks", [*CELERY, "-c", "4", "-n", "tasks@%h"])
+        # Runs only where a test starts it.
+        self.more_tasks = self._program("more-tasks", [*CELERY, "-c", "4", "-n", "more-tasks@%h"])
         self.here = self._program("here", [*CELERY, *residents, "here@%h"])
         self.there = self._program("there", [*CELERY, *residents, "there@%h"])
         self.residents = (self.here, self.there)
         self.portal = (self.web, self.tasks, self.here, self.there)
+        self._all = (*self.portal, self.more_tasks, self.sandbox, self.redis.program, self.postgres.program)
 
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "DJANGO_"))}
@@ -130,6 +141,13 @@ class Stage:
         pid = int((self.scheduler() or ":0").split(":")[1])
         return next((program for program in self.residents if pid in program.pids), None)
 
+    def held_by(self, dispatcher: Program) -> int:
+        """How many texts it has begun to send and not settled."""
+        query = """SELECT split_part(l.holder, ':', 2) AS pid, count(*) AS n FROM cpaas_attempt a
+                   JOIN portal_lease l ON l.name = 'sms-dispatcher:' || a.claim
+                   WHERE a.status = 'sending' GROUP BY 1"""
+        return sum(int(row["n"]) for row in self.rows(query) if int(row["pid"]) in dispatcher.pids)
+
     def periodic_runs(self, task: str) -> int:
         """How often the schedule has sent `task`."""
         return int(self.rows("SELECT total FROM portal_periodicrun WHERE name = %s", task)[0]["total"])
@@ -168,8 +186,22 @@ class Stage:
         ]
         return token
 
+    def leaks(self, *typed: str) -> set[str]:
+        """Where anything on the stage has put out a secret: one of its keys, one that is stored encrypted, one of those
+        that were `typed` in, or any token. Servers' logs and disks are looked through as well."""
+        keys = {self.environment["SECRET_KEY"], self.environment["PORTAL_ENCRYPTION_KEYS"]}
+        secrets = keys | secrets_stored(self.postgres.url, keys) | set(typed)
+        logs = [program.log for program in self._all if program.log.exists()]
+        put_out = {log.name: log.read_text(errors="replace") for log in logs}
+        assert all(put_out[f"{program.name}.log"] for program in self.portal), "a log was not read"
+        found = leaks_in({**put_out, "an event stream": heard_at(self.url)}, secrets)
+        # An answer may show a new token, and the webhook's address to administrators.
+        found |= leaks_in({"an answer": answered_at(self.url)}, keys | set(typed), tokens=False)
+        found |= {f"the file {name}" for name in look_through_files(self.var_disk.path, secrets)}
+        return found | {f"the table {name}" for name in look_through_tables(self.postgres.url, secrets)}
+
     def kill_all(self) -> None:
-        for program in (*self.portal, self.sandbox, self.redis.program, self.postgres.program):
+        for program in self._all:
             program.kill()
 
 

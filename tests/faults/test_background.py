@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from tests.sandbox_process import wait_for
 pytestmark = pytest.mark.fault
 NUMBERS = 6
 MAILS = 40
+ASLEEP_S = 30
 
 
 @pytest.fixture
@@ -59,6 +61,35 @@ def test_numbers_being_set_up_and_removed(stage: Stage, town: Town, slow_carrier
     assert len(town.carrier.hooks(numbers[-1])) == 1
     left = "SELECT number FROM cpaas_cpaasnumber WHERE number = ANY(%s)"
     wait_for(lambda: [row["number"] for row in stage.rows(left, numbers)] == numbers[-1:], what="the rows to go")
+
+
+def test_a_task_worker_asleep_while_another_one_does_its_work(stage: Stage, town: Town, slow_carrier: None) -> None:
+    """S4.31, for longer than the carrier's time-out: what it does when it wakes up late changes nothing any more."""
+    tenant = town.tenant
+    numbers = [town.carrier.new_number() for _ in range(NUMBERS)]
+    user = tenant.new_user("late")
+    rows = [tenant.staff.post("numbers/", {"number": number, "user": user["id"]}) for number in numbers]
+    in_work = "SELECT 1 FROM cpaas_cpaasnumber WHERE number = ANY(%s) AND status = 'provisioning' AND claim IS NOT NULL"
+    stage.tasks.pause_when(lambda: len(stage.rows(in_work, numbers)))
+    asleep_since = time.monotonic()
+    lapse(stage)
+    stage.more_tasks.start()
+    try:
+        for row in rows:
+            tenant.wait_for_status(row["id"], "enabled")
+        time.sleep(max(ASLEEP_S - (time.monotonic() - asleep_since), 0))
+    finally:
+        stage.more_tasks.kill()
+    stage.tasks.resume()
+    # In order: what it had begun is over then.
+    stage.tasks.end()
+    stage.tasks.start()
+    done = "SELECT object_id FROM portal_auditentry WHERE action = 'enabled' AND object_id::text = ANY(%s)"
+    assert Counter(str(row["object_id"]) for row in stage.rows(done, [row["id"] for row in rows])) == Counter(
+        row["id"] for row in rows
+    )
+    assert [len(town.carrier.hooks(number)) for number in numbers] == [1] * NUMBERS
+    assert {tenant.staff.get(f"numbers/{row['id']}/")["status"] for row in rows} == {"enabled"}
 
 
 def test_mail_goes_out_at_least_once(stage: Stage, town: Town) -> None:

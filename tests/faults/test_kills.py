@@ -147,7 +147,7 @@ def test_dispatcher_asleep(stage: Stage, begin: Begin) -> None:
     """Beyond its lease and beyond the carrier's time-out; what it had in its hands was given up meanwhile."""
     traffic, ledger = begin()
     traffic.amid()
-    stage.here.pause()
+    stage.here.pause_when(lambda: stage.held_by(stage.here))
     time.sleep(ASLEEP_S)
     stage.here.resume()
     ledger.wait_until_whole()
