@@ -1,4 +1,5 @@
-"""What holds of every page: nothing went wrong in the browser, clean for axe, and no wider than a telephone."""
+"""What holds of every page: nothing went wrong in the browser, clean for axe (wide in light colours, on
+a telephone in dark ones), and no wider than a telephone."""
 
 from __future__ import annotations
 
@@ -30,14 +31,20 @@ class Look:
     def wrong(self) -> list[Any]:
         """What is wrong with the page that is shown now, or is just being loaded."""
         self.page.wait_for_load_state()
-        found: list[Any] = [
-            (rule["id"], [node["html"][:120] for node in rule["nodes"][:3]])
-            for rule in Axe().run(self.page).response["violations"]
-        ]
+        found = self._violations("wide")
         self.page.set_viewport_size({"width": 360, "height": 740})
+        self.page.emulate_media(color_scheme="dark")
+        found += self._violations("on a phone, dark")
         wide = self.page.evaluate("document.documentElement.scrollWidth")
+        self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size({"width": 1280, "height": 900})
         found += [f"{wide} pixels wide"] if wide > 360 else []
         found += self._said
         self._said.clear()
         return found
+
+    def _violations(self, how: str) -> list[Any]:
+        return [
+            (how, rule["id"], [node["html"][:120] for node in rule["nodes"][:3]])
+            for rule in Axe().run(self.page).response["violations"]
+        ]
