@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from django_otp.oath import totp
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.e2e.conftest import CHROMIUM, CHROMIUM_OPTIONS
 from tests.sandbox_process import ROOT
@@ -33,6 +35,7 @@ class Picture:
     dark: bool = False
 
 
+FIRST = "the first row"
 HARBOURLINE = "Harbourline Communications"
 DANA, YUKI = "Dana Desk (2019920762)", "Yuki Yard (2019920775)"
 PICTURES = (
@@ -44,19 +47,25 @@ PICTURES = (
     Picture("search-nothing", PROVIDER, "/search/?q=nobody"),
     Picture("system-providers", OPERATOR, "/system-providers/"),
     Picture("system-provider", OPERATOR, "/system-providers/", (HARBOURLINE,)),
+    Picture("system-provider-add", OPERATOR, "/system-providers/add/"),
+    Picture("system-provider-edit", OPERATOR, "/system-providers/", (HARBOURLINE, "Edit")),
     Picture("resellers", PROVIDER, "/resellers/"),
     Picture("reseller", PROVIDER, "/resellers/", ("Summit Ridge IT",)),
     Picture("reseller-add", PROVIDER, "/resellers/add/"),
     Picture("groups", PROVIDER, "/groups/"),
     Picture("group", PROVIDER, "/groups/", ("Kessler & Boyd Legal",)),
+    Picture("group-add", PROVIDER, "/groups/add/"),
     Picture("users", PROVIDER, "/users/"),
     Picture("user", PROVIDER, "/users/", ("Chris Doyle",)),
     Picture("user-without-number", PROVIDER, "/users/", ("Priya Raman",)),
     Picture("user-add", PROVIDER, "/users/add/"),
+    Picture("user-edit", PROVIDER, "/users/", ("Chris Doyle", "Edit")),
     Picture("user-delete", PROVIDER, "/users/", ("Chris Doyle", "Delete")),
     Picture("user-history", PROVIDER, "/users/", ("Chris Doyle", "Audit trail")),
     Picture("platforms", PROVIDER, "/platforms/"),
     Picture("platform", PROVIDER, "/platforms/", ("Inteliquent",)),
+    Picture("platform-edit", PROVIDER, "/platforms/", ("Inteliquent", "Edit")),
+    Picture("platform-delete", PROVIDER, "/platforms/", ("Inteliquent", "Delete")),
     Picture("platform-add", OPERATOR, "/system-providers/", (HARBOURLINE, "Add CPaaS Platform")),
     Picture("numbers", PROVIDER, "/numbers/"),
     Picture("number", PROVIDER, "/numbers/", (DANA,)),
@@ -64,15 +73,21 @@ PICTURES = (
     Picture("number-add", PROVIDER, "/users/", ("Priya Raman", "Add CPaaS Number")),
     Picture("number-edit", PROVIDER, "/numbers/", (DANA, "Edit")),
     Picture("number-delete", PROVIDER, "/numbers/", (DANA, "Delete number")),
+    Picture("number-delete-messages", PROVIDER, "/numbers/", (DANA, "Delete messages")),
     Picture("media-streams", PROVIDER, "/media-streams/"),
     Picture("media-stream", PROVIDER, "/media-streams/", ("Appointments",)),
+    Picture("media-stream-add", PROVIDER, "/media-streams/add/"),
     Picture("opt-in-evidence", PROVIDER, "/opt-in-evidence/"),
+    Picture("opt-in-evidence-entry", PROVIDER, "/opt-in-evidence/", (FIRST,)),
     Picture("portal-accounts", PROVIDER, "/portal-accounts/"),
+    Picture("portal-account", PROVIDER, "/portal-accounts/", (FIRST,)),
     Picture("portal-account-add", PROVIDER, "/portal-accounts/add/"),
     Picture("api-tokens", PROVIDER, "/api-tokens/"),
     Picture("api-token-add", PROVIDER, "/api-tokens/add/"),
     Picture("audit-trail", PROVIDER, "/audit/"),
+    Picture("audit-entry", PROVIDER, "/audit/", (FIRST,)),
     Picture("mail", OPERATOR, "/mail/"),
+    Picture("mail-entry", OPERATOR, "/mail/", (FIRST,)),
     Picture("my-account", PROVIDER, "/my-account/"),
     Picture("second-factor", PROVIDER, "/my-account/second-factor/"),
     Picture("api-docs", PROVIDER, "/api/v1/docs/"),
@@ -107,16 +122,21 @@ def take_all(stack: Stack, chromium: Browser) -> None:
         if picture.account not in pages:
             pages[picture.account] = logged_in(chromium, stack.url, picture.account, passwords[picture.account])
         take(pages[picture.account], picture)
+    take_second_factor(pages[PROVIDER], PROVIDER, passwords[PROVIDER])
 
 
 def logged_in(chromium: Browser, url: str, username: str, password: str) -> Page:
     page = chromium.new_page(base_url=url, reduced_motion="reduce")
+    fill_in_login(page, username, password)
+    page.get_by_role("heading", name="Needs attention").wait_for()
+    return page
+
+
+def fill_in_login(page: Page, username: str, password: str) -> None:
     page.goto("/login/")
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="Needs attention").wait_for()
-    return page
 
 
 def take(page: Page, picture: Picture) -> None:
@@ -124,11 +144,33 @@ def take(page: Page, picture: Picture) -> None:
     page.emulate_media(color_scheme="dark" if picture.dark else "light")
     page.goto(picture.start)
     for name in picture.clicks:
-        main = page.get_by_role("main")
-        tab, button = main.get_by_role("tab", name=name, exact=True), main.get_by_role("button", name=name)
         with page.expect_navigation():
-            main.get_by_role("link", name=name, exact=True).or_(tab).or_(button).first.click()
+            place_of(page, name).first.click()
     keep(page, picture.name)
+
+
+def place_of(page: Page, name: str) -> Locator:
+    main = page.get_by_role("main")
+    if name == FIRST:
+        return main.locator("tbody a")
+    tab, button = main.get_by_role("tab", name=name, exact=True), main.get_by_role("button", name=name)
+    return main.get_by_role("link", name=name, exact=True).or_(tab).or_(button)
+
+
+def take_second_factor(page: Page, username: str, password: str) -> None:
+    """Setting it up, its recovery codes, and the second step of a login."""
+    page.goto("/my-account/second-factor/")
+    page.get_by_role("button", name="Set up two-step login").click()
+    secret = page.get_by_label("Secret", exact=True).input_value().replace(" ", "")
+    keep(page, "second-factor-set-up")
+    page.get_by_label("Code", exact=True).fill(f"{totp(base64.b32decode(secret)):06d}")
+    page.get_by_role("button", name="Turn on").click()
+    page.get_by_text("This is the only time").wait_for()
+    keep(page, "recovery-codes")
+    page.context.clear_cookies()
+    fill_in_login(page, username, password)
+    page.get_by_label("Code", exact=True).wait_for()
+    keep(page, "login-code")
 
 
 def keep(page: Page, name: str) -> None:
