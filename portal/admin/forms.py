@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Fieldset, Layout
@@ -82,9 +82,21 @@ class StaffForm(StaffFormMixin, forms.Form):
 class StaffModelForm(StaffFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     """The form of a ModelAdmin. It checks and never saves: a service does."""
 
+    # Django's metaclass collects them.
+    declared_fields: ClassVar[dict[str, forms.Field]]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self._show_declared()
         self.dress()
+
+    def _show_declared(self) -> None:
+        """Fields declared by hand start with the row's values as well; passwords are never shown."""
+        shown = [
+            name for name, field in self.declared_fields.items() if not isinstance(field.widget, forms.PasswordInput)
+        ]
+        self.initial = forms.model_to_dict(self.instance, fields=shown) | self.initial
 
     def save(self, commit: bool = True) -> Any:
         raise TypeError("Forms of the staff site do not save; services do.")
@@ -117,7 +129,7 @@ def show_problem(form: forms.BaseForm, problem: Problem, names: Mapping[str, str
 
 def time_zone_field(*, empty: str, label: str = "Time zone") -> forms.ChoiceField:
     """A choice of time zones; `empty` says what holds when none is chosen, "" when one must be."""
-    names = [(name, name) for name in sorted(time_zone_names()) if "/" in name or name == "UTC"]
+    names = [(name, name) for name in sorted(time_zone_names())]
     return forms.ChoiceField(
         label=label,
         choices=[("", empty), *names] if empty else names,
