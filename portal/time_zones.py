@@ -8,9 +8,13 @@ from zoneinfo import available_timezones
 from django.core.exceptions import ValidationError
 
 
+# Debian lists them too: the machine's own zone, and "none was set".
+_NO_ZONES = {"localtime", "Factory"}
+
+
 @lru_cache(maxsize=1)
 def time_zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - _NO_ZONES)
 
 
 def validate_time_zone(name: str) -> None:

@@ -41,6 +41,7 @@ class EvidenceAdmin(TenantScopedAdmin):
         "ip",
         "prompt_text",
     )
+    labels = {"created_at": "Time", "tn": "CPaaS number", "actor_name": "Answered by", "ip": "From"}
 
     @admin.display(description="CPaaS number")
     def shown_number(self, row: OptInEvidence) -> str:

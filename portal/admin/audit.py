@@ -19,15 +19,6 @@ from portal.admin.pages import Detail
 from portal.admin.site import site
 from portal.models import AuditEntry
 
-# What the columns are called in the list and on the page of an entry.
-LABELS = {
-    "created_at": "Time",
-    "actor_name": "Who",
-    "object_name": "What",
-    "ip": "From",
-    "request_id": "Request",
-}
-
 
 def words(name: str) -> str:
     """A field's or action's name as words."""
@@ -54,6 +45,13 @@ class AuditAdmin(TenantScopedAdmin):
     list_filter = ("actor_kind",)
     empty_text = "Nothing has been recorded yet."
     details = ("created_at", "actor_name", "actor_kind", "action", "object_name", "ip", "request_id")
+    labels = {
+        "created_at": "Time",
+        "actor_name": "Who",
+        "object_name": "What",
+        "ip": "From",
+        "request_id": "Request",
+    }
 
     @admin.display(description="Time")
     def at(self, entry: AuditEntry) -> datetime:
@@ -82,8 +80,7 @@ class AuditAdmin(TenantScopedAdmin):
 
     def describe(self, request: HttpRequest, row: Any, name: str) -> Detail:
         detail = super().describe(request, row, name)
-        value = words(detail.value) if name == "action" else detail.value
-        return replace(detail, label=LABELS.get(name, detail.label), value=value)
+        return replace(detail, value=words(detail.value)) if name == "action" else detail
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         details = super().get_details(request, row)

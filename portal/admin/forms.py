@@ -96,7 +96,7 @@ class StaffModelForm(StaffFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         shown = [
             name for name, field in self.declared_fields.items() if not isinstance(field.widget, forms.PasswordInput)
         ]
-        self.initial = forms.model_to_dict(self.instance, fields=shown) | self.initial
+        self.initial = {**forms.model_to_dict(self.instance, fields=shown), **self.initial}
 
     def save(self, commit: bool = True) -> Any:
         raise TypeError("Forms of the staff site do not save; services do.")

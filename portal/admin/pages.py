@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,10 +43,12 @@ class Detail:
 
 
 class PageAdmin(ListAdmin):
-    """`slug` starts the URLs; `details` are what a row's page shows, and without them the form is the page."""
+    """`slug` starts the URLs; `details` are what a row's page shows, and without them the form is the page;
+    `labels` are what some of them are called there."""
 
     slug: ClassVar[str]
     details: ClassVar[Sequence[str]] = ()
+    labels: ClassVar[Mapping[str, str]] = {}
 
     # --- URLs ----------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[URLPattern]:
@@ -121,7 +123,7 @@ class PageAdmin(ListAdmin):
     def describe(self, request: HttpRequest, row: Any, name: str) -> Detail:
         """One field of the row: choices by their words, relations as links where the actor may follow."""
         field = self.opts.get_field(name)
-        label = capitalised(field.verbose_name)
+        label = self.labels.get(name) or capitalised(field.verbose_name)
         value = getattr(row, name)
         if isinstance(field, models.BooleanField):
             return Detail(label, value, kind="yes_no")
