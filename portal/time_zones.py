@@ -7,7 +7,6 @@ from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 
-
 # Debian lists them too: the machine's own zone, and "none was set".
 _NO_ZONES = {"localtime", "Factory"}
 
