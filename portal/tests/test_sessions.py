@@ -57,6 +57,21 @@ def test_a_session_ends_when_nothing_is_done_in_it(tenant: Tenant, settings: Any
     assert not is_in(client)
 
 
+def test_a_session_goes_on_while_its_key_is_a_former_one(tenant: Tenant, settings: Any) -> None:
+    client = browser(tenant.administrator)
+    former, settings.SECRET_KEY = settings.SECRET_KEY, "another long random text"
+    settings.SECRET_KEY_FALLBACKS = [former]
+    assert is_in(client)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert is_in(client)  # it goes by the new one now
+
+
+def test_a_session_ends_with_its_key(tenant: Tenant, settings: Any) -> None:
+    client = browser(tenant.administrator)
+    settings.SECRET_KEY = "another long random text"
+    assert not is_in(client)
+
+
 def test_a_page_that_asks_by_itself_is_nobody_doing_something(tenant: Tenant, settings: Any, time_machine: Any) -> None:
     settings.SESSION_IDLE_S = 1000
     time_machine.move_to(timezone.now(), tick=False)

@@ -48,7 +48,7 @@ def keys(site: Site, town: SiteTown) -> None:
         with timed("rotatekeys"):
             print(site.manage("rotatekeys"))
         former = site.environment["SECRET_KEY"]
-        another = "the second long random text of this rehearsal, which nobody uses again"
+        another = "the second long random text of this rehearsal which nobody uses again"
         site.configure(PORTAL_ENCRYPTION_KEYS=new, SECRET_KEY=another, SECRET_KEY_FALLBACKS=former)
         with timed("the old key is gone, and SECRET_KEY is another"):
             for machine in site.portals:
@@ -56,6 +56,7 @@ def keys(site: Site, town: SiteTown) -> None:
         print(site.manage("check", "--database", "default"))
     answer = session.get(f"{site.url}/", timeout=30, allow_redirects=False)
     say("a staff session begun before", status=answer.status_code)
+    assert answer.status_code == 200
     wrong = site.environment | {"PORTAL_ENCRYPTION_KEYS": old}
     refused = run_check(site, wrong)
     say("check with the old key alone", exit=refused)

@@ -60,7 +60,7 @@ class Site:
         db = self.data.address
         return ours | {
             "DEBUG": "0",
-            "SECRET_KEY": "the first long random text of this rehearsal, which nobody uses again",
+            "SECRET_KEY": "the first long random text of this rehearsal which nobody uses again",
             "PORTAL_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
             "PORTAL_PUBLIC_URL": self.url,
             "PORTAL_TRUSTED_PROXIES": self.edge.address,
