@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from django.conf import settings
@@ -26,7 +26,7 @@ from tests.isolation.routes import Route, all_routes, route_of
 from tests.isolation.visitors import Answer, Visitor, owners
 from tests.isolation.world import UUID, ZENITH, Party, World
 
-_LINK = re.compile(r'(?:href|action|formaction|src|hx-\w+|data-[\w-]+)="([^"#]+)"|"((?:https?:/)?/[^"\s]+)"')
+_LINK = re.compile(r'(?:href|action|src|hx-(?:get|post))="([^"#]+)"|"((?:https?:/)?/[^"\s]+)"')
 # So many pages of one route are followed: enough to meet rows in every state.
 _MOST_FOLLOWED = 2
 # What stands in a place: a row of a model, or a word.
@@ -112,15 +112,16 @@ class Keys:
             if answer.status != 200:
                 continue
             for link in links_of(answer):
-                found = route_of(urlsplit(link).path)
-                if found is None or link in known or not found[0].parameters:
+                path = urlsplit(link).path
+                found = route_of(path)
+                if found is None or path in known or not found[0].parameters:
                     continue
-                known.add(link)
+                known.add(path)
                 route, values = found
                 self._learn(route, values)
                 followed[route.path] += 1
                 if "GET" in route.methods and followed[route.path] <= _MOST_FOLLOWED:
-                    waiting.append(urlsplit(link).path)
+                    waiting.append(path)
 
     def _learn(self, route: Route, values: dict[str, str]) -> None:
         key = tuple((name, self._model_of.get(value, value)) for name, value in values.items())
@@ -168,11 +169,10 @@ def _tried(visitor: Visitor, route: Route, key: str) -> Answer:
 
 
 def links_of(answer: Answer) -> list[str]:
-    """The addresses of ours that a page or a JSON answer leads to, in their order."""
+    """The addresses of ours that a page or a JSON answer leads to, in their order; `?a=b` is one of the page's own."""
     found = []
     for attribute, text in _LINK.findall(answer.body.decode(errors="replace")):
-        link = unescape(attribute or text)
-        link = link.removeprefix(settings.PUBLIC_URL)
+        link = urljoin(answer.url, unescape(attribute or text).removeprefix(settings.PUBLIC_URL))
         if link.startswith("/") and not link.startswith("//"):
             found.append(link)
     return list(dict.fromkeys(found))

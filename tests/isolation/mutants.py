@@ -40,7 +40,8 @@ class Calls:
 @dataclass(frozen=True)
 class Mutant:
     """`doors` are the routes that reach what was changed; of a `model`, all that read it. `always`: it must be found,
-    even when it was never asked. `step` is the one way of knocking that can find it, where there is but one.
+    even when it was never asked. `step` is the one way of knocking that can find it, where there is but one; `walker`
+    the one visitor.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Mutant:
     always: bool = True
     model: type[models.Model] | None = None
     step: str = ""
+    walker: str = ""
 
     @contextmanager
     def alive(self) -> Iterator[Calls]:
@@ -68,6 +70,7 @@ def all_mutants() -> list[Mutant]:
         *_body_relations(),
         *_events(),
         *_models(),
+        *_widened(),
         *_mechanisms(),
     ]
 
@@ -194,6 +197,33 @@ def _models() -> Iterator[Mutant]:
         yield Mutant(f"model {model.__name__}", (), patch, always=False, model=model)
 
 
+def _widened() -> Iterator[Mutant]:
+    """A level that sees all of a model that the level above it sees: its neighbours of the same parent too."""
+    levels = [("user", "group", "end user")]
+    levels += [("group", "reseller", "group administrator"), ("reseller", "system_provider", "reseller administrator")]
+    for model in sorted(_tenant_models(TenantQuerySet), key=lambda model: model.__name__):
+        paths = getattr(model, "tenant_paths", {})
+        for level, wider, walker in levels:
+            if level not in paths or wider not in paths:
+                continue
+
+            def patch(
+                patch: pytest.MonkeyPatch, calls: Calls, model: Any = model, level: str = level, wider: str = wider
+            ) -> None:
+                scoped = TenantQuerySet.visible_to
+
+                def visible_to(self: Any, actor: Any) -> Any:
+                    if self.model is not model or actor is None or actor.actor_level != level:
+                        return scoped(self, actor)
+                    calls.count += 1
+                    return self.filter(**{model.tenant_paths[wider]: getattr(actor, f"{wider}_id")})
+
+                patch.setattr(TenantQuerySet, "visible_to", visible_to)
+
+            name = f"{model.__name__} of the {wider} for the {level}"
+            yield Mutant(name, (), patch, always=False, model=model, walker=walker)
+
+
 def _tenant_models(kind: type[Any]) -> list[type[models.Model]]:
     return [model for model in own_models() if isinstance(model._default_manager.all(), kind)]
 
@@ -222,9 +252,19 @@ def _mechanisms() -> Iterator[Mutant]:
 
         patch.setattr(base, "get_visible", forbidden)
 
+    def looking_twice(patch: pytest.MonkeyPatch, _: Calls) -> None:
+        def found_first(queryset: Any, actor: Any, row_id: object, what: str = "") -> Any:
+            key = parse_id(row_id)
+            if key and queryset.filter(pk=key).exists():
+                queryset.get(pk=key)
+            return get_visible(queryset, actor, row_id, what)
+
+        patch.setattr(base, "get_visible", found_first)
+
     yield Mutant("cursors that anybody may use", api, cursors, step="cursors_of_strangers")
     yield Mutant("idempotency keys that anybody shares", api, keys, step="idempotency_keys_of_strangers")
     yield Mutant("403 instead of 404", api, telling)
+    yield Mutant("404 that takes longer for a row that exists", api, looking_twice, step="rows_of_strangers")
 
 
 def _while_on(calls: Calls, served: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.forms import BaseForm
 from django.test import Client
 
 from cpaas.models import CpaasPlatform
 from cpaas.transport.exchanges import TransactionOpen
-from portal.models import AuditEntry, EndUser, PortalAccount, Reseller, StaffToken, SystemProvider
+from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, StaffToken, SystemProvider
 from portal.tests.tenants import LEVELS, ROLES
-from tests.isolation.world import ACME, BRINK, CORVANE, UUID, ZENITH, Party, Rows, World
+from tests.isolation.world import ACME, BRINK, CORVANE, DUNMORE, UUID, ZENITH, Party, Rows, World
 
 # What is made anew for every answer and says nothing: form tokens, nonces.
 _RANDOM = re.compile(rb'((?:csrfmiddlewaretoken" value|nonce|csrf-token" content)=")[^"]+|("X-CSRFToken": ")[^"]+')
@@ -26,13 +27,17 @@ CARRIER_ASKED = 599
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `plain` is the body with the ids that were sent, and what is random, blanked."""
+    """What came back from `url`, after so many SQL `statements`. `plain` is the body with the ids that were sent, and
+    what is random, blanked.
+    """
 
     status: int
     body: bytes
     location: str
     sent: frozenset[bytes]
     forms: tuple[BaseForm, ...] = field(default=(), compare=False)
+    url: str = field(default="", compare=False)
+    statements: int = field(default=0, compare=False)
 
     @property
     def plain(self) -> tuple[int, bytes, str]:
@@ -77,15 +82,16 @@ class Visitor:
         elif method != "GET":
             how |= {"data": body or {}}
         try:
-            with transaction.atomic():
+            with transaction.atomic(), _counted() as statements:
                 response = getattr(self.client, method.lower())(url, **how)
                 if not keep:
                     transaction.set_rollback(True)
         except TransactionOpen:
-            return Answer(CARRIER_ASKED, b"", "", frozenset())
+            return Answer(CARRIER_ASKED, b"", "", frozenset(), url=url, statements=len(statements))
         words = frozenset(word.encode() for word in sent)
         forms = tuple(_forms_of(response.context))
-        return Answer(response.status_code, response.content, response.headers.get("Location", ""), words, forms)
+        location = response.headers.get("Location", "")
+        return Answer(response.status_code, response.content, location, words, forms, url, len(statements))
 
     def seen(self, answer: Answer) -> list[str]:
         """What of the strangers the answer names, beside what was sent."""
@@ -97,6 +103,19 @@ class Visitor:
             sent = {word.decode() for word in answer.sent}
             found += sorted(key for party in self.strangers for key in (ids & party.ids) - sent)
         return found
+
+
+@contextmanager
+def _counted() -> Iterator[list[str]]:
+    """The SQL statements of what runs within."""
+    found: list[str] = []
+
+    def count(execute: Any, sql: str, *rest: Any) -> Any:
+        found.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(count):
+        yield found
 
 
 _UUID = re.compile(UUID.pattern.encode())
@@ -119,31 +138,38 @@ def _forms_of(context: Any) -> list[BaseForm]:
 
 def visitors(world: World) -> dict[str, Visitor]:
     """Everybody, by name."""
-    acme, brink, corvane, zenith = (world[mark] for mark in (ACME, BRINK, CORVANE, ZENITH))
+    acme, brink, corvane, dunmore, zenith = (world[mark] for mark in (ACME, BRINK, CORVANE, DUNMORE, ZENITH))
+    strangers = {"system_provider": [zenith], "reseller": [zenith, brink], "group": [zenith, brink, dunmore]}
     found = [_staff("operator", world.operator, world.operator_token, [])]
     for level in LEVELS:
-        strangers = [zenith] if level == "system_provider" else [zenith, brink]
         for role in ROLES:
             token = acme.staff_tokens[level, role]
-            visitor = _staff(f"{level} {role}", acme.accounts[level, role], token, strangers)
-            visitor.closed = [_above(acme, acme.accounts[level, role])]
+            visitor = _staff(f"{level} {role}", acme.accounts[level, role], token, strangers[level])
+            visitor.closed = [_above_and_beside(acme, acme.accounts[level, role])]
             visitor.is_thorough = (level, role) == ("system_provider", "administrator")
             found.append(visitor)
-    user = Visitor("end user", [zenith, brink, corvane], Client(), _bearer(acme.device_token), is_thorough=True)
+    beside = [zenith, brink, dunmore, corvane]
+    user = Visitor("end user", beside, Client(), _bearer(acme.device_token), is_thorough=True)
     user.user = acme.user
     found.append(user)
-    everybody = [acme, brink, corvane, zenith]
+    everybody = [acme, brink, dunmore, corvane, zenith]
     found.append(Visitor("nobody", everybody, Client()))
     for kind, token in acme.expired.items():
         found.append(Visitor(f"expired {kind} token", everybody, Client(), _bearer(token)))
     return {visitor.name: visitor for visitor in found}
 
 
-def _above(party: Party, account: PortalAccount) -> Party:
-    """What of the own provider is closed to `account`: the levels above its own, and everybody else's API tokens."""
+def _above_and_beside(party: Party, account: PortalAccount) -> Party:
+    """What of the own provider is closed to `account`: the levels above its own, the resellers and groups beside it,
+    and everybody else's API tokens."""
     above = LEVELS[: LEVELS.index(account.level)]
     kinds = {"system_provider": (SystemProvider, CpaasPlatform), "reseller": (Reseller,)}
     rows: Rows = {model: party.rows[model] for level in above for model in kinds[level]}
+    if account.level == "reseller":
+        rows[Reseller] = [row for row in party.rows[Reseller] if row != account.reseller]
+        rows[Group] = [row for row in party.rows[Group] if row.reseller_id != account.reseller_id]
+    if account.level == "group":
+        rows[Group] = [row for row in party.rows[Group] if row != account.group]
     rows[PortalAccount] = [row for row in party.rows[PortalAccount] if row.level in above]
     rows[StaffToken] = [row for row in party.rows[StaffToken] if row.account_id != account.pk]
     rows[AuditEntry] = [

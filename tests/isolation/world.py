@@ -1,8 +1,8 @@
 """Who lives in the world of the walk: parties that are strangers to each other, each with a row of every kind.
 
 Every text, login, secret and number of a party bears its mark, so that a byte which names it is found wherever it
-turns up. ACME lets its staff and a user walk. BRINK is the other branch of the same system provider, CORVANE a
-colleague in the user's own group, ZENITH another tenant.
+turns up. ACME lets its staff and a user walk. BRINK is the other branch of the same system provider, DUNMORE another
+group of the same reseller, CORVANE a colleague in the user's own group, ZENITH another tenant.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ from portal.tests.tenants import ROLES
 from tests.isolation.making import make_row, own_models
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-ACME, BRINK, CORVANE, ZENITH = "Acmeon", "Brinkel", "Corvane", "Zenithar"
-AREAS = {ACME: "201", BRINK: "415", CORVANE: "617", ZENITH: "312"}
+ACME, BRINK, CORVANE, DUNMORE, ZENITH = "Acmeon", "Brinkel", "Corvane", "Dunmore", "Zenithar"
+AREAS = {ACME: "201", BRINK: "415", CORVANE: "617", DUNMORE: "503", ZENITH: "312"}
 # Nothing listens there: a test that gets so far is told at once.
 AWAY = {"services_url": "http://127.0.0.1:9/services", "broker_url": "http://127.0.0.1:9/broker"}
 _SHARED: dict[str, set[type[models.Model]]] = {
     BRINK: {SystemProvider, CpaasPlatform},
+    DUNMORE: {SystemProvider, CpaasPlatform, Reseller},
     CORVANE: {SystemProvider, CpaasPlatform, Reseller, Group},
 }
 Rows = dict[type[models.Model], list[Any]]
@@ -125,14 +126,15 @@ def make_world() -> World:
     """The strangers' rows are the newest, so that a list which is cut off after ten shows theirs first."""
     operator = PortalAccountFactory(username="operator")
     world = World(operator, staff_token(operator), {mark: Party(mark) for mark in AREAS})
-    acme, brink, corvane, zenith = world
+    acme, brink, corvane, dunmore, zenith = world
     _top(acme)
     _branch(acme)
     _below(acme, brink, _branch)
+    _below(acme, dunmore, _group)
     _below(acme, corvane, _person)
     _top(zenith)
     _branch(zenith)
-    for party in (brink, corvane, zenith, acme):
+    for party in (brink, dunmore, corvane, zenith, acme):
         _complete(party, {row for other in world if other is not party for rows in other.rows.values() for row in rows})
     for party in world:
         for model in _SHARED.get(party.mark, ()):
@@ -200,14 +202,20 @@ def _top(party: Party) -> None:
 
 
 def _branch(party: Party) -> None:
-    """A reseller with a group, its staff, people, streams and traffic."""
+    """A reseller with its staff and groups, and a second one."""
     mark, provider = party.mark, party.rows[SystemProvider][0]
     reseller = party.add(ResellerFactory(system_provider=provider, name=f"{mark} Partners"))
     second = party.add(ResellerFactory(system_provider=provider, name=f"{mark} Resale"))
+    _staff(party, "reseller", reseller)
+    _group(party)
+    party.add(GroupFactory(reseller=second, name=f"{mark} Shop"))
+
+
+def _group(party: Party) -> None:
+    """A group with its staff, people, streams and traffic, and a second one of the same reseller."""
+    mark, reseller = party.mark, party.rows[Reseller][0]
     group = party.add(GroupFactory(reseller=reseller, name=f"{mark} Works", enterprise=f"{mark} Holding"))
     party.add(GroupFactory(reseller=reseller, name=f"{mark} Office"))
-    party.add(GroupFactory(reseller=second, name=f"{mark} Shop"))
-    _staff(party, "reseller", reseller)
     _staff(party, "group", group)
     _person(party)
     stream = party.add(MediaStreamFactory(group=group, name=f"{mark} desk"))
