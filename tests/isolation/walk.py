@@ -132,7 +132,7 @@ class Walk:
                         if kind not in never:
                             never[kind] = self._ask_row(route, method, body, words)
                         answer = self._ask_row(route, method, body, values)
-                        if answer.statements != never[kind].statements:  # what is remembered is not asked for again
+                        if _only_statements_differ(answer, never[kind]):  # what is remembered is not asked for again
                             never[kind], answer = (self._ask_row(route, method, body, at) for at in (words, values))
                         yield from self._same(f"{method} {route.url(values)}", answer, never[kind])
                         if party in self.visitor.strangers:
@@ -331,6 +331,10 @@ def questions_of(answer: Answer) -> list[str]:
     forms = _FORM.findall(answer.body.decode(errors="replace"))
     asking = [inside for head, inside in forms if "post" not in head.lower()]
     return sorted({name for inside in asking for name in _INPUT.findall(inside)})
+
+
+def _only_statements_differ(answer: Answer, never: Answer) -> bool:
+    return answer.plain == never.plain and answer.statements != never.statements
 
 
 def _is_closed(answer: Answer) -> bool:
