@@ -13,7 +13,7 @@ from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory, Medi
 from portal.admin.site import site
 from portal.admin.writing import WritingAdmin
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
-from portal.tests.admin_walk import browser, url_of
+from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import (
     EndUserFactory,
     GroupFactory,
@@ -71,6 +71,11 @@ def test_a_form_shows_the_row_and_saved_as_shown_changes_nothing(
     assert answer.status_code == 302, answer.context["form"].errors
     assert columns_of(model._default_manager.get(pk=row.pk)) == columns
     assert set(map(str, AuditEntry.objects.filter(action="update").values_list("before", "after"))) <= {"({}, {})"}
+
+
+def test_a_form_for_a_new_row_starts_with_the_defaults(operator: PortalAccount) -> None:
+    form = browser(operator).get(list_of(SystemProvider, "add")).context["form"]
+    assert (form["time_zone"].value(), form["default_country"].value()) == ("UTC", "US")
 
 
 def columns_of(row: models.Model) -> dict[str, Any]:

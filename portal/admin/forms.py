@@ -87,12 +87,11 @@ class StaffModelForm(StaffFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not self.instance._state.adding:
-            self._show_declared()
+        self._show_declared()
         self.dress()
 
     def _show_declared(self) -> None:
-        """Fields declared by hand start with the row's values as well; passwords are never shown."""
+        """Fields declared by hand start with the row's values, or the model's defaults, as well; passwords never do."""
         shown = [
             name for name, field in self.declared_fields.items() if not isinstance(field.widget, forms.PasswordInput)
         ]
