@@ -69,13 +69,19 @@ def _provision(number: CpaasNumber) -> None:
 
 
 def _take_back(number: CpaasNumber) -> None:
-    """Our claim is gone. If the number was deleted while we set its hook, its removal may have come too early."""
+    """Our claim is gone. If the number was deleted while we set its hook, its removal may have come too early; if
+    another worker has enabled it, the carrier may have both our hooks, and setting it once more leaves one."""
     of_tn = CpaasNumber.objects.filter(number=number.number, platform=number.platform)
     of_tn.filter(status=NumberStatus.REMOVING).update(next_try_at=clock.now(), claim=None)
-    if of_tn.exists():
-        return
+    enabled = of_tn.filter(status=NumberStatus.ENABLED)
+    carrier, account = get_carrier(number.platform.carrier), number.platform.account()
     try:
-        transport.run(get_carrier(number.platform.carrier).remove_hook(number.platform.account(), number.number))
+        if enabled.exists():
+            transport.run(carrier.set_hook(account, number.number))
+            if not enabled.exists():
+                _take_back(number)
+        elif not of_tn.exists():
+            transport.run(carrier.remove_hook(account, number.number))
     except CarrierError as error:
         logger.warning("hook_left_behind", number=number.number, error=error.code)
 

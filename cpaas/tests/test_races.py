@@ -11,7 +11,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from cpaas import transport
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
+from cpaas.carriers.inteliquent import hooks
+from cpaas.carriers.inteliquent.adapter import _wanted_row
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, NumberPace, ParkedReceipt
 from cpaas.models import WebhookEvent as StoredEvent
 from cpaas.services import claiming, number_work, numbers, sweeping
@@ -382,6 +385,18 @@ def test_s4_40_a_late_removal_leaves_the_number_that_was_added_again_with_its_ho
     assert CpaasNumber.objects.get().status == ("enabled" if at_once else "provisioning")
     work_due_numbers()
     assert CpaasNumber.objects.get().status == "enabled"
+    assert len(sandbox.hooks()) == 1
+
+
+def test_s4_31_a_worker_that_was_overtaken_between_looking_and_setting_leaves_one_hook(number, sandbox) -> None:
+    CpaasNumber.objects.update(status="provisioning", next_try_at=timezone.now())
+    late = number_work._claim_one()
+    CpaasNumber.objects.update(next_try_at=timezone.now())
+    work_due_numbers()
+    account = number.platform.account()
+    transport.run(hooks.add_row(account, _wanted_row(account, number.number), known=set()))
+    assert len(sandbox.hooks()) == 2
+    number_work._take_back(late)
     assert len(sandbox.hooks()) == 1
 
 
