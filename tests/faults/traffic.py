@@ -65,9 +65,9 @@ class Arriving:
 class Town:
     """The people of one stage: a tenant whose users text, and a carrier that gives nobody up."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, carrier: Carrier | None = None) -> None:
         self.stage = stage
-        self.carrier = Carrier(stage.sandbox_port)
+        self.carrier = carrier or Carrier(stage.sandbox_port)
         operator = staff_api(stage.url, stage.operator_token())
         self.tenant = Tenant(stage, operator, self.carrier)  # type: ignore[arg-type]
         self.platform = self.tenant.platform(options={**self.carrier.options, "per_number_per_minute": 100_000})

@@ -13,10 +13,10 @@ from typing import Any
 
 import requests
 
-from tests.e2e.clients import Api, staff_api
-from tests.e2e.world import Carrier, Tenant
+from tests.e2e.clients import Api
+from tests.e2e.world import Carrier
 from tests.faults.ledger import Ledger
-from tests.faults.traffic import USERS, Arriving, Sending, Town, Traffic
+from tests.faults.traffic import Arriving, Sending, Town, Traffic
 from tests.operations.machines import HERE
 from tests.operations.site import Site
 from tests.sandbox_process import wait_for
@@ -38,13 +38,7 @@ class SiteTown(Town):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.stage = site  # type: ignore[assignment]
-        self.carrier = HouseCarrier(site.sandbox_port)
-        operator = staff_api(site.url, site.operator_token())
-        self.tenant = Tenant(site, operator, self.carrier)  # type: ignore[arg-type]
-        self.platform = self.tenant.platform(options={**self.carrier.options, "per_number_per_minute": 100_000})
-        self.lines = [self._line(n) for n in range(USERS)]
-        self._remotes = itertools.count()
+        super().__init__(site, HouseCarrier(site.sandbox_port))  # type: ignore[arg-type]
 
 
 class SteadyTraffic(Traffic):
