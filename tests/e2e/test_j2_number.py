@@ -54,8 +54,6 @@ def test_j2_number_to_a_user_s4_23_to_s4_31(page: Page, tenant: Tenant) -> None:
     expect(row).to_contain_text("Provisioning")
     page.evaluate("window.notReloaded = true")
     tenant.carrier.mend(busy)
-    number = tenant.staff.get("numbers/")["results"][0]
-    tenant.staff.post(f"numbers/{number['id']}/retry/", status=200)
     expect(row).to_contain_text("Enabled")
     assert page.evaluate("window.notReloaded")
     expect(row.get_by_role("cell").nth(1)).to_have_text(tn[2:])
