@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import requests
@@ -113,7 +114,11 @@ class PortalMachine(Machine):
 
     def _systemctl(self, words: list[str]) -> str:
         if words[0] == "list-units":
-            return "".join(f"{name}.service loaded active running\n" for name in WEB)
+            listed = [f"{name}.service" for name in (*WEB, *WORKERS) if self.programs[name].running]
+            patterns = words[1:]
+            return "".join(
+                f"{unit} loaded active running\n" for unit in listed if any(fnmatch(unit, each) for each in patterns)
+            )
         for unit in words[1:]:
             program = self.programs[unit.removesuffix(".service")]
             program.end()

@@ -8,9 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.operations.deployed import DEPLOY, INSTANCES, command, nginx_configuration
 from tests.sandbox_process import ROOT
 
+# What operations.md has an operator enable: the units of a machine, by name.
+ENABLED = sorted(
+    set(re.findall(r"^systemctl enable --now (.+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+)
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin") or "nginx"
 
 
@@ -49,6 +55,23 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     units += [shutil.copy(tmp_path / name, tmp_path / name.replace("@", "@1")) for name in INSTANCES]
     said = run("systemd-analyze", "verify", tmp_path / "portal.target", *units, SYSTEMD_UNIT_PATH=f"{tmp_path}:")
     assert said == ""
+
+
+@pytest.mark.parametrize("order", ENABLED)
+def test_what_the_documents_enable_starts_with_the_machine(order: str, tmp_path: Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    shutil.copytree(DEPLOY / "systemd", units)
+    run("systemctl", f"--root={tmp_path}", "enable", *order.split())
+    wanted = {unit if unit.endswith(".target") else f"{unit}.service" for unit in order.split()}
+    assert {path.name for path in units.glob("*.wants/*")} == wanted
+    assert {path.name for path in units.glob("portal.target.wants/*")} == wanted - {"portal.target"}
+    assert (units / "multi-user.target.wants" / "portal.target").is_symlink()
+
+
+def test_the_documents_enable_every_unit() -> None:
+    enabled = {re.sub(r"@\d+$", "@", unit) for order in ENABLED for unit in order.split()}
+    units = [path for path in (DEPLOY / "systemd").iterdir() if path.is_file()]
+    assert enabled == {path.name.removesuffix(".service") for path in units}
 
 
 def test_the_programs_of_the_units_are_installed() -> None:
