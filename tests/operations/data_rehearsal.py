@@ -3,7 +3,7 @@
     python -m tests.operations.data_rehearsal [move] [moment] [--texts 20000]
 
 `move` from SQLite to PostgreSQL; `moment` back to a moment before a mistake, from a base backup and the archived log.
-PostgreSQL is set up and flushes as deploy/postgresql/portal.conf has it; a minute or two each.
+PostgreSQL is set up, flushes and archives as deploy/postgresql has it; a minute or two each.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet
 from tests.faults.programs import Program
 from tests.faults.servers import with_services
 from tests.operations.deployed import DEPLOY
+from tests.operations.postgres import ARCHIVE_PROGRAM
 from tests.ports import free_block
 from tests.sandbox_process import ROOT, wait_for
 
@@ -49,45 +50,51 @@ def say(title: str, figures: Any = "") -> None:
 
 
 class Cluster:
-    """A PostgreSQL of its own by deploy/postgresql/portal.conf, but for its address, size and the archive's place."""
+    """A PostgreSQL of its own by the files of deploy/postgresql, but for its address, size, the archive's place and how
+    soon a log goes there by itself."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.data, self.archive = folder, folder / "data", folder / "wal"
+        self.folder, self.data, self.archive = folder, folder / "data", folder / "archive"
         self.port = free_block()
         self.url = f"postgres://portal@127.0.0.1:{self.port}/portal"
         self._services = with_services()
         shutil.chown(folder, "postgres", "postgres")
-        self.run("mkdir", "-m", "0700", self.archive)
+        self.run("mkdir", "-m", "0700", self.archive, self.archive / "wal", self.archive / "base")
+        self.archiver = shutil.copy(DEPLOY / "bin" / "portal-archive", folder)
         self.run(
             self.program("initdb"), "-D", self.data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"
         )
-        settings = (
-            (DEPLOY / "postgresql" / "portal.conf").read_text().replace("/var/backups/portal/wal", str(self.archive))
-        )
+        files = [(DEPLOY / "postgresql" / name).read_text() for name in ("portal.conf", "archive.conf")]
+        settings = "".join(files).replace(ARCHIVE_PROGRAM, str(self.archiver))
         here = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
-        here |= {"shared_buffers": "128MB", "effective_cache_size": "512MB"}
+        here |= {"shared_buffers": "128MB", "effective_cache_size": "512MB", "archive_timeout": "20s"}
         settings += "".join(f"\n{name} = '{value}'" for name, value in here.items())
         with open(self.data / "postgresql.conf", "a") as main:
             main.write(f"{settings}\n")
         self.server = self._server()
         self.start()
-        roles = ["-v", "password='rehearsal'", "-qf", DEPLOY / "postgresql" / "roles.sql", "postgres"]
-        self.run(self.program("psql"), "-Xh", "127.0.0.1", "-p", self.port, "-U", "postgres", *roles)
+        self.run(self.program("psql"), "-Xqf", DEPLOY / "postgresql" / "roles.sql", "postgres")
 
     def _server(self) -> Program:
         command = [str(self.program("postgres")), "-D", str(self.data)]
         as_postgres: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": "/"}
-        return Program("postgres", command, os.environ, self.folder / "log", **as_postgres)
+        return Program("postgres", command, self.environment, self.folder / "log", **as_postgres)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        here = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres"}
+        return os.environ | here | {"PORTAL_DATABASE_PASSWORD": "rehearsal", "PORTAL_ARCHIVE": str(self.archive)}
 
     def program(self, name: str) -> Any:
         return self._services.postgres_program(name)
 
-    def run(self, *order: Any) -> None:
+    def run(self, *order: Any) -> str:
         """As the user PostgreSQL runs as."""
         command = [str(word) for word in order]
-        subprocess.run(
-            command, check=True, capture_output=True, cwd="/", user="postgres", group="postgres", extra_groups=[]
-        )
+        as_postgres: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": "/"}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=self.environment, **as_postgres)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
 
     def start(self) -> None:
         self.server.start()
@@ -171,11 +178,9 @@ def moment(folder: Path, texts: int) -> None:
     """Texts, a moment, a mistake and more texts; the cluster is lost with its data; back to the moment."""
     portal, cluster = Portal(folder / "var"), Cluster(folder / "cluster")
     portal.fill(cluster, texts)
-    base = cluster.folder / "base"
     began = time.monotonic()
-    connect = ["-h", "127.0.0.1", "-p", cluster.port, "-U", "postgres"]
-    cluster.run(cluster.program("pg_basebackup"), *connect, "-D", base, "-X", "stream", "--checkpoint=fast")
-    say("pg_basebackup", f"{time.monotonic() - began:.1f} s, {size_of(base):,} bytes")
+    base = Path(cluster.run(cluster.archiver, "base"))
+    say("portal-archive base", f"{time.monotonic() - began:.1f} s, {size_of(base):,} bytes")
     cluster.ask(TEXTS, "before", LATER_TEXTS)
     time.sleep(1)
     [(at,)] = cluster.ask("SELECT now()")
@@ -184,15 +189,17 @@ def moment(folder: Path, texts: int) -> None:
     cluster.ask(TEXTS, "after", LATER_TEXTS)
     [(needed,)] = cluster.ask("SELECT pg_walfile_name(pg_current_wal_lsn())")
     began = time.monotonic()
-    wait_for(lambda: (cluster.archive / needed).exists(), 180, "the archive")
-    say("until the log was archived by itself", f"{time.monotonic() - began:.0f} s, {size_of(cluster.archive):,} bytes")
+    logs = cluster.archive / "wal"
+    wait_for(lambda: (logs / f"{needed}.gz").exists(), 180, "the archive")
+    figures = f"{time.monotonic() - began:.0f} s, {len(list(logs.iterdir()))} logs of 16 MB in {size_of(logs):,} bytes"
+    say("until the log was archived by itself", figures)
 
     cluster.server.kill()
     shutil.rmtree(cluster.data)
     began = time.monotonic()
     cluster.run("cp", "-a", base, cluster.data)
     with open(cluster.data / "postgresql.conf", "a") as main:
-        main.write(f"restore_command = 'cp {cluster.archive}/%f %p'\n")
+        main.write(f"restore_command = '{cluster.archiver} fetch %f %p'\n")
         main.write(f"recovery_target_time = '{at.isoformat()}'\nrecovery_target_action = 'promote'\n")
     cluster.run("touch", cluster.data / "recovery.signal")
     cluster.start()

@@ -99,15 +99,16 @@ class Site:
         with open(folder / "postgresql.conf", "a") as main:
             main.write("include 'portal.conf'\n")
         here = {"listen_addresses": self.data.address, "unix_socket_directories": str(folder), "ssl": "on"}
-        here |= {"shared_buffers": "128MB", "archive_mode": "off", "effective_cache_size": "512MB"}
+        here |= {"shared_buffers": "128MB", "effective_cache_size": "512MB"}
         options = [part for name, value in here.items() for part in ("-c", f"{name}={value}")]
         self.data.install("postgres", [program("postgres"), "-D", str(folder), *options], os.environ, user="postgres")
         self.data.programs["postgres"].start()
-        roles = [program("psql"), "-X", "-h", str(folder), "-U", "postgres", "-v", f"password='{PASSWORD}'", "-q"]
+        roles = [program("psql"), "-Xq", "-h", str(folder), "-U", "postgres"]
         roles += ["-f", str(DEPLOY / "postgresql" / "roles.sql"), "postgres"]
         ready = self.data.inside([program("pg_isready"), "-q", "-h", str(folder)])
         wait_for(lambda: self._done(ready), what="PostgreSQL")
-        subprocess.run(self.data.inside(roles), check=True, capture_output=True)
+        environment = os.environ | {"PORTAL_DATABASE_PASSWORD": PASSWORD}
+        subprocess.run(self.data.inside(roles), check=True, capture_output=True, env=environment)
 
     @staticmethod
     def _done(order: list[str]) -> bool:

@@ -108,10 +108,12 @@ def traffic_during(town: SiteTown, name: str, *, every_s: float = 0.25) -> Itera
     """Texts both ways and open streams while the block runs; afterwards the ledger must balance."""
     traffic = SteadyTraffic(town, name, every_s=every_s)
     try:
-        wait_for(lambda: len(traffic.taken()) >= 10, what="the first texts")
+        with timed("the first texts, before anything is done", traffic):
+            wait_for(lambda: len(traffic.taken()) >= 10, what="the first texts")
         traffic.struck_at = time.monotonic()
         yield traffic
         traffic.enough()
+        say("in all until then", webhooks=len(traffic.webhooks), sends=len(traffic.sends))
         ledger = Ledger(traffic)
         ledger.wait_until_whole(240)
         for machine in town.site.portals:
@@ -124,6 +126,8 @@ def traffic_during(town: SiteTown, name: str, *, every_s: float = 0.25) -> Itera
         accepted = [each.text for each in traffic.sendings] + [each.text for each in traffic.arrivals]
         lost = [text for text in accepted if not stored[text]]
         twice = [text for text, times in Counter(row["text"] for row in traffic.taken()).items() if times > 1]
+        log = town.site.data.programs["postgres"].log.read_text()
+        assert not any(text in log for text in accepted), "a text in PostgreSQL's log"
         say(
             name,
             **ledger.figures(),

@@ -23,9 +23,9 @@ def upgrade(site: Site, town: SiteTown) -> None:
     session = log_in(site, town)
     with traffic_during(town, "upgrade") as traffic:
         _watch(site, session, traffic, "old code, old schema")
-        with timed("the new code beside the old"):
+        with timed("the new code beside the old, and what is new in its schema", traffic):
             beside = site.one.check_out_beside(new)
-        missing = re.findall(r"^\[ \]  (\S+)", site.manage("showmigrations", "--plan", code=beside), re.MULTILINE)
+            missing = re.findall(r"^\[ \]  (\S+)", site.manage("showmigrations", "--plan", code=beside), re.MULTILINE)
         assert missing, f"{site.version} has the schema of {new}: nothing to rehearse"
         with timed("migrate", traffic):
             site.manage("migrate", "--verbosity", "0", code=beside)
