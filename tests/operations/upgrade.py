@@ -34,7 +34,8 @@ def upgrade(site: Site, town: SiteTown) -> None:
         for machine in site.portals:
             _renew(site, machine, new, traffic)
             _watch(site, session, traffic, f"new code on {machine.name}")
-        site.one.remove_beside(beside)
+        with timed("the work tree beside is gone", traffic):
+            site.one.remove_beside(beside)
     site.version = new
     site.wait_until_whole()
 
