@@ -1,7 +1,7 @@
 """Where webhooks wait while our database is away (R37): encrypted files, flushed to disk before the carrier hears yes.
 
-The spool belongs to one machine; every web process there drains it, oldest first, as soon as the database answers.
-Draining a file twice is harmless, because taking a call in is.
+The spool belongs to one machine. Every web process there has a keeper, a thread that drains it, oldest first, as soon
+as the database answers. Draining a file twice is harmless, because taking a call in is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -35,9 +36,12 @@ logger = get_logger(__name__)
 DATABASE_AWAY = (OperationalError, InterfaceError)
 _RETRY_S = 1.0
 # No call takes so long to write.
-_UNFINISHED_S = 3600
+_UNFINISHED = timedelta(hours=1)
+# A keeper also looks unasked: what another process of the machine left when it died must not wait for the next outage.
+_LOOK_S = 300
+_look = threading.Event()
 _lock = threading.Lock()
-_draining = False
+_keeper: threading.Thread | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,14 @@ def put(platform: CpaasPlatform, nonce: str, request: WebhookRequest) -> None:
 
 
 def start_draining() -> None:
-    """Drain in a thread of its own until the spool is empty; does nothing when it is, or when one is at it."""
-    global _draining
+    """Have this process's keeper drain the spool now, until it is empty."""
+    global _keeper
     with _lock:
-        if _draining or not _files():
-            return
-        _draining = True
-    threading.Thread(target=_drain_until_empty, name="webhook-spool", daemon=True).start()
+        # After a fork the child has the object but not the thread.
+        if _keeper is None or not _keeper.is_alive():
+            _keeper = threading.Thread(target=_keep, name="webhook-spool", daemon=True)
+            _keeper.start()
+    _look.set()
 
 
 def drain() -> int:
@@ -111,32 +116,59 @@ def drain() -> int:
             continue
         path.unlink(missing_ok=True)
         taken += 1
-    _drop_unfinished()
+    _drop_old()
     return taken
 
 
+def count_waiting() -> tuple[str, str, float]:
+    """For /metrics: calls of this machine that wait for the database."""
+    return "portal_webhooks_spooled", "Webhook calls on this machine's disk, to be taken in.", len(_files())
+
+
+def count_set_aside() -> tuple[str, str, float]:
+    """For /metrics: calls of this machine that cannot be taken in."""
+    found = len(list(_folder().glob("*.bad")))
+    return "portal_webhooks_set_aside", "Spooled webhook calls that failed, for a person to look at.", found
+
+
+def _keep() -> None:
+    while True:
+        _look.wait(_LOOK_S)
+        # Before the look at the folder: a call that is put after it is looked for again.
+        _look.clear()
+        try:
+            _drain_until_empty()
+        except Exception as error:
+            if not isinstance(error, DATABASE_AWAY):
+                logger.error("spool_not_drained", error=type(error).__name__)
+            time.sleep(_RETRY_S)
+            _look.set()
+        finally:
+            connection.close()
+
+
 def _drain_until_empty() -> None:
-    global _draining
-    try:
-        while _files():
-            try:
-                close_old_connections()
-                logger.info("spool_drained", calls=drain())
-            except DATABASE_AWAY:
-                connection.close()
-                time.sleep(_RETRY_S)
-    finally:
-        connection.close()
-        with _lock:
-            _draining = False
+    while True:
+        close_old_connections()
+        if taken := drain():
+            logger.info("spool_drained", calls=taken)
+        if not _files():
+            return
 
 
-def _drop_unfinished() -> None:
-    """What a killed process had half written: the carrier never heard yes to it."""
-    for path in _folder().glob("*.part"):
+def _drop_old() -> None:
+    """What a killed process had half written, to which the carrier never heard yes; and what was set aside, when its
+    message would be purged (R18)."""
+    for pattern, age in (("*.part", _UNFINISHED), ("*.bad", timedelta(days=settings.RETENTION_DAYS))):
+        for path in _older(pattern, age):
+            path.unlink(missing_ok=True)
+
+
+def _older(pattern: str, age: timedelta) -> Iterator[Path]:
+    for path in _folder().glob(pattern):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _UNFINISHED_S:
-                path.unlink()
+            if time.time() - path.stat().st_mtime > age.total_seconds():
+                yield path
 
 
 def _take_in(waiting: Waiting) -> None:

@@ -13,7 +13,7 @@ from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
 from cpaas.states import NumberStatus
-from portal import extensions
+from portal import extensions, health
 from portal.events import Rendered, Wanted, register_renderer
 from portal.models import EndUser, PortalAccount
 from portal.problems import Problem, conflict
@@ -30,6 +30,7 @@ def connect() -> None:
     register_renderer("message.updated", render_messages)
     register_renderer("conversation.updated", render_conversations)
     register_renderer("number.updated", render_numbers)
+    health.gauges += [spool.count_waiting, spool.count_set_aside]
     request_started.connect(drain_what_an_earlier_process_left)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -110,11 +111,17 @@ def family(pid: int) -> list[int]:
     """`pid` and its descendants, also those in sessions of their own (PostgreSQL's)."""
     found = [pid]
     for each in found:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
-            try:
-                found += map(int, children.read_text().split())
-            except OSError:
-                continue
+        found += _children(each)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Those of all its threads; none of a thread or process that ends just now."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
     return found
 
 
