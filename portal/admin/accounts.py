@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest
 
 from portal.admin.base import TenantScopedAdmin
@@ -51,9 +50,14 @@ class AccountForm(StaffModelForm):
             self.fields["password"].help_text += f" {keeping}"
         self._offer_levels()
         if self.is_own:
+            del self.fields["password"]
             for name in ("level", "role", "is_active"):
                 self.fields[name].disabled = True
-            self.fields["role"].help_text = "Nobody can change the level, role or state of the own account."
+            self.fields[
+                "role"
+            ].help_text = (
+                "Nobody can change the level, role or state of the own account. Your password is under My account."
+            )
 
     def _offer_levels(self) -> None:
         """The own level and those below, each with the rows of it that the account may see."""
@@ -153,16 +157,13 @@ class AccountAdmin(TenantScopedAdmin):
 
     def perform_update(self, request: HttpRequest, row: Any, form: Any) -> PortalAccount:
         move = {"level": form.cleaned_data["level"], "scope": form.cleaned_data["scope"]} if form.moves else {}
-        saved = accounts.update_account(
+        return accounts.update_account(
             actor=actor(request),
             account=row,
             changes=changes_of(form, accounts.ACCOUNT_FIELDS),
-            password=form.cleaned_data["password"] or None,
+            password=form.cleaned_data.get("password") or None,
             **move,
         )
-        if saved.pk == actor(request).pk:
-            update_session_auth_hash(request, saved)  # whoever changes the own password stays logged in here
-        return saved
 
     def perform_delete(self, request: HttpRequest, row: Any) -> None:
         accounts.delete_account(actor=actor(request), account=row)

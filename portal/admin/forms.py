@@ -9,6 +9,7 @@ from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Fieldset, Layout
 from django import forms
 from django.forms.widgets import Input
+from django.http import HttpResponse
 from unfold.widgets import (
     INPUT_CLASSES,
     SELECT_CLASSES,
@@ -39,6 +40,8 @@ class StaffFormMixin:
 
     fieldsets: FieldSets = ()
     folded: Sequence[str] = ()
+    retry_after_s: int | None = None
+    """Seconds to wait when it was refused for too many attempts."""
     fields: dict[str, forms.Field]
     errors: Any
 
@@ -116,6 +119,7 @@ def show_problem(form: forms.BaseForm, problem: Problem, names: Mapping[str, str
 
     `names` maps the service's names to the form's where they differ.
     """
+    form.retry_after_s = problem.retry_after_s  # type: ignore[attr-defined]
     shown = False
     for name, sentences in problem.errors.items():
         field = (names or {}).get(name, name)
@@ -124,6 +128,24 @@ def show_problem(form: forms.BaseForm, problem: Problem, names: Mapping[str, str
             shown = True
     if not shown:
         form.add_error(None, problem.detail)
+
+
+def told_to_wait(response: HttpResponse, form: Any) -> HttpResponse:
+    """The answer, as 429 when the form was refused for too many attempts."""
+    wait = getattr(form, "retry_after_s", None)
+    if wait is not None:
+        response.status_code = 429
+        response["Retry-After"] = str(wait)
+    return response
+
+
+def present_password_field() -> forms.CharField:
+    """The password once more (accounts.require_password)."""
+    return forms.CharField(
+        label="Present password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
 
 
 def time_zone_field(*, empty: str, label: str = "Time zone") -> forms.ChoiceField:

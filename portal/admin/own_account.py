@@ -11,10 +11,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from portal.admin.forms import StaffForm, show_problem, time_zone_field
+from portal.admin.forms import StaffForm, present_password_field, show_problem, time_zone_field, told_to_wait
 from portal.admin.scoped import actor
 from portal.admin.site import site
-from portal.models import PortalAccount
 from portal.problems import Problem
 from portal.services import accounts, second_factor
 
@@ -28,9 +27,7 @@ class OwnAccountForm(StaffForm):
 class OwnPasswordForm(StaffForm):
     """The present password is asked for, so that an unlocked screen does not give the account away."""
 
-    old_password = forms.CharField(
-        label="Present password", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
-    )
+    present_password = present_password_field()
     password = forms.CharField(
         label="New password",
         strip=False,
@@ -40,17 +37,7 @@ class OwnPasswordForm(StaffForm):
     retype = forms.CharField(
         label="Retype new password", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
     )
-    fieldsets = (("Password", ("old_password", "password", "retype")),)
-
-    def __init__(self, *args: Any, account: PortalAccount, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.account = account
-
-    def clean_old_password(self) -> str:
-        old: str = self.cleaned_data["old_password"]
-        if not self.account.check_password(old):
-            raise forms.ValidationError("This is not your present password.")
-        return old
+    fieldsets = (("Password", ("present_password", "password", "retype")),)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -66,7 +53,7 @@ def own_account(request: HttpRequest) -> HttpResponse:
     person = OwnAccountForm(
         request.POST if sent == "person" else None, initial={"name": account.name, "time_zone": account.time_zone}
     )
-    password = OwnPasswordForm(request.POST if sent == "password" else None, account=account)
+    password = OwnPasswordForm(request.POST if sent == "password" else None)
     if (sent == "person" and _save_person(request, person)) or (
         sent == "password" and _save_password(request, password)
     ):
@@ -81,7 +68,7 @@ def own_account(request: HttpRequest) -> HttpResponse:
         "person_form": person,
         "password_form": password,
     }
-    return TemplateResponse(request, "portal/own_account.html", context)
+    return told_to_wait(TemplateResponse(request, "portal/own_account.html", context), password)
 
 
 def _save_person(request: HttpRequest, form: OwnAccountForm) -> bool:
@@ -96,7 +83,11 @@ def _save_password(request: HttpRequest, form: OwnPasswordForm) -> bool:
     if not form.is_valid():
         return False
     try:
-        saved = accounts.update_own_account(account=actor(request), changes={}, password=form.cleaned_data["password"])
+        saved = accounts.change_own_password(
+            account=actor(request),
+            present_password=form.cleaned_data["present_password"],
+            password=form.cleaned_data["password"],
+        )
     except Problem as problem:
         show_problem(form, problem)
         return False

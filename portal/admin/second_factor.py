@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from portal.admin.forms import StaffForm, show_problem
+from portal.admin.forms import StaffForm, present_password_field, show_problem, told_to_wait
 from portal.admin.scoped import actor
 from portal.admin.site import site
 from portal.models import PortalAccount, SecondFactor
@@ -32,25 +32,23 @@ def _code_field(help_text: str = "") -> forms.CharField:
 
 
 class ConfirmForm(StaffForm):
+    present_password = present_password_field()
     code = _code_field("The six digits that the app shows now.")
-    fieldsets = (("", ("code",)),)
 
 
 class PersonForm(StaffForm):
     """Password and code again, so that an unlocked screen does not give the second factor away."""
 
-    password = forms.CharField(
-        label="Present password", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
-    )
+    present_password = present_password_field()
     code = _code_field("Of your authenticator app, or a recovery code.")
 
 
 class RenewForm(PersonForm):
-    fieldsets = (("New recovery codes", ("password", "code")),)
+    fieldsets = (("New recovery codes", ("present_password", "code")),)
 
 
 class TurnOffForm(PersonForm):
-    fieldsets = (("Turn off", ("password", "code")),)
+    fieldsets = (("Turn off", ("present_password", "code")),)
 
 
 def second_factor_page(request: HttpRequest) -> HttpResponse:
@@ -131,11 +129,7 @@ def _turn_off(request: HttpRequest) -> HttpResponse:
 
 def _refused(request: HttpRequest, form: StaffForm, name: str, problem: Problem) -> HttpResponse:
     show_problem(form, problem)
-    response = _page(request, **{name: form})
-    if problem.retry_after_s is not None:
-        response.status_code = problem.status
-        response["Retry-After"] = str(problem.retry_after_s)
-    return response
+    return told_to_wait(_page(request, **{name: form}), form)
 
 
 def _stay_logged_in(request: HttpRequest) -> None:

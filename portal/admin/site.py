@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from unfold.sites import UnfoldAdminSite
 
+from portal.admin.forms import told_to_wait
 from portal.admin.login import CodeForm, LoginForm, PasswordStep, account_waiting, finish
 from portal.models import PortalAccount
 from portal.problems import Problem
@@ -94,7 +95,7 @@ class PortalSite(UnfoldAdminSite):
             context[REDIRECT_FIELD_NAME] = index
         view = PasswordStep.as_view(template_name=self.login_template, extra_context=context)
         response: Any = view(request)
-        return _told_to_wait(response, (getattr(response, "context_data", None) or {}).get("form"))
+        return told_to_wait(response, (getattr(response, "context_data", None) or {}).get("form"))
 
     @method_decorator([never_cache, csrf_protect])
     def login_code(self, request: HttpRequest) -> HttpResponse:
@@ -106,20 +107,11 @@ class PortalSite(UnfoldAdminSite):
         if form.is_bound and form.is_valid():
             return finish(request, account)
         context = {**self._login_context(request), "title": "Two-step login", "form": form, "account": account}
-        return _told_to_wait(TemplateResponse(request, "portal/login_code.html", context), form)
+        return told_to_wait(TemplateResponse(request, "portal/login_code.html", context), form)
 
     def _login_context(self, request: HttpRequest) -> dict[str, Any]:
         request.current_app = self.name
         return {**self.each_context(request), "app_path": request.get_full_path()}
-
-
-def _told_to_wait(response: HttpResponse, form: Any) -> HttpResponse:
-    """The answer, as 429 when the form was refused for too many attempts."""
-    wait = getattr(form, "retry_after_s", None)
-    if wait is not None:
-        response.status_code = 429
-        response["Retry-After"] = str(wait)
-    return response
 
 
 def as_http_error(problem: Problem) -> Exception:

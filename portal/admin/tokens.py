@@ -11,7 +11,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 
 from portal.admin.base import TenantScopedAdmin
-from portal.admin.forms import StaffForm, show_problem
+from portal.admin.forms import StaffForm, present_password_field, show_problem, told_to_wait
 from portal.admin.navigation import Entry
 from portal.admin.scoped import actor
 from portal.admin.site import site
@@ -25,6 +25,7 @@ class TokenForm(StaffForm):
     expires_in_days = forms.IntegerField(
         min_value=1, max_value=settings.STAFF_TOKEN_DAYS, initial=settings.STAFF_TOKEN_DAYS, label="Expires in days"
     )
+    present_password = present_password_field()
 
 
 @admin.register(StaffToken, site=site)
@@ -60,8 +61,11 @@ class TokenAdmin(TenantScopedAdmin):
         if form.is_bound and form.is_valid():
             values = form.cleaned_data
             try:
-                issued = tokens.issue_staff_token(
-                    account=actor(request), name=values["name"], days=values["expires_in_days"]
+                issued = tokens.issue_own_token(
+                    account=actor(request),
+                    present_password=values["present_password"],
+                    name=values["name"],
+                    days=values["expires_in_days"],
                 )
             except Problem as problem:
                 show_problem(form, problem)
@@ -72,7 +76,7 @@ class TokenAdmin(TenantScopedAdmin):
                     "crumbs": self.crumbs(issued.row),
                 }
                 return self.page(request, "portal/token.html", issued.row, context)
-        return self.form_page(request, None, form, may_save=True)
+        return told_to_wait(self.form_page(request, None, form, may_save=True), form)
 
     def perform_delete(self, request: HttpRequest, row: Any) -> None:
         tokens.revoke_staff_token(actor=actor(request), token=row)

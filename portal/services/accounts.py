@@ -17,6 +17,7 @@ from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, require_free_name, validate
+from portal.services.throttling import check_attempts, forgive_attempt
 
 Scope = SystemProvider | Reseller | Group | None
 ACCOUNT_FIELDS = {"username", "email", "name", "role", "send_alerts", "is_active", "time_zone"}
@@ -111,27 +112,44 @@ def update_account(
     return account
 
 
-def update_own_account(
-    *, account: PortalAccount, changes: Mapping[str, Any], password: str | None = None
-) -> PortalAccount:
-    """What everyone may change of the own account, read-only ones too. A new password ends its API tokens and
-    sessions.
-
-    Raises Problem `invalid`.
-    """
+def update_own_account(*, account: PortalAccount, changes: Mapping[str, Any]) -> PortalAccount:
+    """What everyone may change of the own account, read-only ones too. Raises Problem `invalid`."""
     with transaction.atomic():
         account = PortalAccount.objects.select_for_update().get(pk=account.pk)
         before, after = apply_changes(account, changes, allowed=OWN_FIELDS)
-        if password:
-            _set_password(account, password)
-            after |= {"password": "changed"}
-            account.end_sessions()
-            StaffToken.objects.filter(account=account).delete()
         validate(account, exclude={"password"})
         account.save()
         if after:
             audit.record(account, "update", account, before=before, after=after)
     return account
+
+
+def change_own_password(*, account: PortalAccount, present_password: str, password: str) -> PortalAccount:
+    """A new password for the own account, which ends its API tokens and sessions.
+
+    Raises Problem `invalid`, and what `require_password` raises.
+    """
+    require_password(account=account, present_password=present_password)
+    with transaction.atomic():
+        account = PortalAccount.objects.select_for_update().get(pk=account.pk)
+        _set_password(account, password)
+        account.end_sessions()
+        account.save()
+        StaffToken.objects.filter(account=account).delete()
+        audit.record(account, "update", account, after={"password": "changed"})
+    return account
+
+
+def require_password(*, account: PortalAccount, present_password: str) -> None:
+    """The password once more, so that an unlocked screen or a stolen session does not give the account away.
+
+    Raises Problem `bad_credentials` (401), `rate_limited` (429): whoever has a session may not guess either.
+    """
+    check_attempts("staff", account.username)
+    if not account.check_password(present_password):
+        sentence = "This is not your present password."
+        raise Problem("bad_credentials", sentence, status=401, errors={"present_password": [sentence]})
+    forgive_attempt("staff", account.username)
 
 
 def delete_account(*, actor: Actor | None, account: PortalAccount) -> None:

@@ -21,8 +21,8 @@ from portal.models import PortalAccount, RecoveryCode, SecondFactor
 from portal.problems import Problem, conflict
 from portal.scoping import Actor, require_writer
 from portal.services import audit
+from portal.services.accounts import require_password
 from portal.services.mail import queue_mail
-from portal.services.throttling import check_attempts, forgive_attempt
 
 ISSUER = "Partner Portal"
 STEP_S = 30
@@ -81,11 +81,12 @@ def cancel(*, account: PortalAccount) -> None:
             audit.record(account, "cancel_second_factor", account)
 
 
-def confirm(*, account: PortalAccount, code: str) -> list[str]:
+def confirm(*, account: PortalAccount, present_password: str, code: str) -> list[str]:
     """Turn the factor on with a first code of it; returns the recovery codes, for this once.
 
     Raises Problem `bad_credentials` (401), `rate_limited` (429), `second_factor_off` (409) when none was begun.
     """
+    require_password(account=account, present_password=present_password)
     _require_code(account, code, confirmed=False)
     with transaction.atomic():
         account = _locked(account)
@@ -99,9 +100,10 @@ def confirm(*, account: PortalAccount, code: str) -> list[str]:
     return codes
 
 
-def renew_recovery_codes(*, account: PortalAccount, password: str, code: str) -> list[str]:
+def renew_recovery_codes(*, account: PortalAccount, present_password: str, code: str) -> list[str]:
     """Ten new recovery codes; the former ones end. Raises Problem as `turn_off`."""
-    _require_person(account, password, code)
+    require_password(account=account, present_password=present_password)
+    require_code(account=account, code=code)
     with transaction.atomic():
         account = _locked(account)
         factor = SecondFactor.objects.filter(account=account, confirmed_at__isnull=False).first()
@@ -112,12 +114,13 @@ def renew_recovery_codes(*, account: PortalAccount, password: str, code: str) ->
     return codes
 
 
-def turn_off(*, account: PortalAccount, password: str, code: str) -> None:
+def turn_off(*, account: PortalAccount, present_password: str, code: str) -> None:
     """End the second factor. Raises Problem `bad_credentials` (401), `rate_limited` (429), `second_factor_off` and,
     where the installation asks for one, `second_factor_required` (409)."""
     if settings.REQUIRE_2FA:
         raise conflict("second_factor_required", "Two-step login cannot be turned off here: every account needs it.")
-    _require_person(account, password, code)
+    require_password(account=account, present_password=present_password)
+    require_code(account=account, code=code)
     with transaction.atomic():
         account = _locked(account)
         SecondFactor.objects.filter(account=account).delete()
@@ -144,7 +147,7 @@ def reset(*, actor: Actor, account: PortalAccount) -> None:
 def require_code(*, account: PortalAccount, code: str) -> None:
     """Accept a code of the device, or a recovery code, once.
 
-    Raises Problem `bad_credentials` (401), `rate_limited` (429) after some wrong ones; a recovery code never waits.
+    Raises Problem `bad_credentials` (401), `rate_limited` (429) after some wrong ones, which a recovery code passes.
     """
     _require_code(account, code, confirmed=True)
 
@@ -153,15 +156,6 @@ def setup_uri(factor: SecondFactor) -> str:
     """What the QR code says to an authenticator app (otpauth, the Key URI Format)."""
     label = quote(f"{ISSUER}:{factor.account.username}")
     return f"otpauth://totp/{label}?{urlencode({'secret': factor.secret, 'issuer': ISSUER}, quote_via=quote)}"
-
-
-def _require_person(account: PortalAccount, password: str, code: str) -> None:
-    """Password and code again, so that an unlocked screen does not give the factor away."""
-    check_attempts("staff", account.username)
-    if not account.check_password(password):
-        raise Problem("bad_credentials", "This is not your present password.", status=401)
-    _require_code(account, code, confirmed=True)
-    forgive_attempt("staff", account.username)
 
 
 def _require_code(account: PortalAccount, code: str, *, confirmed: bool) -> None:

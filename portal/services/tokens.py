@@ -19,7 +19,7 @@ from portal.models import Device, EndUser, PortalAccount, StaffToken
 from portal.problems import Problem, invalid
 from portal.scoping import Actor
 from portal.services import audit, second_factor
-from portal.services.accounts import account_named
+from portal.services.accounts import account_named, require_password
 from portal.services.throttling import check_attempts, forgive_attempt
 
 STAFF_PREFIX = "pps_"
@@ -67,6 +67,15 @@ def log_in_staff(*, username: str, password: str, otp: str = "", name: str, days
         raise otp_required("Send the code of your authenticator app, or a recovery code, as otp.")
     if second_factor.must_set_up(account):
         raise otp_required("Every account needs two-step login here. Set yours up on the staff site first.")
+    return issue_staff_token(account=account, name=name, days=days)
+
+
+def issue_own_token(*, account: PortalAccount, present_password: str, name: str, days: int) -> IssuedToken:
+    """A token for whoever is logged in: it lives on when the session has ended.
+
+    Raises Problem `bad_credentials` (401), `rate_limited` (429), `invalid`.
+    """
+    require_password(account=account, present_password=present_password)
     return issue_staff_token(account=account, name=name, days=days)
 
 

@@ -166,7 +166,9 @@ def test_a_weak_password_is_told_at_its_field(tenant: Tenant) -> None:
 def test_a_token_is_shown_once_and_revoked(tenant: Tenant, role: str) -> None:
     account = tenant.accounts["group", role]
     client = browser(account)
-    shown = client.post(list_of(StaffToken, "add"), {"name": "nightly import", "expires_in_days": "30"})
+    shown = client.post(
+        list_of(StaffToken, "add"), {"name": "nightly import", "expires_in_days": "30", "present_password": PASSWORD}
+    )
     plain = shown.context["token"]
     token = StaffToken.objects.get(digest=digest_of(plain))
     assert (token.account, (token.expires_at - timezone.now()).days) == (account, 29)
@@ -182,7 +184,12 @@ def test_a_token_is_shown_once_and_revoked(tenant: Tenant, role: str) -> None:
 def test_everyone_changes_the_own_password_and_stays_logged_in(tenant: Tenant, role: str) -> None:
     account = tenant.accounts["group", role]
     client = browser(account)
-    data = {"form": "password", "old_password": PASSWORD, "password": "a different one", "retype": "a different one"}
+    data = {
+        "form": "password",
+        "present_password": PASSWORD,
+        "password": "a different one",
+        "retype": "a different one",
+    }
     assert client.post("/my-account/", data).status_code == 302
     account.refresh_from_db()
     assert account.check_password("a different one")
@@ -192,10 +199,19 @@ def test_everyone_changes_the_own_password_and_stays_logged_in(tenant: Tenant, r
 
 @pytest.mark.parametrize(
     ("field", "changes"),
-    [("old_password", {"old_password": "wrong"}), ("retype", {"retype": "another"}), ("password", {"password": "x"})],
+    [
+        ("present_password", {"present_password": "wrong"}),
+        ("retype", {"retype": "another"}),
+        ("password", {"password": "x"}),
+    ],
 )
 def test_a_password_change_that_does_not_fit_changes_nothing(tenant: Tenant, field: str, changes: dict) -> None:
-    data = {"form": "password", "old_password": PASSWORD, "password": "a different one", "retype": "a different one"}
+    data = {
+        "form": "password",
+        "present_password": PASSWORD,
+        "password": "a different one",
+        "retype": "a different one",
+    }
     data |= changes
     if field == "password":
         data["retype"] = data["password"]

@@ -106,7 +106,7 @@ def test_a_bad_password_is_refused_on_every_face(
     for path in (f"portal-accounts/{account.pk}", f"users/{user.pk}"):
         answer = staff.patch(f"{PROVISIONING}/{path}/", {"password": password})
         assert (answer.status_code, list(answer.json()["errors"])) == (400, ["password"]), path
-    form = {"form": "password", "old_password": PASSWORD, "password": password, "retype": password}
+    form = {"form": "password", "present_password": PASSWORD, "password": password, "retype": password}
     page = browser(PortalAccount.objects.get(pk=account.pk)).post("/my-account/", form)
     assert page.context["password_form"].errors
     account.refresh_from_db()

@@ -42,7 +42,7 @@ def code_at(factor: SecondFactor, *, steps: int = 0) -> str:
 def enrol(account: PortalAccount) -> list[str]:
     """Turn the factor on, as if long ago; returns the recovery codes."""
     factor = second_factor.begin(account=account)
-    codes = second_factor.confirm(account=account, code=code_at(factor))
+    codes = second_factor.confirm(account=account, present_password=PASSWORD, code=code_at(factor))
     SecondFactor.objects.update(last_step=0)
     return codes
 
@@ -92,7 +92,7 @@ def test_no_code_counts_twice_nor_does_an_older_one(tenant: Tenant, time_machine
 def test_the_code_that_turned_it_on_does_not_count_again(tenant: Tenant, time_machine: Any) -> None:
     time_machine.move_to("2026-11-25T12:00:15Z", tick=False)
     factor = second_factor.begin(account=tenant.administrator)
-    second_factor.confirm(account=tenant.administrator, code=code_at(factor))
+    second_factor.confirm(account=tenant.administrator, present_password=PASSWORD, code=code_at(factor))
     assert tried(tenant.administrator, code_at(factor)) == "bad_credentials"
 
 
@@ -136,7 +136,7 @@ def test_each_recovery_code_counts_once_and_new_ones_end_the_old(tenant: Tenant)
     codes = enrol(account)
     assert len(set(codes)) == second_factor.RECOVERY_CODES
     assert [tried(account, code) for code in (codes[0], codes[0], codes[1].upper())] == ["in", "bad_credentials", "in"]
-    fresh = second_factor.renew_recovery_codes(account=account, password=PASSWORD, code=codes[2])
+    fresh = second_factor.renew_recovery_codes(account=account, present_password=PASSWORD, code=codes[2])
     assert tried(account, codes[3]) == "bad_credentials"
     assert tried(account, fresh[0]) == "in"
     used = AuditEntry.objects.filter(action="use_recovery_code").order_by("id")
@@ -157,7 +157,7 @@ def test_the_secret_is_encrypted_and_recovery_codes_are_digests(tenant: Tenant) 
 def test_every_change_is_audited_and_told_by_mail(tenant: Tenant) -> None:
     account = tenant.administrator
     codes = enrol(account)
-    second_factor.turn_off(account=account, password=PASSWORD, code=codes[0])
+    second_factor.turn_off(account=account, present_password=PASSWORD, code=codes[0])
     actions = ["begin_second_factor", "enable_second_factor", "use_recovery_code", "disable_second_factor"]
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == actions
     assert OutgoingMail.objects.filter(to=account.email).count() == 3
@@ -273,9 +273,13 @@ def test_set_up_shows_the_secret_as_picture_and_text_and_the_codes_once(tenant: 
     assert " ".join(re.findall("....", factor.secret)) in page
     assert "<svg" in page
     assert factor_of(account).confirmed_at is None
-    wrong = client.post(PAGE, {"form": "confirm", "code": wrong_code(factor)})
+    client.post(PAGE, {"form": "confirm", "present_password": "a guess", "code": code_at(factor)})
+    assert not second_factor.is_on(account)
+    wrong = client.post(PAGE, {"form": "confirm", "present_password": PASSWORD, "code": wrong_code(factor)})
     assert "This code is wrong" in wrong.content.decode()
-    shown = client.post(PAGE, {"form": "confirm", "code": code_at(factor)}).content.decode()
+    shown = client.post(
+        PAGE, {"form": "confirm", "present_password": PASSWORD, "code": code_at(factor)}
+    ).content.decode()
     codes = re.findall(r"<code>([a-z2-7-]{19})</code>", shown)
     assert len(codes) == second_factor.RECOVERY_CODES
     page = client.get(PAGE).content.decode()
@@ -290,9 +294,9 @@ def test_turning_it_off_needs_password_and_code(tenant: Tenant) -> None:
     account.refresh_from_db()
     client = browser(account)
     for password, code in (("wrong", codes[0]), (PASSWORD, "123456")):
-        client.post(PAGE, {"form": "off", "off-password": password, "off-code": code})
+        client.post(PAGE, {"form": "off", "off-present_password": password, "off-code": code})
         assert second_factor.is_on(account)
-    client.post(PAGE, {"form": "off", "off-password": PASSWORD, "off-code": codes[0]})
+    client.post(PAGE, {"form": "off", "off-present_password": PASSWORD, "off-code": codes[0]})
     assert not second_factor.is_on(account)
     assert client.get("/").status_code == 200
 
@@ -301,7 +305,9 @@ def test_new_recovery_codes_on_the_page(tenant: Tenant) -> None:
     codes = enrol(tenant.administrator)
     tenant.administrator.refresh_from_db()
     client = browser(tenant.administrator)
-    page = client.post(PAGE, {"form": "renew", "renew-password": PASSWORD, "renew-code": codes[0]}).content.decode()
+    page = client.post(
+        PAGE, {"form": "renew", "renew-present_password": PASSWORD, "renew-code": codes[0]}
+    ).content.decode()
     assert len(re.findall(r"<code>([a-z2-7-]{19})</code>", page)) == second_factor.RECOVERY_CODES
 
 
@@ -328,10 +334,11 @@ def test_where_it_is_required_there_is_no_other_page_before_it_is_set_up(tenant:
             assert (answer.status_code, answer["Location"]) == (302, PAGE), url
     assert sent > 50
     client.post(PAGE, {"form": "begin"})
-    client.post(PAGE, {"form": "confirm", "code": code_at(factor_of(tenant.administrator))})
+    code = code_at(factor_of(tenant.administrator))
+    client.post(PAGE, {"form": "confirm", "present_password": PASSWORD, "code": code})
     assert client.get("/").status_code == 200
     with pytest.raises(Problem, match="cannot be turned off here"):
-        second_factor.turn_off(account=tenant.administrator, password=PASSWORD, code="000000")
+        second_factor.turn_off(account=tenant.administrator, present_password=PASSWORD, code="000000")
 
 
 # --- The API ---

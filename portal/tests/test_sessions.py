@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal import clock
 from portal.models import PortalAccount
-from portal.services import accounts
+from portal.services import accounts, second_factor
 from portal.tests.admin_walk import browser, url_of
 from portal.tests.factories import PASSWORD
 from portal.tests.tenants import Tenant
@@ -137,14 +137,41 @@ def test_another_name_ends_no_session(tenant: Tenant) -> None:
 def test_whoever_changes_the_own_password_stays_and_the_others_go(tenant: Tenant) -> None:
     account = tenant.administrator
     here, elsewhere = browser(account), browser(account)
-    form = {"form": "password", "old_password": PASSWORD, "password": NEW_PASSWORD, "retype": NEW_PASSWORD}
+    form = {"form": "password", "present_password": PASSWORD, "password": NEW_PASSWORD, "retype": NEW_PASSWORD}
     here.post("/my-account/", form)
     assert (is_in(here), is_in(elsewhere)) == (True, False)
-    elsewhere = browser(PortalAccount.objects.get(pk=account.pk))
-    page = here.get(url_of(account, "change"))
+
+
+def test_the_own_password_is_not_changed_without_the_present_one(tenant: Tenant) -> None:
+    """An unlocked screen shall not give the account away: not under the accounts either, where others' are set."""
+    here = browser(tenant.administrator)
+    page = here.get(url_of(tenant.administrator, "change"))
+    assert "password" not in page.context["form"].fields
     data = {name: value for name, value in page.context["form"].initial.items() if value}
-    here.post(url_of(account, "change"), data | {"password": "yet another passphrase"})
-    assert (is_in(here), is_in(elsewhere)) == (True, False)
+    assert here.post(url_of(tenant.administrator, "change"), data | {"password": NEW_PASSWORD}).status_code == 302
+    tenant.administrator.refresh_from_db()
+    assert tenant.administrator.check_password(PASSWORD)
+
+
+def test_whoever_has_a_session_may_not_guess_the_password_for_ever(tenant: Tenant, settings: Any) -> None:
+    settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
+    client = browser(tenant.administrator)
+    new = {"password": NEW_PASSWORD, "retype": NEW_PASSWORD}
+    forms = (
+        ("/my-account/", {"form": "password", **new}),
+        ("/api-tokens/add/", {"name": "script", "expires_in_days": "30"}),
+        ("/my-account/second-factor/", {"form": "confirm", "code": "123456"}),
+    )
+    client.post("/my-account/second-factor/", {"form": "begin"})
+    for path, form in forms:
+        assert client.post(path, form | {"present_password": "a guess"}).status_code == 200, path
+    for path, form in forms:
+        refused = client.post(path, form | {"present_password": PASSWORD})
+        assert (refused.status_code, "Retry-After" in refused) == (429, True), path
+    tenant.administrator.refresh_from_db()
+    assert tenant.administrator.check_password(PASSWORD)
+    assert not tenant.administrator.tokens.filter(name="script").exists()
+    assert not second_factor.is_on(tenant.administrator)
 
 
 def test_cookies_are_not_for_scripts_nor_other_sites(tenant: Tenant, settings: Any) -> None:

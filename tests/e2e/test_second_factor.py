@@ -25,6 +25,7 @@ def test_two_step_login_from_set_up_to_turning_off(page: Page, tenant: Tenant) -
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     assert look.wrong() == [], "set up"
     secret = page.get_by_label("Secret", exact=True).input_value().replace(" ", "")
+    page.get_by_label("Present password").fill(PASSWORD)
     page.get_by_label("Code", exact=True).fill(code_of(secret))
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_text("This is the only time")).to_be_visible()
