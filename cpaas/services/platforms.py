@@ -23,8 +23,17 @@ from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import accounts, audit
 from portal.services.changes import apply_changes, validate
+from portal.services.mail import queue_mail
 
 HOOK_TASK = "cpaas.tasks.work_numbers"
+_NEW_ADDRESS = """\
+The address at which the CPaaS platform {name} reaches its carrier was changed by {actor}:
+
+{addresses}
+
+The keys of the platform are sent to that address. If this was not meant, change it back and replace the keys at the
+carrier.
+"""
 PLATFORM_FIELDS = {"name", "user_confirmation_required", "user_can_block", "mms", "opt_in_prompt"}
 
 
@@ -99,6 +108,8 @@ def update_platform(*, actor: Actor | None, platform: CpaasPlatform, changes: Ma
     seen = platform.webhook_digest, platform.credentials, platform.options
     draft = CpaasPlatform.objects.get(pk=platform.pk)
     _merge(draft, changes)
+    if (new := _addresses(draft)) != (old := _addresses(platform)):
+        _tell_of_new_address(actor, platform, old, new)
     _probe(draft)
     with transaction.atomic():
         row = CpaasPlatform.objects.select_for_update().get(pk=platform.pk)
@@ -183,6 +194,27 @@ def _merge(platform: CpaasPlatform, changes: Mapping[str, Any]) -> tuple[dict[st
     platform.credentials, platform.options = credentials, options
     _check(platform)
     return before, after
+
+
+def _addresses(platform: CpaasPlatform) -> dict[str, str]:
+    """Where the carrier is reached, by the names of the options."""
+    defaults = get_carrier(platform.carrier).default_options
+    return {name: platform.options.get(name) or default for name, default in defaults.items()}
+
+
+def _tell_of_new_address(
+    actor: Actor | None, platform: CpaasPlatform, old: dict[str, str], new: dict[str, str]
+) -> None:
+    """Before the keys are sent there (R9: those that stay blank too), so that nobody can have them in secret."""
+    text = _NEW_ADDRESS.format(
+        name=platform.name,
+        actor=audit.actor_of(actor)["actor_name"],
+        addresses="\n".join(f"{url} (was {old[name]})" for name, url in new.items() if url != old[name]),
+    )
+    with transaction.atomic():
+        audit.record(actor, "new_address", platform, before=old, after=new)
+        for account in accounts.alert_accounts(platform.system_provider_id):
+            queue_mail(to=account.email, subject=f"New address of CPaaS platform {platform.name}", text=text)
 
 
 def _keep_former_keys(platform: CpaasPlatform, old: Mapping[str, str]) -> None:

@@ -17,6 +17,8 @@ from cpaas.tests.factories import (
     MessageFactory,
     OptInEvidenceFactory,
 )
+from portal.models import AuditEntry, OutgoingMail
+from portal.services.accounts import alert_accounts
 from portal.tests.tenants import Tenant, make_tenant
 from portal.tests.test_api_conventions import problem
 from tests.sandbox_process import NUMBERS, SandboxProcess
@@ -184,6 +186,22 @@ class TestAtTheCarrier:
         back = api(acme.token).patch(path, {"options": {"per_number_per_minute": None}}).json()
         assert back["options"]["per_number_per_minute"] == 60
         assert back["options"]["services_url"] == made["options"]["services_url"]
+
+    def test_r9_no_key_goes_to_a_new_address_in_secret(self, api, acme: Tenant, made: dict[str, Any]):
+        """Blank secrets are kept, so whoever may change the address could have them sent to their own."""
+        client, path = api(acme.token), f"{BASE}platforms/{made['id']}/"
+        assert client.patch(path, {"options": {"services_url": made["options"]["services_url"]}}).status_code == 200
+        assert not OutgoingMail.objects.exists()
+        away = "http://127.0.0.1:9/services"
+        problem(client.patch(path, {"options": {"services_url": away}}), 502, "carrier_unreachable")
+        assert client.get(path).json()["options"] == made["options"]
+        alerted = {account.email for account in alert_accounts(acme.system_provider.pk)}
+        assert alerted
+        assert {mail.to for mail in OutgoingMail.objects.all()} == alerted
+        text = OutgoingMail.objects.first().text
+        assert f"changed by {acme.administrator.username}" in text
+        assert f"{away} (was {made['options']['services_url']})" in text
+        assert AuditEntry.objects.get(action="new_address").after["services_url"] == away
 
     def test_null_takes_a_key_back_and_what_is_generated_is_made_anew(self, api, acme: Tenant, made: dict[str, Any]):
         client, path = api(acme.token), f"{BASE}platforms/{made['id']}/"
