@@ -9,9 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import Message, WebhookEvent
+from cpaas.models import Conversation, Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
 from portal import clock
 from portal.logs import get_logger
@@ -78,10 +78,11 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     Safe to interrupt and to run twice at once. Opt-in evidence and the audit trail stay.
     """
     now = as_of or clock.now()
-    messages = Message.objects.filter(created_at__lt=now - timedelta(days=settings.RETENTION_DAYS))
+    kept_since = now - timedelta(days=settings.RETENTION_DAYS)
+    messages = Message.objects.filter(created_at__lt=kept_since)
     events = WebhookEvent.objects.filter(created_at__lt=now - timedelta(days=settings.WEBHOOK_EVENT_DAYS))
     if dry_run:
-        return PurgeReport(messages.count(), 0, events.count())
+        return PurgeReport(messages.count(), _count_emptied(kept_since), events.count())
     report = PurgeReport()
     # First, because among the raw events each batch of messages looks for its own.
     for window in _windows(events, batch):
@@ -90,6 +91,13 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
         _purge_window(messages.filter(**_within(window)), window, report)
     logger.info("purged", **report.as_dict())
     return report
+
+
+def _count_emptied(before: datetime) -> int:
+    """How many conversations hold nothing but messages from before that time."""
+    messages = Message.objects.filter(conversation=OuterRef("pk"))
+    has_old, has_young = Exists(messages.filter(created_at__lt=before)), Exists(messages.filter(created_at__gte=before))
+    return Conversation.objects.filter(has_old).exclude(has_young).count()
 
 
 def _delete_events(events: QuerySet[WebhookEvent]) -> int:

@@ -79,13 +79,16 @@ def test_small_batches_remove_the_same() -> None:
 
 def test_the_command_takes_a_clock_and_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     aged(89)
+    half_old = aged(89).conversation
+    kept = aged(1, half_old)
     as_of = (timezone.now() + timedelta(days=2)).isoformat()
     call_command("purge", "--as-of", as_of, "--dry-run")
-    assert json.loads(capsys.readouterr().out)["messages"] == 1
-    assert Message.objects.exists()
+    counted = json.loads(capsys.readouterr().out)
+    assert counted == {"messages": 2, "conversations": 1, "webhook_events": 0}
+    assert Message.objects.count() == 3
     call_command("purge", "--as-of", as_of)
-    assert json.loads(capsys.readouterr().out)["messages"] == 1
-    assert not Message.objects.exists()
+    assert json.loads(capsys.readouterr().out) == counted
+    assert Message.objects.get() == kept
     assert not OptInEvidence.objects.exists()
 
 
