@@ -163,6 +163,7 @@ def take_second_factor(page: Page, username: str, password: str) -> None:
     page.get_by_role("button", name="Set up two-step login").click()
     secret = page.get_by_label("Secret", exact=True).input_value().replace(" ", "")
     keep(page, "second-factor-set-up")
+    page.get_by_label("Present password").fill(password)
     page.get_by_label("Code", exact=True).fill(f"{totp(base64.b32decode(secret)):06d}")
     page.get_by_role("button", name="Turn on").click()
     page.get_by_text("This is the only time").wait_for()
