@@ -120,13 +120,19 @@ if IS_SQLITE:
     # pytest gives each xdist worker its own file beside this one.
     DATABASE["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
 else:
+    _server_settings = {
+        "plan_cache_mode": "force_generic_plan",
+        # So long a process that is stopped in the middle of a transaction, or its machine, keeps others from its rows.
+        # Tests wait within a transaction.
+        "idle_in_transaction_session_timeout": 0 if TESTING else "10s",
+    }
     # A database that hangs must not take every web thread with it.
     DATABASE["OPTIONS"] = {
         "connect_timeout": 5,
         # For `portal.sql.execute_prepared`: Django turns preparing off, and by default the server plans a statement
         # that takes arrays anew for each length.
         "prepare_threshold": 5,
-        "options": "-c plan_cache_mode=force_generic_plan",
+        "options": " ".join(f"-c {name}={value}" for name, value in _server_settings.items()),
         **DATABASE.get("OPTIONS", {}),
     }
 DATABASE["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=None)

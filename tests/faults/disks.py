@@ -42,12 +42,14 @@ def mounted(path: Path, megabytes: int) -> Iterator[Disk]:
 
 
 def unmount_leftovers(base: Path) -> None:
-    """Disks of runs that were killed: their folders are called after process ids that are gone."""
+    """Disks of runs that were killed: their folders are called after process ids that are gone.
+
+    Another test process may just be doing the same.
+    """
     for folder in base.glob("*-*"):
         if not Path(f"/proc/{folder.name.split('-')[-1]}").exists():
-            for mount in folder.iterdir():
-                if mount.is_mount():
-                    # Another test process may just be doing the same.
+            for mount in folder.glob("*"):
+                if os.path.ismount(mount):
                     _as_root("umount", "--lazy", str(mount), check=False)
             shutil.rmtree(folder, ignore_errors=True)
 

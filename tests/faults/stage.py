@@ -153,14 +153,14 @@ class Stage:
         return int(self.rows("SELECT total FROM portal_periodicrun WHERE name = %s", task)[0]["total"])
 
     @contextmanager
-    def every_tenth_event_slow(self) -> Iterator[None]:
-        """Its transaction stays open for a while after it has taken the event's number."""
+    def slow_inserts(self, table: str, which: str, seconds: float) -> Iterator[None]:
+        """Transactions stay open for a while after they have inserted such a row."""
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             connection.execute(
-                """CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
-                   $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;
-                   CREATE TRIGGER dawdle AFTER INSERT ON portal_event FOR EACH ROW WHEN (NEW.number %% 10 = 0)
-                   EXECUTE FUNCTION dawdle()""".replace("%%", "%")
+                f"""CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;
+                    CREATE TRIGGER dawdle AFTER INSERT ON {table} FOR EACH ROW WHEN ({which})
+                    EXECUTE FUNCTION dawdle()"""
             )
             try:
                 yield

@@ -92,6 +92,29 @@ def test_a_task_worker_asleep_while_another_one_does_its_work(stage: Stage, town
     assert {tenant.staff.get(f"numbers/{row['id']}/")["status"] for row in rows} == {"enabled"}
 
 
+def test_a_task_worker_asleep_in_the_middle_of_a_transaction(stage: Stage, town: Town) -> None:
+    """What it has locked is free again after 10 s, and what it does when it wakes up changes nothing any more."""
+    tenant = town.tenant
+    number, user = town.carrier.new_number(), tenant.new_user("in the middle")
+    with stage.slow_inserts("portal_auditentry", "NEW.action = 'enabled'", 2):
+        row = tenant.staff.post("numbers/", {"number": number, "user": user["id"]})
+        in_the_middle = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        stage.tasks.pause_when(lambda: len(stage.rows(in_the_middle)))
+        lapse(stage)
+        stage.more_tasks.start()
+        try:
+            tenant.wait_for_status(row["id"], "enabled")
+        finally:
+            stage.more_tasks.kill()
+    stage.tasks.resume()
+    stage.tasks.end()
+    stage.tasks.start()
+    done = "SELECT 1 FROM portal_auditentry WHERE action = 'enabled' AND object_id::text = %s"
+    assert len(stage.rows(done, row["id"])) == 1
+    assert len(town.carrier.hooks(number)) == 1
+    assert tenant.staff.get(f"numbers/{row['id']}/")["status"] == "enabled"
+
+
 def test_mail_goes_out_at_least_once(stage: Stage, town: Town) -> None:
     """S1.8: no alert is lost, and only one whose sender died right after the server took it may come twice."""
     stage.rows(

@@ -171,7 +171,7 @@ def test_two_dispatchers(stage: Stage, begin: Begin) -> None:
 
 def test_commit_overtaken(stage: Stage, begin: Begin) -> None:
     """Every tenth event's transaction is held open after its number was taken, and others commit (architecture 5)."""
-    with stage.every_tenth_event_slow():
+    with stage.slow_inserts("portal_event", "NEW.number % 10 = 0", 0.2):
         _, ledger = begin()
         ledger.wait_until_whole()
     ledger.write("every tenth event's transaction held open for 0.2 s")
