@@ -15,7 +15,9 @@ from typing import Any
 from django.db import transaction
 
 from cpaas.carriers.base import InboundText
+from cpaas.models import Conversation
 from cpaas.segments import count_segments
+from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
@@ -68,22 +70,18 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     Runs in the caller's transaction. (number, sid) is unique, so a parallel replay raises IntegrityError; the caller
     starts its transaction again and then finds the text there.
     """
-    # In one order, so that two group texts at once do not wait for each other.
-    outcomes = {_receive_for(platform_id, recipient, text, news, at) for recipient in sorted(set(text.recipients))}
-    for outcome in ("applied", "duplicate"):
-        if outcome in outcomes:
-            return outcome
-    return "unassigned"
-
-
-def _receive_for(platform_id: uuid.UUID, recipient: str, text: InboundText, news: News, at: datetime) -> str:
-    endpoint = _find(platform_id, recipient, text.sid)
-    if endpoint is None:
-        return "unassigned"
-    if endpoint.seen_before:
-        return "duplicate"
-    _store(endpoint, text, news, at)
-    return "applied"
+    found = [_find(platform_id, recipient, text.sid) for recipient in sorted(set(text.recipients))]
+    endpoints = [endpoint for endpoint in found if endpoint is not None]
+    fresh = [endpoint for endpoint in endpoints if not endpoint.seen_before]
+    if len(fresh) > 1:
+        # As everybody locks several: those that are there by their keys, then new ones by their number's.
+        numbers = [endpoint.id for endpoint in fresh]
+        lock_conversations(Conversation.objects.filter(number_id__in=numbers, remote=text.sender))
+    for endpoint in sorted(fresh, key=lambda endpoint: endpoint.id):
+        _store(endpoint, text, news, at)
+    if fresh:
+        return "applied"
+    return "duplicate" if endpoints else "unassigned"
 
 
 def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:

@@ -86,6 +86,22 @@ def test_a_user_is_edited_while_a_text_comes_in(field: str) -> None:
     assert Message.objects.get().status == "received"
 
 
+def test_a_text_to_several_numbers_comes_in_while_the_answers_of_their_conversations_are_stored() -> None:
+    """Whoever locks several conversations does so by their keys, whatever the numbers are."""
+    platform = CpaasPlatformFactory()
+    numbers = [CpaasNumberFactory(platform=platform, number=f"+1201992{n:04d}") for n in (1, 2)]
+    # The one of the later number has the earlier key.
+    second, first = (ConversationFactory(number=number, remote=REMOTE).pk for number in reversed(numbers))
+    assert second < first
+    with transaction.atomic():
+        Conversation.objects.select_for_update().get(pk=second)
+        inbound = Beside(lambda: text_to(*numbers))
+        wait_for_waiters(1)
+        Conversation.objects.select_for_update().get(pk=first)
+    inbound.result()
+    assert Message.objects.filter(status="received").count() == 2
+
+
 def test_r8_a_number_that_comes_while_the_licence_comes_back_holds_no_text() -> None:
     """Whoever gives the licence back cannot see the number yet, and the text cannot see the licence."""
     user = EndUserFactory(licence="none")
