@@ -71,6 +71,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             for caller, result in zip(group, results, strict=True):
                 caller.results.append(result)
         except Exception:
+            # Those without a result try again alone (`store`), and hear there what is wrong.
             if len(group) == 1:
                 raise
         finally:

@@ -27,12 +27,12 @@ from portal.services.mail import queue_mail
 
 HOOK_TASK = "cpaas.tasks.work_numbers"
 _NEW_ADDRESS = """\
-The address at which the CPaaS platform {name} reaches its carrier was changed by {actor}:
+{actor} gave another address at which the CPaaS platform {name} shall reach its carrier:
 
 {addresses}
 
-The keys of the platform are sent to that address. If this was not meant, change it back and replace the keys at the
-carrier.
+The keys of the platform are sent there to try it, and from then on if it answers. If this was not meant, change it back
+and replace the keys at the carrier.
 """
 PLATFORM_FIELDS = {"name", "user_confirmation_required", "user_can_block", "mms", "opt_in_prompt"}
 
@@ -107,8 +107,9 @@ def update_platform(*, actor: Actor | None, platform: CpaasPlatform, changes: Ma
     require_writer(actor)
     seen = platform.webhook_digest, platform.credentials, platform.options
     draft = CpaasPlatform.objects.get(pk=platform.pk)
+    old = _addresses(draft)
     _merge(draft, changes)
-    if (new := _addresses(draft)) != (old := _addresses(platform)):
+    if (new := _addresses(draft)) != old:
         _tell_of_new_address(actor, platform, old, new)
     _probe(draft)
     with transaction.atomic():

@@ -199,7 +199,7 @@ class TestAtTheCarrier:
         assert alerted
         assert {mail.to for mail in OutgoingMail.objects.all()} == alerted
         text = OutgoingMail.objects.first().text
-        assert f"changed by {acme.administrator.username}" in text
+        assert f"{acme.administrator.username} gave another address" in text
         assert f"{away} (was {made['options']['services_url']})" in text
         assert AuditEntry.objects.get(action="new_address").after["services_url"] == away
 

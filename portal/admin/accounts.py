@@ -53,11 +53,8 @@ class AccountForm(StaffModelForm):
             del self.fields["password"]
             for name in ("level", "role", "is_active"):
                 self.fields[name].disabled = True
-            self.fields[
-                "role"
-            ].help_text = (
-                "Nobody can change the level, role or state of the own account. Your password is under My account."
-            )
+            role: Any = self.fields["role"]
+            role.help_text = "Nobody changes the level, role or state of the own account; the password: My account."
 
     def _offer_levels(self) -> None:
         """The own level and those below, each with the rows of it that the account may see."""

@@ -114,12 +114,12 @@ def values_of(form: forms.BaseForm, allowed: set[str]) -> dict[str, Any]:
     return {name: value for name, value in form.cleaned_data.items() if name in allowed}
 
 
-def show_problem(form: forms.BaseForm, problem: Problem, names: Mapping[str, str] | None = None) -> None:
+def show_problem(form: StaffForm | StaffModelForm, problem: Problem, names: Mapping[str, str] | None = None) -> None:
     """Put the sentences of a Problem at their fields, what has no field on top.
 
     `names` maps the service's names to the form's where they differ.
     """
-    form.retry_after_s = problem.retry_after_s  # type: ignore[attr-defined]
+    form.retry_after_s = problem.retry_after_s
     shown = False
     for name, sentences in problem.errors.items():
         field = (names or {}).get(name, name)

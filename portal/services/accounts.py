@@ -96,18 +96,18 @@ def update_account(
             now = {"level": account.level, "scope": str(account.actor_scope_id)}
             before, after = (before | was, after | now) if was != now else (before, after)
         if password:
-            _set_password(account, password)
+            _renew_password(account, password)
             after |= {"password": "changed"}
         validate(account, exclude={"password"})
         if "username" in after:
             require_free_name(account, "username")
-        if {"password", "is_active", "role", *was} & set(after):
+        if {"is_active", "role", *was} & set(after):
             account.end_sessions()
         account.save()
-        if password or not account.is_active:
+        if not account.is_active:
             StaffToken.objects.filter(account=account).delete()
         check_guards(account, "update")
-        _forbid_self_lockout(actor, account, after)
+        _forbid_own(actor, account, after)
         audit.record(actor, "update", account, before=before, after=after)
     return account
 
@@ -132,10 +132,8 @@ def change_own_password(*, account: PortalAccount, present_password: str, passwo
     require_password(account=account, present_password=present_password)
     with transaction.atomic():
         account = PortalAccount.objects.select_for_update().get(pk=account.pk)
-        _set_password(account, password)
-        account.end_sessions()
+        _renew_password(account, password)
         account.save()
-        StaffToken.objects.filter(account=account).delete()
         audit.record(account, "update", account, after={"password": "changed"})
     return account
 
@@ -222,9 +220,20 @@ def _set_scope(account: PortalAccount, level: str, scope: Scope) -> None:
     account.system_provider = scope if isinstance(scope, SystemProvider) else getattr(scope, "system_provider", None)
 
 
-def _forbid_self_lockout(actor: Actor | None, account: PortalAccount, after: Mapping[str, Any]) -> None:
-    if actor is not None and actor.pk == account.pk and {"role", "is_active", "level", "scope"} & set(after):
+def _forbid_own(actor: Actor | None, account: PortalAccount, after: Mapping[str, Any]) -> None:
+    if actor is None or actor.pk != account.pk:
+        return
+    if {"role", "is_active", "level", "scope"} & set(after):
         raise conflict("own_account", "You cannot change the level or role of your own account, nor deactivate it.")
+    if "password" in after:
+        raise conflict("own_account", "Change your own password under My account, where the present one is asked for.")
+
+
+def _renew_password(account: PortalAccount, password: str) -> None:
+    """It ends the account's API tokens and sessions. The caller saves."""
+    _set_password(account, password)
+    account.end_sessions()
+    StaffToken.objects.filter(account=account).delete()
 
 
 def _set_password(account: PortalAccount, password: str) -> None:

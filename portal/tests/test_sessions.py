@@ -142,13 +142,17 @@ def test_whoever_changes_the_own_password_stays_and_the_others_go(tenant: Tenant
     assert (is_in(here), is_in(elsewhere)) == (True, False)
 
 
-def test_the_own_password_is_not_changed_without_the_present_one(tenant: Tenant) -> None:
+def test_the_own_password_is_not_changed_without_the_present_one(api: Callable[..., Any], tenant: Tenant) -> None:
     """An unlocked screen shall not give the account away: not under the accounts either, where others' are set."""
     here = browser(tenant.administrator)
     page = here.get(url_of(tenant.administrator, "change"))
     assert "password" not in page.context["form"].fields
     data = {name: value for name, value in page.context["form"].initial.items() if value}
     assert here.post(url_of(tenant.administrator, "change"), data | {"password": NEW_PASSWORD}).status_code == 302
+    answer = api(tenant.token).patch(
+        f"/api/v1/provisioning/portal-accounts/{tenant.administrator.pk}/", {"password": NEW_PASSWORD}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "own_account")
     tenant.administrator.refresh_from_db()
     assert tenant.administrator.check_password(PASSWORD)
 
