@@ -6,6 +6,7 @@ Also the means to play an operation without a network.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -72,7 +73,7 @@ def play(operation: Operation[Any], *answers: HttpResponse | CarrierError) -> Pl
     return played
 
 
-class CarrierContract:
+class CarrierContract(ABC):
     """Inherit, set the attributes and methods below, and a carrier is held to the rules all of them share."""
 
     code: str
@@ -82,11 +83,13 @@ class CarrierContract:
     refusals: Iterable[HttpResponse]
     """Answers to `send` that mean no for certain, 4xx aside."""
 
+    @abstractmethod
     def inbound(self, text: str, *, sender: str = "+12015550123") -> WebhookRequest:
-        raise NotImplementedError
+        """A call that brings a text."""
 
+    @abstractmethod
     def receipt(self, sid: str, word: str) -> WebhookRequest:
-        raise NotImplementedError
+        """A call that says what became of a text, in the carrier's own `word`."""
 
     text = OutboundText("+12019920781", "+12015550123", "Hello")
 

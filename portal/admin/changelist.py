@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -207,13 +208,13 @@ class ListAdmin(ScopedAdmin):
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response
 
+    @abstractmethod
     def add_url(self, request: HttpRequest, parent: models.Model | None = None) -> str:
         """Where to add a row, below `parent` in its tab; "" for those who may not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def url_of(self, row: models.Model) -> str:
         """The page of a row."""
-        raise NotImplementedError
 
 
 def capitalised(words: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
@@ -107,12 +108,12 @@ class UserView(ApiView):
         return cast(Device, self.request.auth)
 
 
-class RowsView(StaffView):
+class RowsView(StaffView, ABC):
     """What a collection and its rows have in common: which rows there are and how one looks."""
 
+    @abstractmethod
     def rows(self) -> TenantQuerySet[Any]:
         """All rows, with what showing them needs; `visible_to` is applied by the base."""
-        raise NotImplementedError
 
     def show(self, rows: Sequence[Model]) -> list[Any]:
         """The rows as objects of the API."""
@@ -150,8 +151,9 @@ class ListView(RowsView):
 class CollectionView(ListView):
     """GET a page; POST a new row by the service that `create` calls."""
 
+    @abstractmethod
     def create(self, fields: dict[str, Any]) -> Model:
-        raise NotImplementedError
+        """The new row, made by its service."""
 
     @idempotent()
     def post(self, request: Request, **kwargs: Any) -> Response:
