@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from rest_framework.test import APIClient
 
@@ -41,6 +43,12 @@ def _collector() -> None:
 def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Login attempts counted for one test are not the next one's, nor another worker's that shares the Redis."""
     monkeypatch.setattr(caches["default"], "key_prefix", f"test-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def within_a_minute(time_machine: Any) -> None:
+    """Attempts are counted by the minute, and none ends in the middle of the test."""
+    time_machine.move_to(timezone.now().replace(second=15, microsecond=0), tick=False)
 
 
 @pytest.fixture

@@ -61,9 +61,9 @@ class SandboxProcess:
     def carrier(self, **settings: Any) -> Any:
         return self.call("PUT", "/inteliquent/", settings)
 
-    def fault(self, operation: str, kind: str, *, times: int | None = 1, **more: Any) -> None:
+    def fault(self, operation: str, kind: str, *, times: int | None = 1, **more: Any) -> Any:
         outer = {name: more.pop(name) for name in ("to", "after_accept") if name in more}
-        self.call(
+        return self.call(
             "POST",
             "/inteliquent/faults/",
             {"operation": operation, "times": times, **outer, "fault": {"kind": kind, **more}},

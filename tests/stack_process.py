@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -131,7 +131,8 @@ class Stack:
 
     def kill(self) -> None:
         for pid in processes_of(self.folder):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the supervisor's end is the end of the others
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(PATIENCE_S)
         assert self.process.stdout is not None

@@ -115,7 +115,7 @@ def _answers_everywhere(port: int) -> None:
 def _status(port: int, path: str) -> int:
     try:
         return requests.get(f"http://127.0.0.1:{port}{path}", headers={"Host": "localhost"}, timeout=5).status_code
-    except requests.ConnectionError:
+    except requests.RequestException:
         return 0
 
 

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message, OptInEvidence, WebhookEvent
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.numbers import assign_number, delete_messages, delete_number, message_counts, retry_number
 from cpaas.services.opt_in import record_opt_in
 from cpaas.tests.factories import CpaasPlatformFactory, MediaStreamFactory
+from portal import clock
 from portal.models import EndUser, IdempotencyKey
 from portal.problems import Problem
 from portal.services.users import delete_user
@@ -156,7 +156,7 @@ def test_provisioning_waits_for_a_carrier_that_is_down(user, sandbox) -> None:
     number.refresh_from_db()
     assert (number.status, bool(number.status_detail)) == ("provisioning", True)
     sandbox.carrier(state="up")
-    CpaasNumber.objects.update(next_try_at=timezone.now())
+    CpaasNumber.objects.update(next_try_at=clock.now())
     work_due_numbers()
     number.refresh_from_db()
     assert (number.status, number.status_detail) == ("enabled", "")
@@ -164,7 +164,7 @@ def test_provisioning_waits_for_a_carrier_that_is_down(user, sandbox) -> None:
 
 def test_a_worker_that_died_is_taken_over_and_changes_nothing_when_late(user, sandbox) -> None:
     number = assign(user)
-    CpaasNumber.objects.update(claim="00000000-0000-4000-8000-000000000000", next_try_at=timezone.now())
+    CpaasNumber.objects.update(claim="00000000-0000-4000-8000-000000000000", next_try_at=clock.now())
     work_due_numbers()
     number.refresh_from_db()
     assert number.status == "enabled"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.utils import timezone
 
 from cpaas import transport
 from cpaas.carriers.base import InboundText, Receipt, Sent, WebhookEvent, WebhookRequest
@@ -35,6 +34,7 @@ from cpaas.tests.factories import (
 )
 from cpaas.tests.interleaving import Beside, wait_for_waiters
 from cpaas.tests.running import DispatcherThread, claim_texts
+from portal import clock
 from portal.models import PortalAccount
 from portal.problems import Problem
 from portal.services.accounts import delete_account, update_account
@@ -141,7 +141,7 @@ def test_a_claim_that_settles_and_postpones_never_waits_for_the_number() -> None
     """R35: the dispatcher serves all tenants, so it must not stand in line for one number's lock."""
     number = CpaasNumberFactory()
     send(number)
-    Attempt.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    Attempt.objects.update(expires_at=clock.now() - timedelta(seconds=1))
     with transaction.atomic():
         CpaasNumber.objects.select_for_update().get(pk=number.pk)
         assert Beside(lambda: claim_texts(1, uuid.uuid4())).result() == []
@@ -193,14 +193,15 @@ def test_r21_an_answer_to_the_first_attempt_does_not_stand_for_the_second() -> N
     assert status_of(message) == "unknown"
 
 
-def test_r34_a_text_that_is_being_sent_does_not_expire() -> None:
+def test_r34_a_text_that_is_being_sent_does_not_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be shown as failed and sent again by its user, although it went out."""
     number = CpaasNumberFactory()
     message = send(number)
-    Attempt.objects.update(expires_at=timezone.now() + timedelta(seconds=0.3))
+    expires_at = clock.now() + timedelta(minutes=1)
+    Attempt.objects.update(expires_at=expires_at)
     with transaction.atomic():
         claimed = claim_texts(1, uuid.uuid4())
-        time.sleep(0.4)
+        monkeypatch.setattr(clock, "now", lambda: expires_at)
         expiry = Beside(sweeping.expire_due)
         wait_for_waiters(1)
     assert expiry.result() == 0
@@ -254,7 +255,7 @@ def test_r8_a_text_that_comes_while_the_licence_is_given_back_is_delivered(recip
 
 
 def test_r8_a_text_that_comes_while_the_number_is_enabled_is_delivered(number, sandbox) -> None:
-    CpaasNumber.objects.update(status="provisioning", next_try_at=timezone.now())
+    CpaasNumber.objects.update(status="provisioning", next_try_at=clock.now())
     with transaction.atomic():
         text_to(number)
         working = Beside(work_due_numbers)
@@ -377,7 +378,7 @@ def test_a_request_repeated_while_the_first_still_runs_gets_its_answer(api: Any)
 def test_r32_a_dispatcher_held_up_after_its_claim_gives_the_text_back(number, sandbox, monkeypatch: Any) -> None:
     """The time from before the claim counts: nobody knows how long its commit took, or the process slept."""
     monkeypatch.setattr("cpaas.dispatch.STALE_S", 0.2)
-    NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now())
+    NumberPace.objects.create(number_id=number.pk, arrival_at=clock.now())
     with DispatcherThread():
         with transaction.atomic():
             NumberPace.objects.select_for_update().get(pk=number.pk)
@@ -405,9 +406,9 @@ def test_s4_40_a_late_removal_leaves_the_number_that_was_added_again_with_its_ho
 
 
 def test_s4_31_a_worker_that_was_overtaken_between_looking_and_setting_leaves_one_hook(number, sandbox) -> None:
-    CpaasNumber.objects.update(status="provisioning", next_try_at=timezone.now())
+    CpaasNumber.objects.update(status="provisioning", next_try_at=clock.now())
     late = number_work._claim_one()
-    CpaasNumber.objects.update(next_try_at=timezone.now())
+    CpaasNumber.objects.update(next_try_at=clock.now())
     work_due_numbers()
     account = number.platform.account()
     transport.run(hooks.add_row(account, _wanted_row(account, number.number), known=set()))
@@ -417,7 +418,7 @@ def test_s4_31_a_worker_that_was_overtaken_between_looking_and_setting_leaves_on
 
 
 def test_s4_40_a_number_deleted_while_its_hook_is_being_set_leaves_no_hook(number, sandbox) -> None:
-    CpaasNumber.objects.update(status="provisioning", next_try_at=timezone.now())
+    CpaasNumber.objects.update(status="provisioning", next_try_at=clock.now())
     sandbox.carrier(latency_ms=300)
     setting = Beside(work_due_numbers)
     wait_for(lambda: CpaasNumber.objects.get().claim)
@@ -434,7 +435,7 @@ def test_a_purge_does_not_wait_for_raw_events_that_go_with_their_number() -> Non
     event = {"platform": platform, "body_digest": "d", "body": b"", "state": "unassigned"}
     for nonce in ("busy", "free"):
         StoredEvent.objects.create(nonce=nonce, **event)
-    StoredEvent.objects.update(created_at=timezone.now() - timedelta(days=15))
+    StoredEvent.objects.update(created_at=clock.now() - timedelta(days=15))
     with transaction.atomic():
         StoredEvent.objects.filter(nonce="busy").delete()
         assert Beside(purge).result().webhook_events == 1

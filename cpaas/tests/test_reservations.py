@@ -7,13 +7,13 @@ import uuid
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message
 from cpaas.services.claiming import LEASE, begin_texts, release_texts, reserve_texts
 from cpaas.services.sending import send_message
 from cpaas.tests.factories import CpaasNumberFactory
 from cpaas.tests.running import DispatcherThread, claim_texts
+from portal import clock
 from portal.models import EndUser
 from tests.sandbox_process import wait_for
 
@@ -25,7 +25,7 @@ def send(number, to: str = "+17036089795") -> Message:
 
 
 def look_again() -> None:
-    Conversation.objects.update(outbox_at=timezone.now())
+    Conversation.objects.update(outbox_at=clock.now())
 
 
 def test_r32_what_a_dead_dispatcher_had_only_reserved_is_sent_and_never_doubtful(number, sandbox) -> None:
@@ -71,7 +71,7 @@ def test_r32_a_text_reserved_twice_by_one_dispatcher_is_begun_once() -> None:
         (lambda: CpaasNumber.objects.update(opt_in_state="declined"), "opt_in_declined"),
         (lambda: EndUser.objects.update(licence="none"), "not_licensed"),
         (lambda: EndUser.objects.update(is_active=False), "not_licensed"),
-        (lambda: Attempt.objects.update(expires_at=timezone.now()), "expired"),
+        (lambda: Attempt.objects.update(expires_at=clock.now()), "expired"),
         (lambda: Message.objects.update(status="delivered"), "already_delivered"),
     ],
 )
@@ -109,7 +109,7 @@ def test_r32_a_text_at_a_slow_carrier_is_given_up_when_its_lease_is_over(sending
     claim_texts(1, uuid.uuid4())
     send(number)
     look_again()
-    Attempt.objects.filter(status="sending").update(sending_at=timezone.now() - sending_for)
+    Attempt.objects.filter(status="sending").update(sending_at=clock.now() - sending_for)
     following = reserve_texts(2, uuid.uuid4()) + reserve_texts(2, uuid.uuid4())
     assert Attempt.objects.earliest("position").status == status
     assert len(following) == (status == "unknown")

@@ -15,11 +15,11 @@ from portal.residents import Resident
 from portal.residents.host import ResidentHost
 
 T = TypeVar("T")
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def eventually(look: Callable[[], T], what: str = "") -> T:
-    """What `look` returns as soon as it is true. Fails after half a minute."""
+    """What `look` returns as soon as it is true. Fails after two minutes."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found = look()

@@ -18,7 +18,7 @@ from django.db import connection
 from tests.ports import free_port
 from tests.secret_scan import scan
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 
 
 def environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 import pytest
 from django.utils import timezone
 
+from portal import clock
 from portal.health import SILENT_AFTER
 from portal.models import EndUser, Group, PortalAccount, Reseller, Service, StaffToken, SystemProvider
 from portal.services.tokens import digest_of
@@ -171,7 +172,7 @@ def test_a_token_is_shown_once_and_revoked(tenant: Tenant, role: str) -> None:
     )
     plain = shown.context["token"]
     token = StaffToken.objects.get(digest=digest_of(plain))
-    assert (token.account, (token.expires_at - timezone.now()).days) == (account, 29)
+    assert (token.account, (token.expires_at - clock.now()).days) == (account, 29)
     for url in (list_of(StaffToken), url_of(token, "detail")):
         assert plain not in client.get(url).content.decode()
     assert "no-store" in shown["Cache-Control"]
@@ -243,6 +244,7 @@ def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(client, tenant
     assert len(texts) == 1
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_logins_are_throttled(client, tenant: Tenant, settings) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 2
     data = {"username": tenant.administrator.username, "password": "wrong"}

@@ -221,6 +221,7 @@ class TestTokens:
         response = api(None).post(f"{BASE}tokens/", self.credentials(tenant.administrator, expires_in_days=days))
         assert list(problem(response, 400, "invalid")["errors"]) == ["expires_in_days"]
 
+    @pytest.mark.usefixtures("within_a_minute")
     def test_too_many_attempts(self, api, tenant: Tenant, settings):
         settings.LOGIN_ATTEMPTS_PER_MINUTE = 2
         wrong = {**self.credentials(tenant.administrator), "password": "wrong"}

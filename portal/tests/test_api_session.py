@@ -42,6 +42,7 @@ class TestLogin:
         response = api(None).post(f"{BASE}login/", {})
         assert set(problem(response, 400, "invalid")["errors"]) == {"login", "password", "device"}
 
+    @pytest.mark.usefixtures("within_a_minute")
     def test_throttled_per_login(self, api, tenant: Tenant, settings):
         settings.LOGIN_ATTEMPTS_PER_MINUTE = 2
         for _ in range(5):

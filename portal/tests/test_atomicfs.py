@@ -40,7 +40,7 @@ def drain(folder: Path, wanted: int) -> Iterator[dict[str, int]]:
     """Take messages until `wanted` came and then none for a while."""
     with connect(folder) as connection, connection.SimpleQueue(QUEUE) as queue:
         quiet = 0
-        while wanted > 0 and quiet < 100:
+        while wanted > 0 and quiet < 1200:
             try:
                 message = queue.get(timeout=0.1)
             except Empty:

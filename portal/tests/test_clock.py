@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_machine_with_a_wrong_clock_knows_the_time(days: int, monkeypatch: pyt
 def test_the_time_is_heard_again_now_and_then_and_costs_no_counted_query(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries
 ) -> None:
-    wrong = clock._Heard(datetime(2001, 1, 1, tzinfo=UTC), -2 * clock.HEARD_FOR_S)
+    wrong = clock._Heard(datetime(2001, 1, 1, tzinfo=UTC), time.clock_gettime(clock._STEADY) - 2 * clock.HEARD_FOR_S)
     connection.ensure_connection()
     monkeypatch.setattr(clock, "_heard", wrong)
     with django_assert_num_queries(0):
@@ -35,7 +36,7 @@ def test_the_time_is_heard_again_now_and_then_and_costs_no_counted_query(
 
 
 def test_with_the_database_away_the_time_goes_on_from_what_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    long_ago = clock._Heard(datetime(2001, 1, 1, tzinfo=UTC), -2 * clock.HEARD_FOR_S)
+    long_ago = clock._Heard(datetime(2001, 1, 1, tzinfo=UTC), time.clock_gettime(clock._STEADY) - 2 * clock.HEARD_FOR_S)
     monkeypatch.setattr(clock, "_heard", long_ago)
     with transaction.atomic():
         connection.connection.close()

@@ -155,7 +155,7 @@ def _rename(table: str, to: str) -> None:
 
 
 async def test_a_renewed_lease_outlives_its_first_deadline() -> None:
-    keeper = LeaseKeeper("a", ttl_s=3.0)
+    keeper = LeaseKeeper("a", ttl_s=9.0)
     lost = asyncio.Event()
     await keeper.acquire("bridge", lost.set)
     first = await in_database(lambda: Lease.objects.get().deadline)

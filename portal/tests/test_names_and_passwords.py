@@ -59,6 +59,7 @@ def test_bootstrap_finds_its_operator_in_any_case(operator: PortalAccount) -> No
     assert found == operator
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_the_case_of_a_name_gives_no_more_attempts(settings: Any) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 2
     told = []

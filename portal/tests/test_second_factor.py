@@ -253,6 +253,7 @@ def test_wrong_codes_of_the_login_are_told_to_wait(tenant: Tenant, settings: Any
     assert int(answers[-1]["Retry-After"]) <= 31
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_wrong_codes_count_as_attempts_per_name_and_address_too(tenant: Tenant, settings: Any) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
     enrol(tenant.administrator)

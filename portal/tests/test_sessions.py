@@ -157,6 +157,7 @@ def test_the_own_password_is_not_changed_without_the_present_one(api: Callable[.
     assert tenant.administrator.check_password(PASSWORD)
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_whoever_has_a_session_may_not_guess_the_password_for_ever(tenant: Tenant, settings: Any) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
     client = browser(tenant.administrator)

@@ -22,6 +22,7 @@ def attempt(login: str, password: str) -> str:
     return "in"
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_wrong_passwords_are_counted_and_then_even_the_right_one_waits(settings: Any) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
     user = EndUserFactory()
@@ -43,6 +44,7 @@ def test_one_login_does_not_lock_out_another(settings: Any) -> None:
     assert attempt(other.login, PASSWORD) == "in"
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_a_stranger_who_guesses_elsewhere_does_not_lock_out_the_owner(settings: Any) -> None:
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
     user = EndUserFactory()

@@ -127,10 +127,10 @@ async def test_each_operation_can_be_broken_by_its_name(wire, operation, name, i
 
 
 async def test_a_client_that_is_gone_before_the_answer_is_seen(wire):
-    await wire.control("PUT", "inteliquent/", {"latency_ms": 300})
+    await wire.control("PUT", "inteliquent/", {"latency_ms": 1000})
     waiting = asyncio.create_task(wire.send())
     await wire.first("messages")
     waiting.cancel()
     await wire.control("PUT", "inteliquent/", {"latency_ms": 0})
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.3)
     assert [row["answered"] for row in await wire.messages()] == [False]

@@ -61,7 +61,7 @@ async def test_wrong_and_missing_signatures(wire, portal):
 
 @pytest.mark.parametrize("parallel", [False, True])
 async def test_copies_are_the_very_same_call_in_turn_or_at_once(wire, portal, parallel):
-    portal.delay_s = 0.1
+    portal.delay_s = 0.3
     await wire.set_hook(f"{portal.url}/hook/", apiKey=KEY)
     sent = await wire.control("POST", "inteliquent/inbound/", {**INBOUND, "copies": 3, "parallel": parallel})
     assert [delivery["http_status"] for delivery in sent["deliveries"]] == [200] * 3

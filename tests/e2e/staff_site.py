@@ -15,6 +15,7 @@ def log_in(page: Page, account: Any) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
+    page.wait_for_load_state()
 
 
 def fill_platform(page: Page, tenant: Tenant, **keys: str) -> None:

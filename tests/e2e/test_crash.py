@@ -40,7 +40,7 @@ def test_kill_9_of_the_dispatcher_among_50_sends_loses_and_doubles_nothing_r32(o
     number = tenant.number()
     device = tenant.device()
     wait_for(own_stack.residents_up, what="the dispatcher")
-    carrier.set(latency_ms=400)
+    carrier.set(latency_ms=3000)
 
     # Held still while the texts pile up, so that it dies with many in its hands.
     dispatcher = own_stack.pid_of("residents")
@@ -50,6 +50,7 @@ def test_kill_9_of_the_dispatcher_among_50_sends_loses_and_doubles_nothing_r32(o
     os.kill(dispatcher, signal.SIGCONT)
     wait_for(lambda: len(carrier.taken(number["number"])) >= 5, what="the first sends")
     os.kill(dispatcher, signal.SIGKILL)
+    carrier.set(latency_ms=0)
     taken_before = len(carrier.taken(number["number"]))
 
     def settled() -> bool:

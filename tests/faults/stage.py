@@ -41,6 +41,7 @@ LEASE_S = 3.0
 RECHECK_S = "2,4,8,12,20,30,45,60,90"
 CELERY = ["-m", "celery", "-q", "-A", "portal.celery", "worker", "-P", "threads", "-l", "INFO"]
 CELERY += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+TASK_THREADS = 4
 PATIENCE_S = 240
 
 
@@ -62,9 +63,9 @@ class Stage:
         self._folder = folder
         self.sandbox = self._program("sandbox", sandbox)
         self.web = self._program("web", web)
-        self.tasks = self._program("tasks", [*CELERY, "-c", "4", "-n", "tasks@%h"])
+        self.tasks = self._program("tasks", [*CELERY, "-c", str(TASK_THREADS), "-n", "tasks@%h"])
         # Runs only where a test starts it.
-        self.more_tasks = self._program("more-tasks", [*CELERY, "-c", "4", "-n", "more-tasks@%h"])
+        self.more_tasks = self._program("more-tasks", [*CELERY, "-c", str(TASK_THREADS), "-n", "more-tasks@%h"])
         self.here = self._program("here", [*CELERY, *residents, "here@%h"])
         self.there = self._program("there", [*CELERY, *residents, "there@%h"])
         self.residents = (self.here, self.there)

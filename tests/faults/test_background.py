@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.stage import Stage
+from tests.faults.stage import TASK_THREADS, Stage
 from tests.faults.traffic import Town
 from tests.sandbox_process import wait_for
 
 pytestmark = pytest.mark.fault
 NUMBERS = 6
-MAILS = 40
+MAILS = 120
 ASLEEP_S = 30
 
 
 @pytest.fixture
 def slow_carrier(town: Town) -> Iterator[None]:
     town.carrier.reset()
-    town.carrier.set(latency_ms=400)
+    town.carrier.set(latency_ms=1000)
     yield
     town.carrier.set(latency_ms=0)
 
@@ -42,8 +42,8 @@ def test_numbers_being_set_up_and_removed(stage: Stage, town: Town, slow_carrier
     stage.tasks.kill()
     statuses = Counter(tenant.staff.get(f"numbers/{row['id']}/")["status"] for row in rows)
     assert statuses["provisioning"], "killed too late to mean anything"
-    stage.tasks.start()
     lapse(stage)
+    stage.tasks.start()
     for row in rows:
         tenant.wait_for_status(row["id"], "enabled")
     assert all(len(town.carrier.hooks(number)) == 1 for number in numbers)
@@ -54,8 +54,8 @@ def test_numbers_being_set_up_and_removed(stage: Stage, town: Town, slow_carrier
     stage.tasks.kill()
     assert any(town.carrier.hooks(number) for number in numbers), "killed too late to mean anything"
     again = tenant.staff.post("numbers/", {"number": numbers[-1], "user": user["id"]})
-    stage.tasks.start()
     lapse(stage)
+    stage.tasks.start()
     tenant.wait_for_status(again["id"], "enabled")
     wait_for(lambda: not any(town.carrier.hooks(number) for number in numbers[:-1]), what="all hooks to go")
     assert len(town.carrier.hooks(numbers[-1])) == 1
@@ -96,7 +96,7 @@ def test_a_task_worker_asleep_in_the_middle_of_a_transaction(stage: Stage, town:
     """What it has locked is free again after 10 s, and what it does when it wakes up changes nothing any more."""
     tenant = town.tenant
     number, user = town.carrier.new_number(), tenant.new_user("in the middle")
-    with stage.slow_inserts("portal_auditentry", "NEW.action = 'enabled'", 2):
+    with stage.slow_inserts("portal_auditentry", "NEW.action = 'enabled'", 4):
         row = tenant.staff.post("numbers/", {"number": number, "user": user["id"]})
         in_the_middle = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         stage.tasks.pause_when(lambda: len(stage.rows(in_the_middle)))
@@ -130,9 +130,9 @@ def test_mail_goes_out_at_least_once(stage: Stage, town: Town) -> None:
     wait_for(lambda: len(arrived()) >= 3, what="the first mails")
     stage.tasks.kill()
     assert len(arrived()) < MAILS, "killed too late to mean anything"
-    stage.tasks.start()
     lapse(stage)
+    stage.tasks.start()
     sent = "SELECT count(*) AS n FROM portal_outgoingmail WHERE state = 'sent' AND subject LIKE 'alert %%'"
     wait_for(lambda: stage.rows(sent)[0]["n"] == MAILS, what="all mails to be sent")
     assert len(arrived()) == MAILS
-    assert sum(arrived().values()) <= MAILS + 1
+    assert sum(arrived().values()) <= MAILS + TASK_THREADS

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.faults.conftest import Begin
+from tests.faults.servers import Postgres
 from tests.faults.stage import Stage
 from tests.sandbox_process import wait_for
 
@@ -23,8 +24,7 @@ def test_disk_of_the_database_full(stage: Stage, begin: Begin) -> None:
     wait_for(lambda: list(stage.var_disk.path.glob("spool/*.call")), what="the first call in the spool")
     time.sleep(FULL_S)
     stage.data_disk.clear()
-    if not stage.postgres.program.running:
-        stage.postgres.start()
+    wait_for(lambda: up_again(stage.postgres), what="PostgreSQL")
     ledger.wait_until_whole()
     ledger.write("the database's disk full")
 
@@ -44,6 +44,13 @@ def test_disk_of_the_spool_full(stage: Stage, begin: Begin) -> None:
     ledger.wait_until_whole()
     assert not list(stage.var_disk.path.glob("spool/*"))
     ledger.write("the spool's disk full and PostgreSQL away")
+
+
+def up_again(postgres: Postgres) -> bool:
+    """It may have given up, or be about to."""
+    if not postgres.program.running:
+        postgres.program.start()
+    return postgres.answers()
 
 
 def refused(stage: Stage) -> bool:
