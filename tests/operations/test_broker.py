@@ -18,12 +18,12 @@ from portal import background
 from portal.celery import broker_options
 from portal.models import OutgoingMail
 from portal.tests.residents import database_url_of_test
+from tests.faults.stage import CELERY
 from tests.faults.tcp_gate import Gate
 from tests.sandbox_process import ROOT, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker, pytest.mark.fault]
 SEND_MAILS = "portal.tasks.send_mails"
-WORKER = ["-m", "celery", "-q", "-A", "portal.celery", "worker", "-P", "threads", "-c", "4", "-l", "WARNING"]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def worker(broker_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
         "EMAIL_URL": "smtp://127.0.0.1:9",
         "PORTAL_VAR_DIR": str(tmp_path),
     }
-    started = subprocess.Popen([sys.executable, *WORKER, "-n", "tasks@%h"], cwd=ROOT, env=environment)
+    started = subprocess.Popen([sys.executable, *CELERY, "-c", "4", "-n", "tasks@%h"], cwd=ROOT, env=environment)
     yield started
     started.terminate()
     assert started.wait(60) == 0
