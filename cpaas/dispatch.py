@@ -32,6 +32,8 @@ SWEEP_S = 1.0
 CHORES_S = 2.0
 # So far ahead texts are reserved, by how many places became free lately; with a slow carrier that is next to nothing.
 AHEAD_S = 0.1
+# One in so many of those is also begun ahead, because its place would be empty for as long as that transaction takes.
+BEGUN_AHEAD = 8
 # Under load, answers gather so long: a transaction costs nearly the same for ten as for one.
 GATHER_S = 0.01
 # A dispatcher that slept this long between claim and request gives the text back instead of sending it late: by then
@@ -58,7 +60,9 @@ class Dispatcher(Resident):
         self._beginning = 0
         self._landings: deque[float] = deque(maxlen=settings.DISPATCH_IN_FLIGHT)
         self._answers: list[Outcome] = []
+        # Begun: with the carrier, or waiting for one of its places.
         self._flying: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(settings.DISPATCH_IN_FLIGHT)
         self._more_is_due = False
         self._all_landed = False
 
@@ -109,13 +113,19 @@ class Dispatcher(Resident):
 
     def _wanted(self) -> int:
         """How many texts to reserve now: for all free places and, several at a time, for those free next."""
-        recent = time.monotonic() - AHEAD_S
-        ahead = sum(landed_at > recent for landed_at in self._landings)
-        missing = self._free() + ahead - len(self._ready)
+        ahead = self._ahead()
+        missing = self._room() + ahead - len(self._ready)
         return missing if missing > ahead // 2 else 0
 
-    def _free(self) -> int:
-        return int(settings.DISPATCH_IN_FLIGHT) - len(self._flying) - self._beginning
+    def _room(self) -> int:
+        """How many texts may be begun now: for the free places, and a few for those free next."""
+        places = int(settings.DISPATCH_IN_FLIGHT) + self._ahead() // BEGUN_AHEAD
+        return max(places - len(self._flying) - self._beginning, 0)
+
+    def _ahead(self) -> int:
+        """How many places are expected to become free next: as many as lately, and not more than there are."""
+        recent = time.monotonic() - AHEAD_S
+        return sum(landed_at > recent for landed_at in self._landings)
 
     async def _reserve_some(self, wanted: int) -> bool:
         """Reserve up to `wanted` texts; whether there may be more."""
@@ -149,7 +159,7 @@ class Dispatcher(Resident):
         oldest = time.monotonic() - RESERVATION.total_seconds()
         while self._ready and self._ready[0][1] < oldest:
             self._ready.popleft()
-        return [self._ready.popleft() for _ in range(min(self._free(), len(self._ready)))]
+        return [self._ready.popleft() for _ in range(min(self._room(), len(self._ready)))]
 
     async def _begin(self, session: aiohttp.ClientSession, texts: list[tuple[Claimed, float]]) -> None:
         self._beginning = len(texts)
@@ -200,24 +210,27 @@ class Dispatcher(Resident):
         await asyncio.sleep(SWEEP_S)
 
     async def _send(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> None:
-        """Hand one text over; whatever happens becomes an outcome (R32)."""
-        answer: Sent | CarrierError
-        try:
-            if time.monotonic() - claimed_at > STALE_S:
-                raise NotTaken("The dispatcher was held up before it could send this text.", "late")
-            operation = get_carrier(text.carrier).send(text.account, text.text)
-            answer = await run_async(operation, session, timeout_s=settings.CARRIER_TIMEOUT_S)
-        except CarrierError as error:
-            answer = error
-        except Exception as error:
-            logger.exception("send_broke", attempt=str(text.attempt_id))
-            answer = Doubtful(f"Sending broke off ({type(error).__name__}).", "internal")
+        """Hand one text over as soon as there is a place; whatever happens becomes an outcome (R32)."""
+        async with self._places:
+            answer = await self._exchange(session, text, claimed_at)
         self._count(answer)
         self._answers.append(Outcome(text, answer))
         self._answered.set()
         if _may_be_away(answer):
             self._ready = deque(ready for ready in self._ready if ready[0].platform_id != text.platform_id)
             await in_database(sweeping.mark_unreachable, text.platform_id)
+
+    async def _exchange(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> Sent | CarrierError:
+        try:
+            if time.monotonic() - claimed_at > STALE_S:
+                raise NotTaken("The dispatcher was held up before it could send this text.", "late")
+            operation = get_carrier(text.carrier).send(text.account, text.text)
+            return await run_async(operation, session, timeout_s=settings.CARRIER_TIMEOUT_S)
+        except CarrierError as error:
+            return error
+        except Exception as error:
+            logger.exception("send_broke", attempt=str(text.attempt_id))
+            return Doubtful(f"Sending broke off ({type(error).__name__}).", "internal")
 
     def _count(self, answer: Sent | CarrierError) -> None:
         if isinstance(answer, Sent):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from cpaas.carriers.base import NotTaken
+from cpaas.dispatch import Dispatcher
 from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.sending import resend_message, send_message
 from cpaas.services.settling import Outcome, store_outcomes
@@ -180,6 +181,39 @@ def test_two_dispatchers_send_each_text_once(platform, sandbox) -> None:
         for message in messages:
             wait_status(message, "sent")
     assert len(sandbox.taken()) == len(messages)
+
+
+def test_no_more_texts_are_with_the_carrier_than_allowed(number, sandbox, settings) -> None:
+    """Some are begun ahead of a free place, and wait for it."""
+    settings.DISPATCH_IN_FLIGHT = 3
+    sandbox.carrier(latency_ms=200)
+    for n in range(12):
+        send(number, f"t{n}", to=f"+1703608{n:04d}")
+    seen = []
+
+    def all_sent() -> bool:
+        seen.append(sum(not row["answered"] for row in sandbox.taken()))
+        return not Message.objects.exclude(status__in=["sent", "delivered"]).exists()
+
+    with DispatcherThread():
+        wait_for(all_sent)
+    assert 0 < max(seen) <= 3
+
+
+def test_r32_a_text_begun_ahead_that_gets_no_place_goes_back_to_the_queue(
+    number, sandbox, settings, monkeypatch
+) -> None:
+    settings.DISPATCH_IN_FLIGHT = 1
+    monkeypatch.setattr("cpaas.dispatch.STALE_S", 0.5)
+    monkeypatch.setattr(Dispatcher, "_ahead", lambda _: 10)
+    sandbox.carrier(latency_ms=1500)
+    first, second = send(number, "one"), send(number, "two", to="+17036089796")
+    with DispatcherThread():
+        wait_status(first, "sent")
+        sandbox.carrier(latency_ms=0)
+        wait_status(second, "sent")
+    assert [row["text"] for row in sandbox.taken()] == ["one", "two"]
+    assert second.attempts.get().tries == 2
 
 
 def test_a_number_sends_no_faster_than_its_rate(number, sandbox) -> None:
