@@ -114,6 +114,9 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    # RabbitMQ only: after a lost connection each task's thread would ask the broker for one more, and read the answer
+    # from the connection that the main thread reads. The two tear its frames, and wait for the rest for ever.
+    worker_enable_prefetch_count_reduction=False,
 )
 app.autodiscover_tasks()
 app.user_options["worker"].add(RESIDENTS_OPTION)
