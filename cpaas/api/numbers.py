@@ -139,10 +139,13 @@ class NumberItem(_Numbers, ItemView):
     def update(self, row: Any, changes: dict[str, Any]) -> Model:
         return numbers.update_number(actor=self.actor, number=row, changes=changes)
 
+    def remove(self, row: Any) -> None:
+        numbers.delete_number(actor=self.actor, number=row)
+
     def delete(self, request: Request, **kwargs: Any) -> Response:
         """Its messages are gone with this answer; the number itself when the carrier's hook is."""
         row = self.writable_row()
-        numbers.delete_number(actor=self.actor, number=row)
+        self.remove(row)
         return Response(self.show_one(row), status=202)
 
 

@@ -172,8 +172,8 @@ class OutsideCollectionView(CollectionView):
         return self._create()
 
 
-class ItemView(RowsView):
-    """GET one row, PATCH it, DELETE it. A stranger's is 404 before anything else is said."""
+class RowView(RowsView):
+    """GET one row. A stranger's is 404 before anything else is said."""
 
     def get_row(self) -> Any:
         return get_visible(self.rows(), self.actor, self.kwargs["pk"])
@@ -183,31 +183,42 @@ class ItemView(RowsView):
         require_writer(self.actor)
         return row
 
-    def update(self, row: Any, changes: dict[str, Any]) -> Model:
-        raise NotImplementedError
-
-    def remove(self, row: Any) -> None:
-        raise NotImplementedError
-
     def get(self, request: Request, **kwargs: Any) -> Response:
         return Response(self.show([self.get_row()])[0])
 
-    def patch(self, request: Request, **kwargs: Any) -> Response:
-        row = self.writable_row()
-        return Response(self.show_one(self.update(row, self.read_body(partial=True))))
+
+class RemovableView(RowView):
+    """GET one row, DELETE it."""
+
+    @abstractmethod
+    def remove(self, row: Any) -> None:
+        """Done by the row's service."""
 
     def delete(self, request: Request, **kwargs: Any) -> Response:
         self.remove(self.writable_row())
         return Response(status=204)
 
 
-class ActionView(ItemView):
+class ItemView(RemovableView):
+    """GET one row, PATCH it, DELETE it."""
+
+    @abstractmethod
+    def update(self, row: Any, changes: dict[str, Any]) -> Model:
+        """The row as its service has changed it."""
+
+    def patch(self, request: Request, **kwargs: Any) -> Response:
+        row = self.writable_row()
+        return Response(self.show_one(self.update(row, self.read_body(partial=True))))
+
+
+class ActionView(RowView):
     """POST something done to one row, answered with the row."""
 
     http_method_names = ["post"]
 
+    @abstractmethod
     def act(self, row: Any) -> None:
-        raise NotImplementedError
+        """Done by the row's service."""
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         row = self.writable_row()

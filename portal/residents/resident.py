@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 
@@ -11,7 +12,7 @@ class ResidentError(Exception):
     """A resident cannot go on. The text is shown to staff on *Manage Services*, so it names no secret."""
 
 
-class Resident:
+class Resident(ABC):
     """One long-lived service, started again with back-off when it fails.
 
     A subclass sets `name`, and says whether there is one per system provider and whether only one may run at a time
@@ -32,12 +33,12 @@ class Resident:
         self.counters: dict[str, int] = {}
         self.stopping = asyncio.Event()
 
+    @abstractmethod
     async def run(self) -> None:
         """Do the work until `stopping` is set, then finish what is in flight and return.
 
         Is cancelled 10 s after `stop`, and without notice when the lease is lost.
         """
-        raise NotImplementedError
 
     async def stop(self) -> None:
         """Asked to end: claim nothing new."""
@@ -45,6 +46,7 @@ class Resident:
 
     def on_wake(self, topics: frozenset[str]) -> None:
         """A wake-up came (portal.events.wake); `{"*"}` means that anything may have news. Must return at once."""
+        return  # one that only looks by itself has no need of it
 
     def count(self, counter: str, by: int = 1) -> None:
         self.counters[counter] = self.counters.get(counter, 0) + by

@@ -9,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.base import ItemView, ListView
+from portal.api.base import ListView, RemovableView
 from portal.api.fields import Integer, Text, Time
 from portal.api.strict import StrictModelSerializer, StrictSerializer
 from portal.clock import iso
@@ -72,7 +72,7 @@ class Tokens(ListView):
         return Response(answer, status=201)
 
 
-class TokenItem(ItemView):
+class TokenItem(RemovableView):
     """DELETE ends a token at once. One's own token one may always end, whatever the role."""
 
     serializer_class = TokenSerializer
