@@ -59,7 +59,7 @@ screenshots: $(VENV)/dev.stamp
 	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL PYTHONPATH=. $(BIN)/python scripts/screenshots.py
 
 bench: $(VENV)/dev.stamp
-	@scripts/debian-packages postgresql redis-server wrk
+	@scripts/debian-packages postgresql redis-server wrk kannel
 	@for file in benchmarks/$(or $(BENCH),[a-z]*).py; do \
 		echo "== $$file"; PYTHONPATH=. scripts/with-services $(BIN)/python "$$file"; done
 
