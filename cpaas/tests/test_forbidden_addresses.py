@@ -15,7 +15,7 @@ from cpaas import transport
 from cpaas.carriers.base import CarrierError, Refused
 from cpaas.tests.raw_server import RawServer, answering, http, serving
 from cpaas.tests.test_transport import Drive, ask, blocking, streaming
-from cpaas.transport.addresses import is_public
+from portal.addresses import is_public
 
 # IANA's special-purpose registries, without what is public after all.
 NETWORKS_4 = [

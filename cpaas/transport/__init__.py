@@ -6,10 +6,11 @@ redirect. A failure before the request was written is thrown into the operation 
 `Doubtful`.
 """
 
-from cpaas.transport.addresses import ForbiddenAddress, check_base_url
 from cpaas.transport.blocking import run
-from cpaas.transport.exchanges import CONNECT_TIMEOUT_S, TIMEOUT_S, TransactionOpen
+from cpaas.transport.exchanges import CONNECT_TIMEOUT_S, TIMEOUT_S
 from cpaas.transport.streaming import client_session, run_async
+from portal.addresses import ForbiddenAddress, check_base_url
+from portal.outside import TransactionOpen
 
 __all__ = [
     "CONNECT_TIMEOUT_S",

@@ -16,7 +16,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from cpaas.carriers.base import CarrierError, HttpRequest, HttpResponse, Operation
-from cpaas.transport.addresses import check_address, check_host_of
 from cpaas.transport.exchanges import (
     CONNECT_TIMEOUT_S,
     READ_BYTES,
@@ -25,10 +24,11 @@ from cpaas.transport.exchanges import (
     headers_of,
     not_possible,
     not_reached,
-    refuse_open_transaction,
     timed_out,
     traced,
 )
+from portal.addresses import check_address, check_host_of
+from portal.outside import refuse_open_transaction
 
 ResultT = TypeVar("ResultT")
 

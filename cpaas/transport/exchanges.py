@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from django.db import connections
-
 from cpaas.carriers.base import CarrierError, Doubtful, HttpRequest, NotTaken, Refused
-from cpaas.transport.addresses import ForbiddenAddress
+from portal.addresses import ForbiddenAddress
 from portal.logs import get_logger
 
 TIMEOUT_S = 30.0
@@ -26,17 +24,6 @@ logger = get_logger(__name__)
 
 # Account ids and keys that some carriers put into the path.
 _LONG_PATH_PART = re.compile(r"(?<=/)[A-Za-z0-9_-]{20,}(?=/|$)")
-
-
-class TransactionOpen(RuntimeError):
-    """A carrier was about to be called while a database transaction is open: a programming error (architecture 3.3)."""
-
-
-def refuse_open_transaction() -> None:
-    """Raises TransactionOpen when any database connection of this thread is inside `atomic`."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            raise TransactionOpen("A carrier is not called while a database transaction is open.")
 
 
 def headers_of(request: HttpRequest) -> dict[str, str]:

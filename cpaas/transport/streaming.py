@@ -13,7 +13,6 @@ from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from cpaas.carriers.base import CarrierError, HttpRequest, HttpResponse, Operation
-from cpaas.transport.addresses import ForbiddenAddress, check_address, check_literal_of
 from cpaas.transport.exchanges import (
     CONNECT_TIMEOUT_S,
     READ_BYTES,
@@ -25,6 +24,7 @@ from cpaas.transport.exchanges import (
     timed_out,
     traced,
 )
+from portal.addresses import ForbiddenAddress, check_address, check_literal_of
 
 ResultT = TypeVar("ResultT")
 

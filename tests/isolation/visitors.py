@@ -14,8 +14,8 @@ from django.forms import BaseForm
 from django.test import Client
 
 from cpaas.models import CpaasPlatform
-from cpaas.transport.exchanges import TransactionOpen
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, StaffToken, SystemProvider
+from portal.outside import TransactionOpen
 from portal.tests.tenants import LEVELS, ROLES
 from tests.isolation.world import ACME, BRINK, CORVANE, DUNMORE, UUID, ZENITH, Party, Rows, World
 
