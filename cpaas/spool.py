@@ -64,6 +64,7 @@ def put(platform: CpaasPlatform, nonce: str, request: WebhookRequest) -> None:
         "nonce": nonce,
         "received_at": clock.now().isoformat(),
         "content_type": request.content_type,
+        "url": request.url,
         "body": base64.b64encode(request.body).decode(),
     }
     final = folder / f"{new_id()}.call"
@@ -193,7 +194,7 @@ def _read(path: Path) -> Waiting:
         carrier=record["carrier"],
         nonce=record["nonce"],
         received_at=datetime.fromisoformat(record["received_at"]),
-        request=WebhookRequest({}, base64.b64decode(record["body"]), record["content_type"]),
+        request=WebhookRequest({}, base64.b64decode(record["body"]), record["content_type"], record.get("url", "")),
     )
 
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -157,7 +158,13 @@ def _call(request: HttpRequest) -> WebhookRequest:
     headers = {
         name[5:].replace("_", "-").lower(): value for name, value in request.META.items() if name.startswith("HTTP_")
     }
-    return WebhookRequest(headers, body, request.content_type or "")
+    return WebhookRequest(headers, body, request.content_type or "", _url(request))
+
+
+def _url(request: HttpRequest) -> str:
+    """As the carrier called it, which some carriers sign: they know only our public address."""
+    query = request.META.get("QUERY_STRING")
+    return f"{settings.PUBLIC_URL}{request.path}{'?' if query else ''}{query or ''}"
 
 
 def _forbidden() -> Problem:

@@ -51,7 +51,14 @@ class CarrierError(Exception):
 
 
 class Refused(CarrierError):
-    """The carrier said no for certain: wrong key, bad number, `success: false`. Asking again is no use (R32)."""
+    """The carrier said no for certain: wrong key, bad number, `success: false`. Asking again is no use (R32).
+
+    `opted_out`: because the remote party told the carrier STOP, which stops the pair here too (R20).
+    """
+
+    def __init__(self, detail: str, code: str = "", *, opted_out: bool = False) -> None:
+        super().__init__(detail, code)
+        self.opted_out = opted_out
 
 
 class NotTaken(CarrierError):
@@ -168,13 +175,17 @@ class InboundText:
 
 @dataclass(frozen=True)
 class Receipt:
-    """A delivery receipt for `sid`. `status` None: an unknown word, which changes nothing (R21); `word` keeps it."""
+    """A delivery receipt for `sid`. `status` None: an unknown word, which changes nothing (R21); `word` keeps it.
+
+    `opted_out`: the text failed because the remote party told the carrier STOP, which stops the pair here too (R20).
+    """
 
     sid: str
     status: ReceiptStatus | None
     word: str
     error_code: str = ""
     error_text: str = ""
+    opted_out: bool = False
 
 
 WebhookEvent = InboundText | Receipt
@@ -182,12 +193,16 @@ WebhookEvent = InboundText | Receipt
 
 @dataclass(frozen=True)
 class WebhookRequest:
-    """A call to one of our webhook URLs; header names in lower case, body at most 1 MB as received. Both are for the
-    carrier's and our eyes only."""
+    """A call to one of our webhook URLs; header names in lower case, body at most 1 MB as received.
+
+    `url` is the address as the carrier called it, query included; "" when a kept call is read again. All are for the
+    carrier's and our eyes only.
+    """
 
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     content_type: str
+    url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -252,6 +267,14 @@ class Carrier(Protocol):
 
     def look_up(self, account: CarrierAccount, query: LookUp) -> Operation[list[LookUpMatch]]:
         """The carrier's records that may be this text, newest first."""
+        ...
+
+    def media_request(self, account: CarrierAccount, url: str) -> HttpRequest:
+        """How to fetch a medium of an inbound text, or what the carrier redirected it to: ask again at each redirect.
+
+        Only requests to the carrier's own interface carry credentials. Raises Refused for an address that no medium
+        of this carrier has.
+        """
         ...
 
     def authenticate(self, account: CarrierAccount, request: WebhookRequest) -> str:

@@ -16,6 +16,8 @@ MAX_ID_LENGTH = 100
 MAX_PARTY_LENGTH = 32
 _SEPARATORS = re.compile(r"[\s().\-]")
 _DIGITS = re.compile(r"[0-9]+")
+# Not `opt-out` alone: carriers also say so of texts that lack instructions how to opt out.
+_OPTED_OUT = re.compile(r"\bopted[ -]?out\b|\bunsubscribed recipient\b", re.IGNORECASE)
 
 
 def clean(value: object) -> str:
@@ -96,6 +98,11 @@ def quote(words: Iterable[object], secrets: Iterable[str]) -> str:
         if secret:
             text = text.replace(secret, "…")
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+
+
+def says_opted_out(words: str) -> bool:
+    """Whether a carrier's sentence says that the recipient wants no more texts from this number (R20)."""
+    return bool(_OPTED_OUT.search(words))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

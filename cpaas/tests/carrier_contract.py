@@ -82,6 +82,8 @@ class CarrierContract(ABC):
     """An answer to `send` that calls the message `sid-1`."""
     refusals: Iterable[HttpResponse]
     """Answers to `send` that mean no for certain, 4xx aside."""
+    opt_outs: Iterable[HttpResponse]
+    """Those that say that the recipient opted out."""
 
     @abstractmethod
     def inbound(self, text: str, *, sender: str = "+12015550123") -> WebhookRequest:
@@ -140,6 +142,30 @@ class CarrierContract(ABC):
             f"This number is not assigned to this {label} account, please check the number and try again "
             f"or check with the {label} customer portal for more information"
         )
+
+    def test_no_credentials_go_to_another_host_than_the_carriers(self) -> None:
+        """A link in a text, and each redirect, is asked about anew."""
+        for url in ("https://evil.example/a.jpg", "https://api.twilio.com.evil.example/a", "//evil.example/a"):
+            try:
+                request = get_carrier(self.code).media_request(self.account, url)
+            except Refused:
+                continue
+            assert "Authorization" not in request.headers
+
+    @pytest.mark.parametrize(
+        "url", ["file:///etc/passwd", "http://[broken", "", "https://u:p@m.test/a", "ftp://m.test/"]
+    )
+    def test_what_is_no_web_address_is_never_fetched(self, url: str) -> None:
+        with pytest.raises(Refused):
+            get_carrier(self.code).media_request(self.account, url)
+
+    def test_r20_a_recipient_who_opted_out_is_told_apart(self) -> None:
+        for refusal in self.opt_outs:
+            error = self.send(refusal).error
+            assert isinstance(error, Refused), refusal
+            assert error.opted_out, error.detail
+        for refusal in self.refusals:
+            assert not self.send(refusal).error.opted_out
 
     def test_no_secret_of_ours_comes_back_in_an_error_text(self) -> None:
         for secret in self.account.credentials.values():

@@ -43,6 +43,11 @@ class TestContract(CarrierContract):
         answer(published(status="FAILED", detail="landline")),
         answer({**published(), "statusCode": "409"}),
     )
+    opt_outs = (
+        answer({"success": False, "reason": "FAILED", "detail": "Recipient has opted out"}),
+        answer({"statusCode": "409", "status": "recipient opted-out"}),
+        answer(published(status="FAILED", detail="opted out")),
+    )
 
     def inbound(self, text: str, *, sender: str = "+12015550123") -> WebhookRequest:
         return signed({"referenceId": "in-1", "from": sender.lstrip("+"), "to": ["12019920781"], "text": text})

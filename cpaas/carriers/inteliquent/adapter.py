@@ -12,6 +12,7 @@ from cpaas.carriers.base import (
     CredentialField,
     Doubtful,
     Hook,
+    HttpRequest,
     LookUp,
     LookUpMatch,
     NumberNotOnAccount,
@@ -26,7 +27,8 @@ from cpaas.carriers.base import (
 from cpaas.carriers.inteliquent import hooks, records, webhook
 from cpaas.carriers.inteliquent.calls import BROKER, SERVICES, accepted, ask, request
 from cpaas.carriers.inteliquent.hooks import HookRow
-from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, quote, without_plus
+from cpaas.carriers.media import media_request
+from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, quote, says_opted_out, without_plus
 
 
 class Inteliquent:
@@ -122,7 +124,8 @@ class Inteliquent:
             word = clean(recipient.get("status"))
             if word and word.upper() != "SUCCESS":
                 words = quote([word, recipient.get("reason"), recipient.get("detail")], account.credentials.values())
-                raise Refused(f"Inteliquent did not take this message: {words}.", word)
+                opted_out = says_opted_out(words)
+                raise Refused(f"Inteliquent did not take this message: {words}.", word, opted_out=opted_out)
         sid = message_id(result.get("referenceId"))
         if not sid:
             raise Doubtful("Inteliquent reported success but gave the message no id.", "no_id")
@@ -132,6 +135,10 @@ class Inteliquent:
         """Records between the two numbers around the time of sending, newest first; they hold no message id."""
         data = yield from ask(account, SERVICES, "/messageDetailSearch", records.search(query))
         return records.matches(query, data)
+
+    def media_request(self, account: CarrierAccount, url: str) -> HttpRequest:
+        """Inteliquent names no hosts of its media and asks for no credentials; they get none."""
+        return media_request(url, hosts=None)
 
     def authenticate(self, account: CarrierAccount, request: WebhookRequest) -> str:
         return webhook.authenticate(account.credentials.get("inbound_api_key", ""), request)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpaas.carriers.base import CarrierAccount, Doubtful, HttpRequest, HttpResponse, NotTaken, Operation, Refused
-from cpaas.carriers.wire import clean, quote, read_object, retry_after_s
+from cpaas.carriers.wire import clean, quote, read_object, retry_after_s, says_opted_out
 
 NOTHING_FOUND = "430"
 TRY_AGAIN = frozenset({"429", "431", "503"})
@@ -86,11 +86,11 @@ def accepted(account: CarrierAccount, api: Api, response: HttpResponse) -> dict[
     if _is_wrong_key(code, words):
         raise Refused(f"Inteliquent did not accept the {api.keys}{reason}. Please check it and copy it again.", code)
     if success is False:
-        raise Refused(f"Inteliquent refused this{reason}.", _word(data) or code)
+        raise Refused(f"Inteliquent refused this{reason}.", _word(data) or code, opted_out=says_opted_out(words))
     if code[:1] == "5":
         raise Doubtful(f"Inteliquent failed while it handled the request (code {code}){reason}.", code)
     if code not in ("", "200"):
-        raise Refused(f"Inteliquent refused this (code {code}){reason}.", code)
+        raise Refused(f"Inteliquent refused this (code {code}){reason}.", code, opted_out=says_opted_out(words))
     raise Doubtful(f"The answer of Inteliquent could not be understood (HTTP {response.status}).", "unreadable")
 
 

@@ -7,7 +7,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from cpaas.carriers.base import (
     ForbiddenWebhook,
@@ -19,6 +18,7 @@ from cpaas.carriers.base import (
     WebhookEvent,
     WebhookRequest,
 )
+from cpaas.carriers.media import is_medium
 from cpaas.carriers.wire import as_list, clean, message_id, party, read_object
 
 ANSWER = WebhookAnswer(200, "application/json", b'{"statusCode":"200","status":"success"}')
@@ -99,18 +99,10 @@ def _media_urls(data: Mapping[str, Any]) -> tuple[str, ...]:
     """Links to the media in order, each once; the `.smil` layout part is no medium for people."""
     entries = as_list(data.get("mediaUrls")) + as_list(data.get("media"))
     urls = dict.fromkeys(_media_url(entry) for entry in entries)
-    return tuple(url for url in urls if _is_medium(url))
+    return tuple(url for url in urls if is_medium(url))
 
 
 def _media_url(entry: object) -> str:
     if isinstance(entry, dict):
         entry = next((entry[name] for name in ("url", "href", "mediaUrl") if entry.get(name)), "")
     return clean(entry).strip()
-
-
-def _is_medium(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and not parts.path.lower().endswith(".smil")
