@@ -36,7 +36,8 @@ class Sandbox:
         self.courier = Courier(self.world)
         self.mail = MailSink(port + MAIL_PORT_OFFSET)
         self.carriers: dict[str, Carrier] = {
-            kind.name: kind(self.world, self.courier, f"http://{HOST}:{port + kind.port_offset}") for kind in CARRIERS
+            kind.name: kind(self.world, self.courier, f"http://{HOST}:{port + kind.port_offset}", self.url)
+            for kind in CARRIERS
         }
         self._ports: dict[str, Port] = {}
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_WITHIN_S)

@@ -9,63 +9,20 @@ import asyncio
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from aiohttp import web
 
+from sandbox.calls import Call, Inbound, Settings
 from sandbox.delivery import Courier, Delivery, Post
 from sandbox.faults import Fault, Faults, close_connection, hold, reset_connection
+from sandbox.fields import Field
+from sandbox.media import LAYOUT, Media, Shelf
 from sandbox.receipts import Plan, Plans
 from sandbox.store import Exchange, Hook, Journal, Message, Number, World
 
 STATES = ("up", "refusing", "unavailable", "hanging")
-
-
-@dataclass
-class Settings:
-    """How the carrier behaves. `tn_digits`: how it lists the numbers of hooks. `retries`: of its own deliveries."""
-
-    state: str = "up"
-    latency_ms: float = 0
-    errors: str = "http"
-    token: str = "sha256"  # noqa: S105 - the name of a scheme
-    numbers_as: str = "string"
-    tn_digits: int = 11
-    retries: int = 0
-
-
-@dataclass(slots=True)
-class Call:
-    """One request to the carrier as its wire contract reads it. `taken` fills when texts are taken."""
-
-    request: web.BaseRequest
-    host: str
-    name: str
-    operation: str
-    data: dict[str, Any]
-    to: list[str] = field(default_factory=list)
-    taken: list[Message] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Inbound:
-    """A text on its way to one of the carrier's numbers."""
-
-    sid: str
-    sender: str
-    to: list[str]
-    text: str
-    media_urls: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Media:
-    """A file that came with an inbound text, offered to the portal."""
-
-    name: str
-    content_type: str
-    content: bytes
 
 
 class Carrier(ABC):
@@ -74,17 +31,23 @@ class Carrier(ABC):
     name: ClassVar[str]
     port_offset: ClassVar[int]
     start_credentials: ClassVar[Mapping[str, str]]
+    # Credentials that may be set and are not there at the start.
+    optional_credentials: ClassVar[tuple[str, ...]] = ()
+    # Further settings of its own, as the control API reads them.
+    own_settings: ClassVar[Mapping[str, Field]] = {}
 
-    def __init__(self, world: World, courier: Courier, base_url: str) -> None:
+    def __init__(self, world: World, courier: Courier, base_url: str, common_url: str) -> None:
+        """`base_url`: the carrier's own port; `common_url`: the one that all share, another host to any client."""
         self.world = world
         self.courier = courier
         self.base_url = base_url
+        self.common_url = common_url
         self.state_changed = asyncio.Event()
         self.clear()
 
     def clear(self) -> None:
         """Everything as at the start; subclasses clear what is theirs."""
-        self.settings = Settings()
+        self.settings = self.start_settings()
         self.credentials: dict[str, str] = dict(self.start_credentials)
         self.numbers: dict[str, Number] = {number.tn: number for number in self.start_numbers()}
         self.faults = Faults()
@@ -92,10 +55,18 @@ class Carrier(ABC):
         self.requests: Journal[Exchange] = Journal()
         self.deliveries: Journal[Delivery] = Journal()
         self.messages: Journal[Message] = Journal(keep=None)
+        self.received: Journal[Message] = Journal()
         self.by_sid: dict[str, list[Message]] = {}
-        self.media: dict[str, Media] = {}
+        self.media = Shelf()
 
     # What a wire contract has to say.
+
+    def start_settings(self) -> Settings:
+        return Settings()
+
+    def new_sid(self) -> str:
+        """An id for a text, as this carrier makes them."""
+        return str(uuid.uuid4())
 
     @abstractmethod
     def start_numbers(self) -> Iterable[Number]: ...
@@ -124,6 +95,27 @@ class Carrier(ABC):
 
     @abstractmethod
     def receipt_body(self, message: Message, word: str, error: str | None) -> bytes: ...
+
+    def receipt_hook(self, message: Message) -> Hook | None:
+        """Who is told what became of the text: the hook of its number, for carriers that have but one for all."""
+        return self.hook_for(message.sender)
+
+    def stranger(self, url: str, tn: str | None) -> Hook:
+        """A hook for an address that nobody set."""
+        return Hook(id="", tn=tn, url=url)
+
+    def copies_of(self, inbound: Inbound) -> list[tuple[Hook, Inbound]]:
+        """Which hook is told what. Here: every hook of our numbers once, with all recipients."""
+        hooks = {hook.id: hook for hook in map(self.hook_for, inbound.to) if hook is not None}
+        return [(hook, inbound) for hook in hooks.values()]
+
+    def media_url(self, media: Media, sid: str) -> str:
+        """The address where the portal can get a file of an inbound text; the file is there from now on."""
+        return f"{self.base_url}/{self.name}/media/{self.media.put(media)}/{media.name}"
+
+    def parts_of(self, media: list[Media]) -> list[Media]:
+        """The files as this carrier offers them; a layout part goes along with an MMS."""
+        return [LAYOUT, *media] if media else []
 
     # The front door.
 
@@ -216,7 +208,8 @@ class Carrier(ABC):
 
     async def _echo(self, message: Message) -> None:
         await asyncio.sleep(self.world.echo_delay_s)
-        reply = Inbound(new_sid(), message.to, [message.sender], message.text, message.media_urls)
+        types = [str(row["content_type"]) for row in message.fetched]
+        reply = Inbound(self.new_sid(), message.to, [message.sender], message.text, message.media_urls, types)
         await self.send_inbound(reply)
 
     # What it posts to the portal.
@@ -224,25 +217,44 @@ class Carrier(ABC):
     async def send_receipt(
         self, message: Message, word: str, *, error: str | None = None, copies: int = 1, parallel: bool = False
     ) -> list[Delivery]:
-        """Tell the hook of the sending number; without a hook nobody is told."""
-        message.status = word
-        hook = self.hook_for(message.sender)
+        """Tell whoever wants to know; [] when nobody does."""
+        message.status, message.error = word, error
+        hook = self.receipt_hook(message)
         if hook is None:
             return []
         post = self.signed(hook, self.receipt_body(message, word, error), "right")
         return await self._deliver(post, copies, parallel)
 
     async def send_inbound(
-        self, inbound: Inbound, *, sign: str = "right", copies: int = 1, parallel: bool = False
+        self, inbound: Inbound, *, url: str | None = None, sign: str = "right", copies: int = 1, parallel: bool = False
     ) -> list[Delivery]:
-        """Deliver to the hook of each of our numbers in `to`; [] when none has one: the text is dropped."""
-        hooks = {hook.id: hook for hook in map(self.hook_for, inbound.to) if hook is not None}
-        body = self.inbound_body(inbound)
-        posts = [self.signed(hook, body, sign) for hook in hooks.values()]
-        done = await asyncio.gather(*(self._deliver(post, copies, parallel) for post in posts))
+        """Deliver to the hooks of our numbers in `to`, [] when none has one: the text is dropped. Or to `url`."""
+        for tn in inbound.to:
+            self.received.add(
+                Message(
+                    inbound.sid,
+                    inbound.sender,
+                    tn,
+                    inbound.text,
+                    inbound.media_urls,
+                    answered=True,
+                    status="received",
+                    direction="inbound",
+                )
+            )
+        told = self.copies_of(inbound) if url is None else [(self.hook_at(url, inbound.to[0]), inbound)]
+        done = await asyncio.gather(
+            *(
+                self.deliver_inbound(hook, self.signed(hook, self.inbound_body(each), sign), copies, parallel)
+                for hook, each in told
+            )
+        )
         return [delivery for deliveries in done for delivery in deliveries]
 
-    async def send_to(
+    async def deliver_inbound(self, hook: Hook, post: Post, copies: int, parallel: bool) -> list[Delivery]:
+        return await self._deliver(post, copies, parallel)
+
+    async def send_raw(
         self,
         url: str,
         tn: str | None,
@@ -253,29 +265,19 @@ class Carrier(ABC):
         copies: int,
         parallel: bool,
     ) -> list[Delivery]:
-        """Deliver any body to any address; `headers` win over those of the signature.
-
-        It is signed as the hook with that address, else as the hook of `tn`, else with `credentials.inbound_api_key`.
-        """
-        known = next((row for row in self.hooks() if row.url == url), None) or (self.hook_for(tn) if tn else None)
-        stranger = Hook(id="", tn=tn, url=url, api_key=self.credentials.get("inbound_api_key"))
-        post = self.signed(replace(known, url=url) if known else stranger, body, sign)
+        """Deliver any body to any address, signed as it should be; `headers` win over those of the signature."""
+        post = self.signed(self.hook_at(url, tn), body, sign)
         return await self._deliver(Post(url, {**post.headers, **headers}, body), copies, parallel)
+
+    def hook_at(self, url: str, tn: str | None) -> Hook:
+        """The hook with that address, else the one of `tn` with this address, else one as for a stranger."""
+        known = next((row for row in self.hooks() if row.url == url), None) or (self.hook_for(tn) if tn else None)
+        return replace(known, url=url) if known else self.stranger(url, tn)
 
     async def _deliver(self, post: Post, copies: int, parallel: bool) -> list[Delivery]:
         return await self.courier.deliver(
             post, self.deliveries, copies=copies, parallel=parallel, retries=self.settings.retries
         )
 
-    def offer(self, media: Media) -> str:
-        """The address where the portal can get an inbound file."""
-        token = uuid.uuid4().hex
-        self.media[token] = media
-        return f"{self.base_url}/{self.name}/media/{token}/{media.name}"
-
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self.settings), "credentials": self.credentials}
-
-
-def new_sid() -> str:
-    return str(uuid.uuid4())

@@ -8,10 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.carrier import STATES, Carrier, Inbound, Media, new_sid
+from sandbox.calls import Inbound
+from sandbox.carrier import STATES, Carrier
 from sandbox.control_base import NO_CONTENT, Refusal, after, answer, carrier_of, read_body, rows, sandbox_of
 from sandbox.faults import KINDS, OPERATIONS
 from sandbox.fields import BadInput, amount, flag, list_of, mapping, read_fields, text, text_or_list, whole, word
+from sandbox.media import Media
 from sandbox.parties import e164
 from sandbox.receipts import MODES, Plan
 from sandbox.store import Number
@@ -25,6 +27,7 @@ CARRIER = {
     "numbers_as": word("string", "int"),
     "tn_digits": word(10, 11),
     "retries": whole(),
+    "media_misses": whole(),
 }
 NUMBER = {
     "status": word("in_service", "pending", "pending_disconnect", default="in_service"),
@@ -85,8 +88,8 @@ async def show(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """PUT changes what is given and leaves the rest."""
     carrier = carrier_of(request)
-    given = read_fields(await read_body(request), CARRIER, partial=True)
-    names = dict.fromkeys([*carrier.credentials, "inbound_api_key"], text())
+    given = read_fields(await read_body(request), {**CARRIER, **carrier.own_settings}, partial=True)
+    names = dict.fromkeys([*carrier.credentials, *carrier.optional_credentials], text())
     credentials = read_fields(given.pop("credentials", {}), names, partial=True, prefix="credentials.")
     state = given.pop("state", None)
     carrier.set_credentials(credentials)
@@ -161,8 +164,8 @@ async def send_receipt(request: web.Request) -> web.Response:
     messages = carrier.by_sid.get(order["sid"])
     if not messages:
         raise Refusal(404, "not_found", "The carrier took no message with this sid.")
-    if not any(carrier.hook_for(message.sender) for message in messages):
-        raise Refusal(409, "no_hook", "No hook is set for the number that sent this message.")
+    if not any(map(carrier.receipt_hook, messages)):
+        raise Refusal(409, "no_hook", "Nobody is to be told about this message: there is no hook for it.")
     deliveries = []
     for message in messages:
         deliveries += await carrier.send_receipt(
@@ -182,14 +185,12 @@ async def send_inbound(request: web.Request) -> web.Response:
         body, headers = _raw(order["raw"])
         url = order["url"] or _require_hook(carrier, to)
         return answer(
-            {"sid": order["sid"], "deliveries": await carrier.send_to(url, tn, body, headers, **how)},
+            {"sid": order["sid"], "deliveries": await carrier.send_raw(url, tn, body, headers, **how)},
         )
     inbound = _inbound(carrier, order, to)
-    if order["url"] is not None:
-        deliveries = await carrier.send_to(order["url"], tn, carrier.inbound_body(inbound), {}, **how)
-    else:
+    if order["url"] is None:
         _require_hook(carrier, to)
-        deliveries = await carrier.send_inbound(inbound, **how)
+    deliveries = await carrier.send_inbound(inbound, url=order["url"], **how)
     return answer({"sid": inbound.sid, "deliveries": deliveries})
 
 
@@ -197,8 +198,10 @@ def _inbound(carrier: Carrier, order: dict[str, Any], to: list[str]) -> Inbound:
     missing = {name: ["is required"] for name in ("from", "to") if not order[name]}
     if missing:
         raise BadInput(missing)
-    urls = [carrier.offer(_media(item, index)) for index, item in enumerate(order["media"])]
-    return Inbound(order["sid"] or new_sid(), e164(order["from"]), to, order["text"], urls)
+    sid = order["sid"] or carrier.new_sid()
+    media = carrier.parts_of([_media(item, index) for index, item in enumerate(order["media"])])
+    urls, types = [carrier.media_url(item, sid) for item in media], [item.content_type for item in media]
+    return Inbound(sid, e164(order["from"]), to, order["text"], urls, types)
 
 
 def _media(item: dict[str, Any], index: int) -> Media:

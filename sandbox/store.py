@@ -86,7 +86,10 @@ class Hook:
 
 @dataclass(slots=True)
 class Message:
-    """A text the carrier took, for one recipient. `status` is the last word it would tell about it."""
+    """A text the carrier took, for one recipient. `status` and `error` are the last it would tell about it.
+
+    `direction` "inbound": a text that came for one of the carrier's numbers, kept for look-ups.
+    """
 
     sid: str
     sender: str
@@ -98,6 +101,8 @@ class Message:
     answered: bool = False
     fetched: list[dict[str, Any]] = field(default_factory=list)
     status: str = "sent"
+    error: str | None = None
+    direction: str = "outbound-api"
 
     @property
     def kind(self) -> str:
@@ -116,6 +121,7 @@ class Message:
             "answered": self.answered,
             "fetched": self.fetched,
             "status": self.status,
+            "error": self.error,
         }
 
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import web
 
-from sandbox.carrier import Call, Carrier, Inbound, new_sid
+from sandbox.answers import HTML_PAGE
+from sandbox.basic import basic_pair
+from sandbox.calls import Call, Inbound
+from sandbox.carrier import Carrier
 from sandbox.delivery import Post
 from sandbox.faults import Fault
 from sandbox.inteliquent import broker, services, wire
 from sandbox.inteliquent.authorizations import Authorizations
+from sandbox.numbers import start_numbers
 from sandbox.parties import as_dialled, without_plus
 from sandbox.store import Hook, Message, Number, now
 
@@ -54,6 +59,7 @@ class Inteliquent(Carrier):
         "api_secret": "sandbox-api-secret",
         "outbound_api_key": "sandbox-outbound-api-key",
     }
+    optional_credentials: ClassVar[tuple[str, ...]] = ("inbound_api_key",)
 
     def clear(self) -> None:
         super().clear()
@@ -67,9 +73,7 @@ class Inteliquent(Carrier):
 
     def start_numbers(self) -> Iterable[Number]:
         yield Number("+12012010580")
-        for last in range(760, 800):
-            if last != 789:
-                yield _start_number(f"+12019920{last}")
+        yield from start_numbers("+12019920")
 
     # Requests.
 
@@ -109,12 +113,12 @@ class Inteliquent(Carrier):
             return None if bearer in self.table.outbound.values() else wire.wrong_broker_key()
         if bearer is not None:
             return None if bearer in self.tokens.given else wire.xml_fault()
-        right = services.is_basic(header, self.credentials["api_key"], self.credentials["api_secret"])
-        return None if right else wire.wrong_basic()
+        right = self.credentials["api_key"], self.credentials["api_secret"]
+        return None if basic_pair(header) == right else wire.wrong_basic()
 
     async def _carry_out(self, call: Call) -> dict[str, Any]:
         if call.name == "publishMessages":
-            messages = broker.read_text(self.numbers, call.data, new_sid())
+            messages = broker.read_text(self.numbers, call.data, self.new_sid())
             for message in messages:
                 await self.take(call, message)
             return broker.sent_answer(messages, call.data)
@@ -147,15 +151,12 @@ class Inteliquent(Carrier):
 
     def _media(self, call: Call) -> web.Response:
         parts = call.request.path.strip("/").split("/")
-        media = self.media.get(parts[-2]) if len(parts) > 2 else None
-        if media is None:
-            return web.Response(status=404, text="Not Found")
-        return web.Response(body=media.content, headers={"Content-Type": media.content_type})
+        return self.media.answer(parts[-2] if len(parts) > 2 else "", self.settings.media_misses)
 
     def fault_answer(self, call: Call, fault: Fault) -> web.Response:
         errors = self.settings.errors
         if fault.kind == "html":
-            return web.Response(status=fault.status or 502, text=wire.HTML_PAGE, content_type="text/html")
+            return web.Response(status=fault.status or 502, text=HTML_PAGE, content_type="text/html")
         if fault.kind == "xml":
             return wire.xml_fault(fault.status or 401, fault.code or "900901", fault.text or "Invalid Credentials")
         if fault.kind == "refuse":
@@ -184,12 +185,15 @@ class Inteliquent(Carrier):
     def hook_for(self, tn: str) -> Hook | None:
         return self.table.hook_for(tn)
 
+    def stranger(self, url: str, tn: str | None) -> Hook:
+        return Hook(id="", tn=tn, url=url, api_key=self.credentials.get("inbound_api_key"))
+
     def signed(self, hook: Hook, body: bytes, sign: str) -> Post:
         headers = {"Content-Type": "application/json"}
         if hook.header_name and sign != "none":
             headers[hook.header_name] = hook.header_value or ""
         if sign == "wrong" or (hook.api_key and sign == "right"):
-            message_id = new_sid()
+            message_id = str(uuid.uuid4())
             key = f"not {hook.api_key}" if sign == "wrong" else hook.api_key or ""
             headers |= {"messageID": message_id, "verificationToken": self._token_of(key, message_id)}
         return Post(hook.url, headers, body)
@@ -225,19 +229,6 @@ class Inteliquent(Carrier):
     def _party(self, number: str) -> str | int:
         digits = without_plus(number)
         return int(digits) if self.settings.numbers_as == "int" and digits.isdecimal() else digits
-
-
-def _start_number(tn: str) -> Number:
-    last = int(tn[-3:])
-    if 770 <= last <= 774:
-        return Number(tn, messaging="SMS")
-    if last == 775:
-        return Number(tn, messaging="")
-    if last == 776:
-        return Number(tn, status="pending")
-    if last == 777:
-        return Number(tn, message_class="A2PLC")
-    return Number(tn)
 
 
 def _read_object(body: bytes) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
 import uuid
@@ -37,15 +35,6 @@ class Tokens:
         scope = "am_application_scope default"
         # The sample answer of the API file says this, while its text says one hour.
         return {"scope": scope, "token_type": "bearer", "expires_in": 9223372036854775807, "access_token": token}
-
-
-def is_basic(header: str, key: str, secret: str) -> bool:
-    scheme, _, encoded = header.partition(" ")
-    try:
-        pair = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return False
-    return scheme.lower() == "basic" and pair == f"{key}:{secret}"
 
 
 def check_private_key(data: Data, key: str) -> None:

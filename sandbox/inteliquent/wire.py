@@ -17,10 +17,6 @@ XML_FAULT = (
     "<ams:message>{text}</ams:message><ams:description>Access failure for API: /Services/2.0.0, version: 2.0.0. "
     "Make sure you have given the correct access token</ams:description></ams:fault>"
 )
-HTML_PAGE = (
-    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
-    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-)
 
 
 class Failure(Exception):

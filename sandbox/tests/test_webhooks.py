@@ -108,7 +108,8 @@ async def test_files_of_an_inbound_text_can_be_fetched(wire, portal):
     media = [{"name": "a.gif", "content_type": "image/gif", "base64": base64.b64encode(b"GIF89a").decode()}]
     await wire.control("POST", "inteliquent/inbound/", {**INBOUND, "media": media})
     _, body = await portal.next_post()
-    [url] = json.loads(body)["mediaUrls"]
+    layout, url = json.loads(body)["mediaUrls"]
+    assert layout.endswith(".smil")
     async with wire.session.get(url) as answer:
         assert (answer.content_type, await answer.read()) == ("image/gif", b"GIF89a")
     await wire.control(
