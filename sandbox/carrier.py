@@ -190,15 +190,15 @@ class Carrier(ABC):
         call.taken.append(message)
         self.messages.add(message)
         self.by_sid.setdefault(message.sid, []).append(message)
-        if message.media_urls:
-            message.fetched = list(await asyncio.gather(*map(self.courier.fetch, message.media_urls)))
+        files = await asyncio.gather(*map(self.courier.fetch, message.media_urls))
+        message.fetched = [row for row, _ in files]
         plan = self.plans.of(message.to)
         if plan.mode == "none" and plan.sequence:
             message.status = plan.sequence[-1]
         elif plan.mode == "auto" and not plan.before_answer:
             self.courier.spawn(self._run_plan(message, plan, self.settings.latency_ms / 1000))
         if self.world.echo:
-            self.courier.spawn(self._echo(message))
+            self.courier.spawn(self._echo(message, [media for _, media in files if media is not None]))
 
     async def _run_plan(self, message: Message, plan: Plan, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
@@ -206,11 +206,9 @@ class Carrier(ABC):
             await asyncio.sleep(plan.delay_s)
             await self.send_receipt(message, word, copies=plan.copies)
 
-    async def _echo(self, message: Message) -> None:
+    async def _echo(self, message: Message, files: list[Media]) -> None:
         await asyncio.sleep(self.world.echo_delay_s)
-        types = [str(row["content_type"]) for row in message.fetched]
-        reply = Inbound(self.new_sid(), message.to, [message.sender], message.text, message.media_urls, types)
-        await self.send_inbound(reply)
+        await self.send_inbound(self.make_inbound(message.to, [message.sender], message.text, files))
 
     # What it posts to the portal.
 
@@ -224,6 +222,15 @@ class Carrier(ABC):
             return []
         post = self.signed(hook, self.receipt_body(message, word, error), "right")
         return await self._deliver(post, copies, parallel)
+
+    def make_inbound(
+        self, sender: str, to: list[str], words: str, files: list[Media], sid: str | None = None
+    ) -> Inbound:
+        """A text on its way in, its files on the shelf."""
+        sid = sid or self.new_sid()
+        parts = self.parts_of(files)
+        urls, types = [self.media_url(part, sid) for part in parts], [part.content_type for part in parts]
+        return Inbound(sid, sender, to, words, urls, types)
 
     async def send_inbound(
         self, inbound: Inbound, *, url: str | None = None, sign: str = "right", copies: int = 1, parallel: bool = False

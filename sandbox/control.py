@@ -198,10 +198,8 @@ def _inbound(carrier: Carrier, order: dict[str, Any], to: list[str]) -> Inbound:
     missing = {name: ["is required"] for name in ("from", "to") if not order[name]}
     if missing:
         raise BadInput(missing)
-    sid = order["sid"] or carrier.new_sid()
-    media = carrier.parts_of([_media(item, index) for index, item in enumerate(order["media"])])
-    urls, types = [carrier.media_url(item, sid) for item in media], [item.content_type for item in media]
-    return Inbound(sid, e164(order["from"]), to, order["text"], urls, types)
+    files = [_media(item, index) for index, item in enumerate(order["media"])]
+    return carrier.make_inbound(e164(order["from"]), to, order["text"], files, order["sid"])
 
 
 def _media(item: dict[str, Any], index: int) -> Media:

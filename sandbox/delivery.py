@@ -7,10 +7,11 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from sandbox.media import Media
 from sandbox.store import Journal, World
 
 TIMEOUT_S = 10
@@ -103,19 +104,21 @@ class Courier:
         delivery["elapsed_ms"] = round((time.monotonic() - started) * 1000)
         return delivery
 
-    async def fetch(self, url: str) -> dict[str, Any]:
-        """Get an attachment as a carrier does at send time; null where there is no answer or no such header."""
+    async def fetch(self, url: str) -> tuple[dict[str, Any], Media | None]:
+        """Get an attachment as a carrier does at send time: what it was told (null: nothing), and the file."""
         row: dict[str, Any] = {"url": url, "http_status": None, "content_type": None, "content_length": None}
         try:
             async with self._client().get(url) as answer:
                 length = answer.headers.get("Content-Length", "")
                 row["content_type"] = answer.headers.get("Content-Type")
                 row["content_length"] = int(length) if length.isdecimal() else None
-                await answer.read()
+                content = await answer.read()
                 row["http_status"] = answer.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             row["error"] = _error_word(error)
-        return row
+            return row, None
+        name = urlsplit(url).path.rpartition("/")[2] or "file"
+        return row, Media(name, answer.content_type, content) if answer.ok else None
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from sandbox.app import Sandbox
+from sandbox.basic import basic_header
 from sandbox.store import World
 
 PORTS = 26
@@ -27,7 +27,7 @@ def free_block() -> int:
     span = LAST_PORT - FIRST_PORT
     for step in range(span // PORTS):
         first = FIRST_PORT + (os.getpid() * 7 * PORTS + step * PORTS) % span
-        if all(_is_free(first + offset) for offset in (0, 1, 25)):
+        if all(_is_free(first + offset) for offset in (0, 1, 2, 3, 4, 25)):
             return first
     raise RuntimeError("no free ports")
 
@@ -60,8 +60,14 @@ class Wire:
             assert expect or answer.status < 300, text
             return await answer.json(content_type=None) if text else None
 
+    async def request(self, method: str, url: str, *, auth: tuple[str, str] | None = None, **more: Any) -> Any:
+        """Status and content of any request, with Basic authentication when `auth` is given."""
+        headers = {**more.pop("headers", {}), **({"Authorization": basic_header(*auth)} if auth else {})}
+        async with self.session.request(method, url, headers=headers, **more) as answer:
+            return answer.status, await _content(answer)
+
     async def services(self, name: str, body: dict[str, Any], **changes: Any) -> tuple[int, Any]:
-        auth = "Basic " + base64.b64encode(b"sandbox-api-key:sandbox-api-secret").decode()
+        auth = basic_header("sandbox-api-key", "sandbox-api-secret")
         headers = {"Authorization": changes.pop("authorization", auth)}
         url = f"{self.carrier_url}/services/Services/2.0.0/{name}"
         async with self.session.post(url, json={"privateKey": "sandbox-api-key", **body}, headers=headers) as answer:
