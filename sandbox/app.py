@@ -15,10 +15,11 @@ from sandbox.inteliquent import Inteliquent
 from sandbox.mail import STATES as MAIL_STATES
 from sandbox.mail import MailSink
 from sandbox.ports import HOST, Port
+from sandbox.restcomm import Restcomm
 from sandbox.store import World
 from sandbox.twilio import Twilio
 
-CARRIERS: tuple[type[Carrier], ...] = (Inteliquent, Twilio)
+CARRIERS: tuple[type[Carrier], ...] = (Inteliquent, Restcomm, Twilio)
 MAIL_PORT_OFFSET = 25
 LAST_PORT = 65_535
 # Requests that are held on purpose are not waited for.

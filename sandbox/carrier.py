@@ -109,6 +109,15 @@ class Carrier(ABC):
         hooks = {hook.id: hook for hook in map(self.hook_for, inbound.to) if hook is not None}
         return [(hook, inbound) for hook in hooks.values()]
 
+    def one_copy_each(self, inbound: Inbound) -> list[tuple[Hook, Inbound]]:
+        """For carriers that know no group: a text of its own, with its own id, for each of our numbers."""
+        told: list[tuple[Hook, Inbound]] = []
+        for tn in inbound.to:
+            hook = self.hook_for(tn)
+            if hook is not None:
+                told.append((hook, replace(inbound, own=tn, sid=self.new_sid() if told else inbound.sid)))
+        return told
+
     def media_url(self, media: Media, sid: str) -> str:
         """The address where the portal can get a file of an inbound text; the file is there from now on."""
         return f"{self.base_url}/{self.name}/media/{self.media.put(media)}/{media.name}"

@@ -103,6 +103,8 @@ class Message:
     status: str = "sent"
     error: str | None = None
     direction: str = "outbound-api"
+    # What goes over the air when the carrier could not keep every character.
+    aired: str | None = None
 
     @property
     def kind(self) -> str:
@@ -113,7 +115,7 @@ class Message:
             "sid": self.sid,
             "from": self.sender,
             "to": self.to,
-            "text": self.text,
+            "text": self.text if self.aired is None else self.aired,
             "media_urls": self.media_urls,
             "kind": self.kind,
             "status_url": self.status_url,

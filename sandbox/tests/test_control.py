@@ -38,7 +38,7 @@ async def test_wrong_input_is_a_400_that_names_it(wire, method, path, body, name
 
 
 async def test_unknown_things_are_404_in_json(wire):
-    for path in ("restcomm/", "inteliquent/nothing/", "inteliquent/numbers/+12019920789/"):
+    for path in ("pigeons/", "inteliquent/nothing/", "inteliquent/numbers/+12019920789/"):
         assert (await wire.control("GET", path, expect=404))["code"] == "not_found"
     assert (await wire.control("DELETE", "inteliquent/", expect=405))["code"] == "method_not_allowed"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urljoin
 
@@ -16,12 +16,11 @@ from aiohttp import web
 from sandbox.answers import HTML_PAGE
 from sandbox.basic import basic_pair
 from sandbox.calls import Call, Inbound, Settings
-from sandbox.carrier import Carrier
 from sandbox.delivery import Post
 from sandbox.faults import Fault
 from sandbox.fields import Field, flag, text, word
+from sandbox.form_carrier import FormCarrier
 from sandbox.forms import FORM_TYPE, as_form, read_form
-from sandbox.incoming_numbers import IncomingNumbers
 from sandbox.media import Media
 from sandbox.numbers import start_numbers
 from sandbox.segments import segments
@@ -39,7 +38,7 @@ class TwilioSettings(Settings):
     media_host: str | None = None
 
 
-class Twilio(Carrier):
+class Twilio(FormCarrier):
     """One account with the numbers +12019940760 to +12019940799 (sandbox/numbers.py says which are special)."""
 
     name: ClassVar[str] = "twilio"
@@ -58,10 +57,6 @@ class Twilio(Carrier):
 
     def start_settings(self) -> Settings:
         return TwilioSettings()
-
-    def clear(self) -> None:
-        super().clear()
-        self.written = IncomingNumbers(self.numbers)
 
     def start_numbers(self) -> Iterable[Number]:
         return start_numbers("+12019940")
@@ -170,25 +165,6 @@ class Twilio(Carrier):
         return wire.failure(status, _code(fault, 20500), fault.text or "An internal server error has occurred")
 
     # What it posts.
-
-    def hooks(self) -> list[Hook]:
-        return self.written.hooks()
-
-    def hook_for(self, tn: str) -> Hook | None:
-        return self.written.hook_for(tn)
-
-    def receipt_hook(self, message: Message) -> Hook | None:
-        """Each text says itself where its status goes."""
-        return Hook(message.sid, message.sender, message.status_url) if message.status_url else None
-
-    def copies_of(self, inbound: Inbound) -> list[tuple[Hook, Inbound]]:
-        """One text with an id of its own for each of our numbers."""
-        told: list[tuple[Hook, Inbound]] = []
-        for tn in inbound.to:
-            hook = self.hook_for(tn)
-            if hook is not None:
-                told.append((hook, replace(inbound, own=tn, sid=self.new_sid() if told else inbound.sid)))
-        return told
 
     def signed(self, hook: Hook, body: bytes, sign: str) -> Post:
         headers = {"Content-Type": FORM_TYPE, "User-Agent": "TwilioProxy/1.1"}
