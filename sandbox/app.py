@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from aiohttp import web
 
 from sandbox import control
+from sandbox.bandwidth import Bandwidth
 from sandbox.carrier import Carrier
 from sandbox.control_base import NO_CONTENT, SANDBOX, Refusal, after, answer, json_errors, read_body, rows, sandbox_of
 from sandbox.delivery import Courier
@@ -19,7 +20,7 @@ from sandbox.restcomm import Restcomm
 from sandbox.store import World
 from sandbox.twilio import Twilio
 
-CARRIERS: tuple[type[Carrier], ...] = (Inteliquent, Restcomm, Twilio)
+CARRIERS: tuple[type[Carrier], ...] = (Inteliquent, Restcomm, Twilio, Bandwidth)
 MAIL_PORT_OFFSET = 25
 LAST_PORT = 65_535
 # Requests that are held on purpose are not waited for.

@@ -96,8 +96,8 @@ class Carrier(ABC):
     @abstractmethod
     def receipt_body(self, message: Message, word: str, error: str | None) -> bytes: ...
 
-    def receipt_hook(self, message: Message) -> Hook | None:
-        """Who is told what became of the text: the hook of its number, for carriers that have but one for all."""
+    def receipt_hook(self, message: Message, word: str) -> Hook | None:
+        """Who is told this word about the text: the hook of its number, for carriers that have but one for all."""
         return self.hook_for(message.sender)
 
     def stranger(self, url: str, tn: str | None) -> Hook:
@@ -226,7 +226,7 @@ class Carrier(ABC):
     ) -> list[Delivery]:
         """Tell whoever wants to know; [] when nobody does."""
         message.status, message.error = word, error
-        hook = self.receipt_hook(message)
+        hook = self.receipt_hook(message, word)
         if hook is None:
             return []
         post = self.signed(hook, self.receipt_body(message, word, error), "right")

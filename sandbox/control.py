@@ -164,7 +164,7 @@ async def send_receipt(request: web.Request) -> web.Response:
     messages = carrier.by_sid.get(order["sid"])
     if not messages:
         raise Refusal(404, "not_found", "The carrier took no message with this sid.")
-    if not any(map(carrier.receipt_hook, messages)):
+    if not any(carrier.receipt_hook(message, order["status"]) for message in messages):
         raise Refusal(409, "no_hook", "Nobody is to be told about this message: there is no hook for it.")
     deliveries = []
     for message in messages:

@@ -21,7 +21,7 @@ class FormCarrier(Carrier):
     def hook_for(self, tn: str) -> Hook | None:
         return self.written.hook_for(tn)
 
-    def receipt_hook(self, message: Message) -> Hook | None:
+    def receipt_hook(self, message: Message, word: str) -> Hook | None:
         return Hook(message.sid, message.sender, message.status_url) if message.status_url else None
 
     def copies_of(self, inbound: Inbound) -> list[tuple[Hook, Inbound]]:

@@ -105,6 +105,8 @@ class Message:
     direction: str = "outbound-api"
     # What goes over the air when the carrier could not keep every character.
     aired: str | None = None
+    # The sender's own mark, which comes back with every receipt.
+    tag: str | None = None
 
     @property
     def kind(self) -> str:

@@ -28,7 +28,7 @@ def _fill(element: ElementTree.Element, data: Any) -> None:
 
 
 def read_xml(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Name and content of the root element; a leaf is its text, "" when empty. Raises ValueError."""
+    """Name and content of the root element; a leaf is its text, elements that repeat are a list. Raises ValueError."""
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - what clients of a simulator on this machine write
     except (ElementTree.ParseError, LookupError) as error:
@@ -40,7 +40,13 @@ def read_xml(body: bytes) -> tuple[str, dict[str, Any]]:
 def _content(element: ElementTree.Element) -> Any:
     if len(element) == 0:
         return (element.text or "").strip()
-    return {child.tag: _content(child) for child in element}
+    content: dict[str, Any] = {}
+    for child in element:
+        known, value = content.get(child.tag), _content(child)
+        if known is not None:
+            value = [*(known if isinstance(known, list) else [known]), value]
+        content[child.tag] = value
+    return content
 
 
 def xml_response(root: str, data: Any, status: int = 200) -> web.Response:

@@ -181,8 +181,8 @@ class Restcomm(FormCarrier):
             return []
         return await super().send_receipt(message, word, error=error, copies=copies, parallel=parallel)
 
-    def receipt_hook(self, message: Message) -> Hook | None:
-        return super().receipt_hook(message) if self.settings.transport == "smpp" else None
+    def receipt_hook(self, message: Message, word: str) -> Hook | None:
+        return super().receipt_hook(message, word) if self.settings.transport == "smpp" else None
 
     async def deliver_inbound(self, hook: Hook, post: Post, copies: int, parallel: bool) -> list[Delivery]:
         """An answer other than 200 sends the text to the fallback, once; a 200 without XML is noted and that is all."""

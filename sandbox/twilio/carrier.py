@@ -18,9 +18,10 @@ from sandbox.basic import basic_pair
 from sandbox.calls import Call, Inbound, Settings
 from sandbox.delivery import Post
 from sandbox.faults import Fault
-from sandbox.fields import Field, flag, text, word
+from sandbox.fields import Field, word
 from sandbox.form_carrier import FormCarrier
 from sandbox.forms import FORM_TYPE, as_form, read_form
+from sandbox.hosted_media import HostedMedia, HostedMediaSettings
 from sandbox.media import Media
 from sandbox.numbers import start_numbers
 from sandbox.segments import segments
@@ -30,15 +31,11 @@ from sandbox.twilio.sending import read_text
 
 
 @dataclass
-class TwilioSettings(Settings):
-    """`media_redirect`: files lie on another host, `media_host` or else the port that all simulators share."""
-
+class TwilioSettings(HostedMediaSettings):
     account_status: str = "active"
-    media_redirect: bool = True
-    media_host: str | None = None
 
 
-class Twilio(FormCarrier):
+class Twilio(FormCarrier, HostedMedia):
     """One account with the numbers +12019940760 to +12019940799 (sandbox/numbers.py says which are special)."""
 
     name: ClassVar[str] = "twilio"
@@ -48,9 +45,8 @@ class Twilio(FormCarrier):
         "auth_token": "sandbox-twilio-auth-token",
     }
     own_settings: ClassVar[Mapping[str, Field]] = {
+        **HostedMedia.own_settings,
         "account_status": word("active", "suspended", "closed"),
-        "media_redirect": flag(),
-        "media_host": text().or_null(),
     }
 
     settings: TwilioSettings
@@ -69,8 +65,9 @@ class Twilio(FormCarrier):
     def read(self, request: web.BaseRequest, body: bytes) -> Call:
         below = request.path.partition("/Accounts/")[2].removesuffix(".json")
         parts = tuple(below.strip("/").split("/")) if below else ()
-        if request.path.startswith("/twilio/cdn/"):
-            return Call(request, "cdn", "", "media", {}, parts=tuple(request.path.split("/")[3:]))
+        token = self.cdn_token(request)
+        if token is not None:
+            return Call(request, "cdn", token, "media", {})
         form = read_form(body)
         name = "/".join(parts[1::2])
         return Call(
@@ -79,11 +76,11 @@ class Twilio(FormCarrier):
 
     async def answer(self, call: Call) -> web.Response:
         if call.host == "cdn":
-            return self._cdn(call)
+            return self.from_cdn(call.request, call.name)
         try:
             self._check(call)
             if call.name == "Messages/Media":
-                return self._media(call)
+                return self.hosted(call.parts[4])
             return await self._carry_out(call)
         except wire.Failure as failure:
             return wire.failure(failure.status, failure.code, failure.text)
@@ -133,20 +130,6 @@ class Twilio(FormCarrier):
         if known is None:
             raise _not_found(call)
         return known[0]
-
-    def _media(self, call: Call) -> web.Response:
-        """The file, or where it lies."""
-        media = self.media.get(call.parts[4])
-        if media is None or not self.settings.media_redirect:
-            return self.media.answer(call.parts[4], self.settings.media_misses)
-        host = self.settings.media_host or self.common_url
-        return web.Response(status=307, headers={"Location": f"{host}/twilio/cdn/{call.parts[4]}/{media.name}"})
-
-    def _cdn(self, call: Call) -> web.Response:
-        """A store on another host. It knows nothing of our account and refuses whoever brings its password along."""
-        if "Authorization" in call.request.headers:
-            return web.Response(status=400, text="Only one auth mechanism allowed")
-        return self.media.answer(call.parts[0] if call.parts else "", self.settings.media_misses)
 
     def fault_answer(self, call: Call, fault: Fault) -> web.Response:
         if fault.kind == "html":
