@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.clients import Api, staff_api
-from tests.e2e.world import KEYS, PASSWORD, Carrier, Tenant
+from tests.e2e.world import PASSWORD, Carrier, Tenant
+from tests.simulated_carriers import EVERY_SECRET, SIMULATED
 from tests.stack_process import Stack, own_broker, own_database
 
 CHROMIUM = "/usr/bin/chromium"
@@ -27,6 +28,8 @@ CHROMIUM_OPTIONS = [
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 TenantMaker = Callable[..., Tenant]
+# A journey that is made with each carrier.
+every_carrier = pytest.mark.parametrize("carrier", list(SIMULATED), indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, broker_place: int) -> Iterat
             yield running
         finally:
             running.end()
-        assert running.leaks(*KEYS.values(), PASSWORD) == set()
+        assert running.leaks(*EVERY_SECRET, PASSWORD) == set()
 
 
 def first_operator(stack: Stack) -> Api:
@@ -66,16 +69,12 @@ def operator(stack: Stack) -> Api:
     return first_operator(stack)
 
 
-@pytest.fixture(scope="session")
-def the_carrier(stack: Stack) -> Carrier:
-    return Carrier(stack.sandbox_port)
-
-
 @pytest.fixture
-def carrier(the_carrier: Carrier) -> Carrier:
-    """The simulated carrier: up, and saying nothing on its own."""
-    the_carrier.reset()
-    return the_carrier
+def carrier(request: pytest.FixtureRequest, stack: Stack) -> Carrier:
+    """The simulated carrier of the test, up and saying nothing on its own: Inteliquent, or each for `every_carrier`."""
+    simulated = Carrier(stack.sandbox_port, SIMULATED[getattr(request, "param", "inteliquent")])
+    simulated.reset()
+    return simulated
 
 
 @pytest.fixture

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.world import KEYS, PASSWORD, Tenant
+from cpaas.carriers.registry import get_carrier
+from tests.e2e.world import PASSWORD, Tenant
+
+OPTIONS = {
+    "services_url": "Services URL",
+    "broker_url": "Message Broker URL",
+    "base_url": "Base URL",
+    "messaging_url": "Messaging URL",
+    "dashboard_url": "Dashboard URL",
+}
 
 
 def log_in(page: Page, account: Any) -> None:
@@ -18,17 +27,24 @@ def log_in(page: Page, account: Any) -> None:
     page.wait_for_load_state()
 
 
-def fill_platform(page: Page, tenant: Tenant, **keys: str) -> None:
-    """Fill in the form of a new platform that leads to the sandbox."""
-    given = KEYS | keys
-    page.get_by_label("API Key", exact=True).fill(given["api_key"])
-    page.get_by_label("API Secret", exact=True).fill(given["api_secret"])
-    page.get_by_label("Outbound API Key", exact=True).fill(given["outbound_api_key"])
-    advanced = page.get_by_label("Services URL")
-    if not advanced.is_visible():
+def fill_platform(page: Page, tenant: Tenant, **wrong: str) -> None:
+    """Fill in the form of a new platform that leads to the simulated carrier; `wrong` keys instead of its own."""
+    kind = tenant.carrier.kind
+    page.get_by_label("Carrier", exact=True).select_option(kind.code)
+    page.get_by_role("textbox", name="Name", exact=True).fill(kind.label)
+    labels = {field.name: field.label for field in get_carrier(kind.code).credential_fields}
+    for name, value in {**kind.credentials, **wrong}.items():
+        _shown(page, labels[name]).fill(value)
+    options = tenant.carrier.options
+    if not page.get_by_label(OPTIONS[next(iter(options))], exact=True).locator("visible=true").count():
         page.get_by_text("Advanced").click()
-    advanced.fill(tenant.carrier.options["services_url"])
-    page.get_by_label("Message Broker URL").fill(tenant.carrier.options["broker_url"])
+    for name, url in options.items():
+        _shown(page, OPTIONS[name]).fill(url)
+
+
+def _shown(page: Page, label: str) -> Locator:
+    """The field with that label; the same field of another carrier is hidden."""
+    return page.get_by_label(label, exact=True).locator("visible=true")
 
 
 def save(page: Page) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import first_operator
-from tests.e2e.world import KEYS, PASSWORD, Carrier, Tenant
+from tests.e2e.world import PASSWORD, Carrier, Tenant
 from tests.sandbox_process import wait_for
+from tests.simulated_carriers import EVERY_SECRET
 from tests.stack_process import Stack, own_broker, own_database
 
 TEXTS = [f"text {n:02d}" for n in range(50)]
@@ -28,7 +29,7 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory, broker_place: int) -> It
             yield running
         finally:
             running.kill()
-        assert running.leaks(*KEYS.values(), PASSWORD) == set()
+        assert running.leaks(*EVERY_SECRET, PASSWORD) == set()
 
 
 @pytest.mark.fault

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import every_carrier
 from tests.e2e.staff_site import log_in
 from tests.e2e.world import Tenant
 from tests.sandbox_process import wait_for
@@ -76,3 +77,19 @@ def test_j3_opt_in_s1_2_to_s1_11_r3(page: Page, tenant: Tenant) -> None:
     expect(evidence.get_by_role("row").nth(1)).to_contain_text(fresh["opt_in"]["prompt"]["text"])
     answers = [row["answer"] for row in tenant.staff.get(f"numbers/{number['id']}/opt-in-history/")["results"]]
     assert answers == ["yes", "no", "cancel"]
+
+
+@every_carrier
+def test_j3_the_same_over_rest_with_each_carrier_r3(tenant: Tenant) -> None:
+    tenant.platform()
+    number = tenant.number(answer="")
+    device = tenant.device()
+    for answer, code in (("cancel", "opt_in_pending"), ("no", "opt_in_declined")):
+        device.post(f"numbers/{number['id']}/opt-in/", {"answer": answer}, status=200)
+        refused = device.call("POST", "messages/", {"to": "2125550134", "text": "Too early"})
+        assert (refused.status_code, refused.json()["code"]) == (409, code)
+    tenant.staff.post(f"numbers/{number['id']}/reset-opt-in/", {}, status=200)
+    device.post(f"numbers/{number['id']}/opt-in/", {"answer": "yes"}, status=200)
+    message = device.send("2125550134", "Now it works")
+    wait_for(lambda: device.message(message["id"])["status"] == "sent", what="the text to be sent")
+    assert [row["text"] for row in tenant.carrier.taken(number["number"])] == ["Now it works"]

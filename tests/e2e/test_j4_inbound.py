@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+from tests.e2e.conftest import every_carrier
 from tests.e2e.world import Tenant
 
 REMOTE = "+12125550134"
 
 
+@every_carrier
 def test_j4_inbound_to_a_live_client_s4_1_s1_22(tenant: Tenant) -> None:
     tenant.platform()
     number = tenant.number()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from tests.e2e.conftest import every_carrier
 from tests.e2e.world import Tenant
 
 FIRST, SECOND = "+12125550134", "+12125550135"
 
 
+@every_carrier
 def test_j5_new_after_start_and_read_everywhere_s1_22_s1_52_to_s1_54(tenant: Tenant) -> None:
     tenant.platform()
     number = tenant.number()

@@ -10,31 +10,25 @@ import requests
 
 from tests.e2e.clients import Api, Device, staff_api
 from tests.sandbox_process import wait_for
+from tests.simulated_carriers import SIMULATED, SimulatedCarrier
 from tests.stack_process import Stack
 
 PASSWORD = "correct horse battery"
-KEYS = {
-    "api_key": "sandbox-api-key",
-    "api_secret": "sandbox-api-secret",
-    "outbound_api_key": "sandbox-outbound-api-key",
-}
 
 
 class Carrier:
-    """The sandbox's Inteliquent and mail, through `/_control/`."""
+    """One of the sandbox's carriers, and its mail, through `/_control/`."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._numbers = itertools.count(1)
+    # Numbers are used once, over all carriers and tenants.
+    _numbers = itertools.count(1)
+
+    def __init__(self, port: int, kind: SimulatedCarrier = SIMULATED["inteliquent"]) -> None:
+        self.port, self.kind = port, kind
 
     @property
     def options(self) -> dict[str, str]:
         """The options of a platform that leads to the carrier's own port, which can really be down."""
-        own = f"http://127.0.0.1:{self.port + 1}/inteliquent"
-        return {
-            "services_url": f"{own}/services/Services/2.0.0",
-            "broker_url": f"{own}/broker/msgbroker/rest",
-        }
+        return self.kind.options(self.port)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         answer = requests.request(method, f"http://127.0.0.1:{self.port}/_control/{path}", json=body, timeout=60)
@@ -44,47 +38,49 @@ class Carrier:
     def reset(self) -> None:
         """Up, quick, whole and silent; receipts only when a test orders them. What it took stays listed."""
         self.control("PATCH", "", {"echo": False})
-        for fault in self.control("GET", "inteliquent/faults/")["results"]:
+        for fault in self.control("GET", f"{self.kind.code}/faults/")["results"]:
             self.mend(fault["id"])
-        self.set(state="up", latency_ms=0)
+        self.set(state="up", latency_ms=0, retries=0)
         self.receipts(mode="manual")
 
     def set(self, **settings: Any) -> None:
-        self.control("PUT", "inteliquent/", settings)
+        self.control("PUT", f"{self.kind.code}/", settings)
 
     def fault(self, operation: str, kind: str, *, times: int | None = None, to: str | None = None, **more: Any) -> str:
         """Let an operation go wrong, for ever or so many times; returns the fault's id."""
         order = {"operation": operation, "times": times, "to": to, "fault": {"kind": kind, **more}}
-        made: str = self.control("POST", "inteliquent/faults/", order)["id"]
+        made: str = self.control("POST", f"{self.kind.code}/faults/", order)["id"]
         return made
 
     def mend(self, fault_id: str) -> None:
-        self.control("DELETE", f"inteliquent/faults/{fault_id}/")
+        self.control("DELETE", f"{self.kind.code}/faults/{fault_id}/")
 
     def receipts(self, **plan: Any) -> None:
-        self.control("PUT", "inteliquent/receipts/", plan)
+        self.control("PUT", f"{self.kind.code}/receipts/", plan)
 
     def receipt(self, sid: str, status: str, **more: Any) -> Any:
-        return self.control("POST", "inteliquent/receipts/", {"sid": sid, "status": status, **more})["deliveries"]
+        return self.control("POST", f"{self.kind.code}/receipts/", {"sid": sid, "status": status, **more})["deliveries"]
 
     def inbound(self, sender: str, to: str, text: str, **more: Any) -> Any:
         """Post a text to the hook of `to`; returns the deliveries."""
         order = {"from": sender, "to": to, "text": text, **more}
-        return self.control("POST", "inteliquent/inbound/", order)["deliveries"]
+        return self.control("POST", f"{self.kind.code}/inbound/", order)["deliveries"]
 
     def new_number(self) -> str:
         """A TN that is on the account now, in E.164."""
         tn = f"+1551555{next(self._numbers):04d}"
-        self.control("PUT", f"inteliquent/numbers/{tn}/", {})
+        self.control("PUT", f"{self.kind.code}/numbers/{tn}/", {})
         return tn
 
     def taken(self, sender: str) -> list[dict[str, Any]]:
         """The texts it took from `sender`, doubles visible."""
-        found: list[dict[str, Any]] = self.control("GET", f"inteliquent/messages/?from=%2B{sender[1:]}")["results"]
+        found: list[dict[str, Any]] = self.control("GET", f"{self.kind.code}/messages/?from=%2B{sender[1:]}")["results"]
         return found
 
     def hooks(self, tn: str) -> list[dict[str, Any]]:
-        return [hook for hook in self.control("GET", "inteliquent/hooks/")["results"] if hook["tn"] == tn[1:]]
+        """Those that texts to `tn` go to."""
+        wanted = None if self.kind.one_hook else tn[1:]
+        return [hook for hook in self.control("GET", f"{self.kind.code}/hooks/")["results"] if hook["tn"] == wanted]
 
     def mails(self, to: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", f"mail/?to={to}")["results"]
@@ -136,9 +132,9 @@ class Tenant:
     def platform(self, **fields: Any) -> Any:
         wanted = {
             "system_provider": self.provider["id"],
-            "carrier": "inteliquent",
-            "name": "Inteliquent",
-            "credentials": KEYS,
+            "carrier": self.carrier.kind.code,
+            "name": self.carrier.kind.label,
+            "credentials": dict(self.carrier.kind.credentials),
             "options": self.carrier.options,
         }
         return self.staff.post("platforms/", {**wanted, **fields})

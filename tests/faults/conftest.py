@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests.e2e.world import KEYS, PASSWORD
+from tests.e2e.world import PASSWORD
 from tests.faults.ledger import FIGURES, Ledger
 from tests.faults.stage import Stage, standing_stage
 from tests.faults.tcp_gate import Gate
 from tests.faults.traffic import Town, Traffic
 from tests.faults.web_process import WebProcess
+from tests.simulated_carriers import EVERY_SECRET
 
 STARTED = time.time()
 Begin = Callable[..., tuple[Traffic, Ledger]]
@@ -29,7 +30,7 @@ def town(broker_place: int) -> Iterator[Town]:
         yield Town(stage)
         # A test that failed may have left the database dead.
         stage.mend()
-        assert stage.leaks(*KEYS.values(), PASSWORD) == set()
+        assert stage.leaks(*EVERY_SECRET, PASSWORD) == set()
 
 
 @pytest.fixture
