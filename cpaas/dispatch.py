@@ -40,7 +40,7 @@ GATHER_S = 0.01
 # others take it for dead, and the text may have been sent again by its user.
 STALE_S = min(15.0, settings.LEASE_TTL_S)
 # Ways a carrier says "slower": it is there, so it is not probed.
-_THROTTLES = frozenset({"429", "431", "throttled"})
+_THROTTLES = frozenset({"429", "431", "20429", "21611", "30001", "30022", "throttled"})
 
 
 class Dispatcher(Resident):

@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from cpaas.carriers.base import Carrier
-from cpaas.carriers.registry import CARRIERS, get_carrier
+from cpaas.carriers.base import CredentialField
+from cpaas.carriers.registry import CARRIER_LABELS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.models.platforms import DEFAULT_OPT_IN_PROMPT, default_options
 from portal.admin.forms import StaffForm
@@ -37,60 +37,72 @@ _OPTION_HELP = {
 
 
 class PlatformForm(StaffForm):
-    """`platform` None is a new one. Empty secrets keep what is stored, empty options mean the default."""
+    """`platform` None is a new one, of the carrier `carrier`: the form has that one's fields only, and choosing another
+    loads its form. Empty secrets keep what is stored, empty options mean the default."""
 
     folded = ("Advanced",)
 
-    def __init__(self, *args: Any, platform: CpaasPlatform | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, platform: CpaasPlatform | None, carrier: str = "", **kwargs: Any) -> None:
         self.platform = platform
-        carriers = [get_carrier(platform.carrier)] if platform else list(CARRIERS.values())
-        only = carriers[0] if len(carriers) == 1 else None
-        kwargs.setdefault("initial", self._initial(only))
+        self.adapter = get_carrier(platform.carrier if platform else carrier)
+        kwargs.setdefault("initial", self._initial())
         super().__init__(*args, **kwargs)
         if platform is None:
-            choices = [(carrier.code, carrier.label) for carrier in carriers]
             self.fields["carrier"] = forms.ChoiceField(
-                label="Carrier", choices=choices, widget=UnfoldAdminSelectWidget()
+                label="Carrier",
+                choices=list(CARRIER_LABELS.items()),
+                widget=UnfoldAdminSelectWidget(attrs={"data-loads": "carrier"}),
             )
         self.fields["name"] = forms.CharField(max_length=120, help_text="What staff see when they choose a platform.")
-        groups = [("Account", ["carrier", "name", *self._credentials(carriers, is_choice=only is None)])]
-        groups.append(("Users", [*self._toggles(only), "opt_in_prompt"]))
-        groups.append(("Advanced", self._options(carriers, is_choice=only is None)))
-        self.fieldsets = groups
+        self.fieldsets = [
+            ("Account", ["carrier", "name", *self._credentials()]),
+            ("Users", [*self._toggles(), "opt_in_prompt"]),
+            ("Advanced", [*self._switches(), *self._options()]),
+        ]
         self.dress()
 
-    def _initial(self, only: Carrier | None) -> dict[str, Any]:
+    def _initial(self) -> dict[str, Any]:
         platform = self.platform
         if platform is None:
             return {
-                "name": only.label if only else "",
+                "carrier": self.adapter.code,
+                "name": self.adapter.label,
                 "user_confirmation_required": True,
                 "opt_in_prompt": DEFAULT_OPT_IN_PROMPT,
             }
         plain = {name: getattr(platform, name) for name in ("name", "opt_in_prompt", *_TOGGLES)}
-        return plain | {f"option-{name}": _as_text(value) for name, value in platform.options.items()}
+        shown = {
+            self._credential_name(credential): platform.credentials.get(credential.name, "")
+            for credential in self.adapter.credential_fields
+            if not credential.secret
+        }
+        switches = {switch.name for switch in self.adapter.switches}
+        options = {
+            f"option-{name}": value if name in switches else _as_text(value) for name, value in platform.options.items()
+        }
+        return plain | shown | options
 
-    def _credentials(self, carriers: list[Carrier], *, is_choice: bool) -> list[str]:
+    def _credential_name(self, credential: CredentialField) -> str:
+        return f"{self.adapter.code}-{credential.name}"
+
+    def _credentials(self) -> list[str]:
         names = []
-        for carrier in carriers:
-            for credential in carrier.credential_fields:
-                stored = self.platform.credentials.get(credential.name) if self.platform else None
-                kept = f"Stored: {mask(stored)}. Leave it empty to keep it." if stored else ""
-                help_text = kept if credential.generated and kept else f"{credential.help_text} {kept}"
-                attrs = {"autocomplete": "new-password", "spellcheck": "false"}
-                if is_choice:
-                    attrs["data-needs"] = f"carrier={carrier.code}"
-                widget = forms.PasswordInput(attrs=attrs) if credential.secret else forms.TextInput(attrs=attrs)
-                name = f"{carrier.code}-{credential.name}"
-                self.fields[name] = forms.CharField(
-                    label=credential.label, help_text=help_text, required=False, widget=widget
-                )
-                names.append(name)
+        for credential in self.adapter.credential_fields:
+            stored = self.platform.credentials.get(credential.name) if self.platform and credential.secret else None
+            kept = f"Stored: {mask(stored)}. Leave it empty to keep it." if stored else ""
+            help_text = kept if credential.generated and kept else f"{credential.help_text} {kept}"
+            attrs = {"autocomplete": "new-password", "spellcheck": "false"}
+            widget = forms.PasswordInput(attrs=attrs) if credential.secret else forms.TextInput(attrs=attrs)
+            name = self._credential_name(credential)
+            self.fields[name] = forms.CharField(
+                label=credential.label, help_text=help_text, required=False, widget=widget
+            )
+            names.append(name)
         return names
 
-    def _toggles(self, only: Carrier | None) -> list[str]:
+    def _toggles(self) -> list[str]:
         for name in _TOGGLES:
-            if name == "mms" and only is not None and not only.supports_mms:
+            if name == "mms" and not self.adapter.supports_mms:
                 continue  # R13
             model_field: Any = CpaasPlatform._meta.get_field(name)
             self.fields[name] = model_field.formfield()
@@ -100,13 +112,19 @@ class PlatformForm(StaffForm):
         )
         return [name for name in _TOGGLES if name in self.fields]
 
-    def _options(self, carriers: list[Carrier], *, is_choice: bool) -> list[str]:
+    def _switches(self) -> list[str]:
+        for switch in self.adapter.switches:
+            self.fields[f"option-{switch.name}"] = forms.BooleanField(
+                label=switch.label, help_text=switch.help_text, required=False
+            )
+        return [f"option-{switch.name}" for switch in self.adapter.switches]
+
+    def _options(self) -> list[str]:
         names = []
-        urls = {name: (url, carrier.code) for carrier in carriers for name, url in carrier.default_options.items()}
-        for option, default in {**{name: url for name, (url, _) in urls.items()}, **default_options()}.items():
+        for option, default in {**self.adapter.default_options, **default_options()}.items():
+            if option == "mms_limit_bytes" and not self.adapter.supports_mms:
+                continue
             attrs = {"placeholder": _as_text(default)}
-            if is_choice and option in urls:
-                attrs["data-needs"] = f"carrier={urls[option][1]}"
             kind = forms.IntegerField if isinstance(default, int) else forms.CharField
             widget = forms.NumberInput(attrs=attrs) if kind is forms.IntegerField else forms.TextInput(attrs=attrs)
             name = f"option-{option}"
@@ -121,20 +139,18 @@ class PlatformForm(StaffForm):
 
     @property
     def carrier(self) -> str:
-        return self.platform.carrier if self.platform else self.cleaned_data["carrier"]
+        return self.adapter.code
 
     def credentials(self) -> dict[str, str]:
         """The credentials that were filled in."""
-        names = [credential.name for credential in get_carrier(self.carrier).credential_fields]
-        given = {name: self.cleaned_data[f"{self.carrier}-{name}"] for name in names}
+        fields = self.adapter.credential_fields
+        given = {field.name: self.cleaned_data[self._credential_name(field)] for field in fields}
         return {name: value for name, value in given.items() if value}
 
     def options(self) -> dict[str, Any]:
         """The options that were changed; None goes back to the default."""
-        foreign = {name for carrier in CARRIERS.values() for name in carrier.default_options}
-        foreign -= set(get_carrier(self.carrier).default_options)
         changed = [name.removeprefix("option-") for name in self.changed_data if name.startswith("option-")]
-        return {name: self._option(name) for name in changed if name not in foreign}
+        return {name: self._option(name) for name in changed}
 
     def _option(self, name: str) -> Any:
         value = self.cleaned_data[f"option-{name}"]
@@ -150,8 +166,7 @@ class PlatformForm(StaffForm):
     def field_names(self) -> dict[str, str]:
         """The service's names of fields, with ours."""
         credentials = {
-            f"credentials.{field.name}": f"{self.carrier}-{field.name}"
-            for field in get_carrier(self.carrier).credential_fields
+            f"credentials.{field.name}": self._credential_name(field) for field in self.adapter.credential_fields
         }
         options = {name.replace("option-", "options."): name for name in self.fields if name.startswith("option-")}
         return {**credentials, **options}

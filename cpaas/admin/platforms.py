@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from cpaas.admin.platform_form import PlatformForm
-from cpaas.carriers.registry import get_carrier
+from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.services import platforms
 from portal.admin.base import TenantScopedAdmin
@@ -97,7 +97,9 @@ class PlatformAdmin(TenantScopedAdmin):
             refusal = self.page(request, "cpaas/no_alert_account.html", None, place)
             refusal.status_code = 409
             return refusal
-        form = PlatformForm(request.POST if request.method == "POST" else None, platform=None)
+        asked = request.POST if request.method == "POST" else request.GET
+        carrier = asked.get("carrier") if asked.get("carrier") in CARRIERS else next(iter(CARRIERS))
+        form = PlatformForm(request.POST if request.method == "POST" else None, platform=None, carrier=str(carrier))
         if form.is_bound and form.is_valid():
             try:
                 saved = self._create(request, provider, form)

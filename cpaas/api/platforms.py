@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from django.db.models import Model
@@ -46,8 +45,9 @@ class Credentials(OpenObject):
 @extend_schema_field({**_OPEN_OBJECT, "description": "What is not set shows its default; null goes back to it."})
 class Options(OpenObject):
     def get_attribute(self, instance: CpaasPlatform) -> dict[str, Any]:
-        urls: Mapping[str, Any] = get_carrier(instance.carrier).default_options
-        shown = {**default_options(), **urls, **instance.options}
+        adapter = get_carrier(instance.carrier)
+        switches = {switch.name: False for switch in adapter.switches}
+        shown = {**default_options(), **adapter.default_options, **switches, **instance.options}
         shown["allowed_countries"] = shown["allowed_countries"] or [instance.system_provider.default_country]
         return shown
 

@@ -106,21 +106,35 @@ class CredentialField:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """An on/off option that only platforms of one carrier have; off unless staff switch it on."""
+
+    name: str
+    label: str
+    help_text: str
+
+
+@dataclass(frozen=True)
 class CarrierAccount:
     """A CPaaS platform as an adapter sees it: plain credentials, options with defaults filled in, our webhook URLs.
 
-    Its `repr`, which exceptions and log lines show, has no secret.
+    `switches` are the names of those that are on. Its `repr`, which exceptions and log lines show, has no secret.
     """
 
     credentials: Mapping[str, str] = field(repr=False)
     options: Mapping[str, str]
     inbound_url: str = field(repr=False)
     status_url: str = field(repr=False)
+    switches: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class CarrierNumber:
-    """What the carrier says of a TN. `messaging_class`: the carrier's word (`P2P`, `A2PLC`), "" when it has none."""
+    """What the carrier says of a TN. `messaging_class`: the carrier's word (`P2P`, `A2PLC`), "" when it has none.
+
+    `former_hook` is where its texts go now, in the carrier's own fields, for `remove_hook` to give back later; empty
+    when they go nowhere or to us. `note` is a sentence for staff, "" when there is nothing to say.
+    """
 
     tn: str
     in_service: bool
@@ -128,11 +142,16 @@ class CarrierNumber:
     mms: bool
     messaging_class: str = ""
     status_word: str = ""
+    former_hook: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+HookScope = Literal["number", "application"]
 
 
 @dataclass(frozen=True)
 class Hook:
-    """One inbound webhook row at the carrier. `tn` in E.164, "" for the account default."""
+    """One inbound webhook row at the carrier. `tn` in E.164, "" for a row that serves several numbers."""
 
     id: str
     tn: str
@@ -151,9 +170,11 @@ class OutboundText:
 
 @dataclass(frozen=True)
 class Sent:
-    """The carrier took the text and calls it `sid`."""
+    """The carrier took the text and calls it `sid`. `note` is what is wrong with it all the same, `code` its name."""
 
     sid: str
+    note: str = ""
+    code: str = ""
 
 
 ReceiptStatus = Literal["queued", "sent", "delivered", "undelivered", "failed"]
@@ -231,6 +252,8 @@ class LookUpMatch:
     status: ReceiptStatus | None
     word: str
     sid: str = ""
+    error_code: str = ""
+    error_text: str = ""
 
 
 class Carrier(Protocol):
@@ -242,6 +265,11 @@ class Carrier(Protocol):
     default_options: ClassVar[Mapping[str, str]]
     """Base URLs with the version part; every value is a URL."""
     supports_mms: ClassVar[bool]
+    switches: ClassVar[tuple[Switch, ...]]
+    hook_scope: ClassVar[HookScope]
+    """Whether each number has a hook of its own, or all numbers of the account's application share one."""
+    receipts_get_lost: ClassVar[bool]
+    """Whether the carrier tells a text's fate once and never again, so that it is asked about those it left open."""
 
     def verify(self, account: CarrierAccount) -> Operation[None]:
         """Check every credential (S4.22). Raises Refused (which key is wrong) or NotTaken."""
@@ -255,8 +283,12 @@ class Carrier(Protocol):
         """Make inbound texts of `tn` come to `account.inbound_url`; safe to repeat (S4.31)."""
         ...
 
-    def remove_hook(self, account: CarrierAccount, tn: str) -> Operation[int]:
-        """Undo `set_hook`; returns how many hooks were removed, 0 when none was left (S4.40)."""
+    def remove_hook(self, account: CarrierAccount, tn: str, former: Mapping[str, str]) -> Operation[int]:
+        """Undo `set_hook`; returns how many hooks were removed, 0 when none was left (S4.40).
+
+        `former` is the number's `former_hook` from before. Where the application has the hook, the caller sees to it
+        that no other number needs it.
+        """
         ...
 
     def list_hooks(self, account: CarrierAccount) -> Operation[list[Hook]]: ...

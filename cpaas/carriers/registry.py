@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from cpaas.carriers.base import Carrier
 from cpaas.carriers.inteliquent import Inteliquent
+from cpaas.carriers.twilio import Twilio
 
-_ADAPTERS: tuple[Carrier, ...] = (Inteliquent(),)
+_ADAPTERS: tuple[Carrier, ...] = (Inteliquent(), Twilio())
 
 CARRIERS: Mapping[str, Carrier] = {adapter.code: adapter for adapter in _ADAPTERS}
 CARRIER_LABELS: Mapping[str, str] = {adapter.code: adapter.label for adapter in _ADAPTERS}

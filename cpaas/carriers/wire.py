@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -45,13 +47,35 @@ def message_id(value: object) -> str:
     return text[: MAX_ID_LENGTH - len(digest)] + digest
 
 
-def read_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in `body`, None when there is none. Undecodable bytes become U+FFFD."""
+def read_json(body: bytes) -> Any:
+    """The JSON value in `body`, None when there is none. Undecodable bytes become U+FFFD."""
     try:
-        value = json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
     except (ValueError, RecursionError):
         return None
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in `body`, None when there is none. Undecodable bytes become U+FFFD."""
+    value = read_json(body)
     return value if isinstance(value, dict) else None
+
+
+def basic(name: str, password: str) -> str:
+    """The `Authorization` header of HTTP Basic."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def read_time(value: object) -> datetime | None:
+    """A time in ISO 8601 or as in e-mails (`Thu, 5 Jul 2018 10:46:45 +0300`), without a zone UTC; None for neither."""
+    text = clean(value).strip()
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            at = read(text)
+        except (ValueError, TypeError, IndexError):
+            continue
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return None
 
 
 def as_dict(value: object) -> dict[str, Any]:

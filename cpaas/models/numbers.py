@@ -11,6 +11,7 @@ from django.utils import timezone
 from cpaas.carriers.registry import get_carrier
 from cpaas.models.platforms import CpaasPlatform
 from cpaas.states import OPT_IN_USABLE, NumberStatus, OptInState, Override
+from portal.encryption import EncryptedJSONField
 from portal.indexes import level_indexes
 from portal.models.base import BelowGroup
 from portal.phone_numbers import display_number, national_digits
@@ -19,6 +20,8 @@ from portal.phone_numbers import display_number, national_digits
 class CpaasNumber(BelowGroup):
     """`number` is E.164 and unique over all tenants (S4.41). Exactly one of `user` and `media_stream` has it.
 
+    `former_hook` is where the carrier sent the number's texts before it was ours, for it to be given back. Such
+    addresses hold other people's secrets, so it is encrypted.
     `opt_in_cycle` counts assignments and resets; an answer belongs to the cycle it was given in (R3).
     """
 
@@ -39,6 +42,7 @@ class CpaasNumber(BelowGroup):
     next_try_at = models.DateTimeField(default=timezone.now, editable=False)
     tries = models.PositiveIntegerField(default=0, editable=False)
     claim = models.UUIDField(null=True, editable=False)
+    former_hook = EncryptedJSONField(default=dict, editable=False)
     opt_in_state = models.CharField(max_length=15, choices=OptInState.choices, default=OptInState.PENDING)
     opt_in_at = models.DateTimeField(null=True, blank=True)
     opt_in_cycle = models.PositiveIntegerField(default=1, editable=False)

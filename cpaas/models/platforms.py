@@ -131,7 +131,8 @@ class CpaasPlatform(Row):
         """The platform as its adapter sees it, secrets in plain."""
         adapter = get_carrier(self.carrier)
         urls = {name: self.options.get(name) or url for name, url in adapter.default_options.items()}
-        return CarrierAccount(self.credentials, urls, self.inbound_url, self.status_url)
+        switches = frozenset(switch.name for switch in adapter.switches if self.options.get(switch.name))
+        return CarrierAccount(self.credentials, urls, self.inbound_url, self.status_url, switches)
 
     def former_account(self) -> CarrierAccount | None:
         """The platform with the keys that calls may still be signed with, None when there are none."""

@@ -3,10 +3,11 @@ that sign with a key that was replaced."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from cpaas import transport
-from cpaas.carriers.base import CarrierError, Hook
+from cpaas.carriers.base import Carrier, CarrierError, Hook
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.states import NumberStatus
@@ -36,7 +37,7 @@ def _set_every_hook(platform: CpaasPlatform) -> None:
     carrier, account = get_carrier(platform.carrier), platform.account()
     enabled = CpaasNumber.objects.filter(platform=platform, status=NumberStatus.ENABLED).order_by("id")
     try:
-        for tn in enabled.values_list("number", flat=True):
+        for tn in _hooked_by(carrier, list(enabled.values_list("number", flat=True))):
             transport.run(carrier.set_hook(account, tn))
     except CarrierError as error:
         logger.warning("hooks_not_set", platform=str(platform.pk), reason=error.detail)
@@ -63,12 +64,19 @@ def set_missing_hooks(platform: CpaasPlatform) -> int:
     rows: dict[str, list[Hook]] = {}
     for hook in transport.run(carrier.list_hooks(account)):
         rows.setdefault(hook.tn, []).append(hook)
-    missing = [number for number in numbers.order_by("id") if _is_missing(platform, rows.get(number.number, []))]
-    for number in missing:
-        transport.run(carrier.set_hook(account, number.number))
+    shared = carrier.hook_scope == "application"
+    own = list(numbers.order_by("id").values_list("number", flat=True))
+    missing = [tn for tn in own if _is_missing(platform, rows.get("" if shared else tn, []))]
+    for tn in _hooked_by(carrier, missing):
+        transport.run(carrier.set_hook(account, tn))
     if missing:
         logger.info("hooks_set_again", platform=str(platform.pk), count=len(missing))
     return len(missing)
+
+
+def _hooked_by(carrier: Carrier, numbers: Sequence[str]) -> Sequence[str]:
+    """The numbers whose hooks are to be set for all of `numbers` to have one: of an application's one will do."""
+    return numbers[:1] if carrier.hook_scope == "application" else numbers
 
 
 def _is_missing(platform: CpaasPlatform, hooks: list[Hook]) -> bool:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.db import transaction
 
 from cpaas import transport
-from cpaas.carriers.base import CarrierError, Doubtful, NotTaken
+from cpaas.carriers.base import CarrierError, CarrierNumber, Doubtful, NotTaken
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber
 from cpaas.services.held import deliver_held
@@ -58,14 +58,22 @@ def _provision(number: CpaasNumber) -> None:
             reason = f"Messaging is not switched on for this number at {carrier.label}. Switch it on there, then retry."
             _finish(number, NumberStatus.FAILED, reason)
             return
+        _remember_former_hook(number, found)
         transport.run(carrier.set_hook(account, number.number))
     except (NotTaken, Doubtful) as error:
         _later(number, error)
     except CarrierError as error:
         _finish(number, NumberStatus.FAILED, error.detail)
     else:
-        if not _finish(number, NumberStatus.ENABLED, ""):
+        if not _finish(number, NumberStatus.ENABLED, found.note):
             _take_back(number)
+
+
+def _remember_former_hook(number: CpaasNumber, found: CarrierNumber) -> None:
+    """Before ours takes its place, so that a worker that is killed in between does not lose it."""
+    if found.former_hook:
+        number.former_hook = dict(found.former_hook)
+        CpaasNumber.objects.filter(pk=number.pk, claim=number.claim).update(former_hook=number.former_hook)
 
 
 def _take_back(number: CpaasNumber) -> None:
@@ -81,20 +89,38 @@ def _take_back(number: CpaasNumber) -> None:
             if not enabled.exists():
                 _take_back(number)
         elif not of_tn.exists():
-            transport.run(carrier.remove_hook(account, number.number))
+            _unhook(number)
     except CarrierError as error:
         logger.warning("hook_left_behind", number=number.number, error=error.code)
 
 
 def _remove(number: CpaasNumber) -> None:
     try:
-        transport.run(get_carrier(number.platform.carrier).remove_hook(number.platform.account(), number.number))
+        _unhook(number)
     except CarrierError as error:
         _later(number, error)
         return
     gone, _ = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.REMOVING).delete()
     if not gone:
         _set_again(number.number)
+
+
+def _unhook(number: CpaasNumber) -> None:
+    """Take the number's hook away. One that the numbers of an application share stays while another needs it.
+
+    One may be added while we are at the carrier: seeing it afterwards, we set the hook again. Raises CarrierError.
+    """
+    carrier, account = get_carrier(number.platform.carrier), number.platform.account()
+    others = CpaasNumber.objects.filter(platform=number.platform).exclude(pk=number.pk)
+    others = others.exclude(status=NumberStatus.REMOVING)
+    shared = carrier.hook_scope == "application"
+    if shared and (heir := others.order_by("id").first()) is not None:
+        if number.former_hook:
+            others.filter(pk=heir.pk).update(former_hook=number.former_hook)
+        return
+    transport.run(carrier.remove_hook(account, number.number, number.former_hook))
+    if shared and others.exists():
+        transport.run(carrier.set_hook(account, number.number))
 
 
 def _set_again(tn: str) -> None:

@@ -237,7 +237,10 @@ def _insert(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
     try:
         with transaction.atomic():
             # A removal still on its way to the carrier is dropped: the number is wanted again (contracts, numbers).
-            CpaasNumber.objects.filter(number=row.number, status=NumberStatus.REMOVING).delete()
+            removing = CpaasNumber.objects.filter(number=row.number, status=NumberStatus.REMOVING)
+            for dropped in removing.filter(platform=row.platform):
+                row.former_hook = dropped.former_hook  # the carrier still has our hook in its place
+            removing.delete()
             row.save(force_insert=True)
             owner = row.user or row.media_stream
             audit.record(actor, "create", row, after={"number": row.number, "owner": str(owner)})

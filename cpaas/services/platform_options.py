@@ -52,7 +52,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
 
 def merge_options(carrier: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """`old` with `new` over it; None goes back to the default. Raises Problem `invalid` naming what is wrong."""
-    urls = get_carrier(carrier).default_options
+    adapter = get_carrier(carrier)
+    switches = {switch.name for switch in adapter.switches}
     merged = dict(old)
     errors: dict[str, list[str]] = {}
     for name, value in new.items():
@@ -60,7 +61,10 @@ def merge_options(carrier: str, old: Mapping[str, Any], new: Mapping[str, Any]) 
             merged.pop(name, None)
             continue
         try:
-            merged[name] = _url(value) if name in urls else _option(name)(value)
+            if name in switches:
+                merged[name] = _switch(value)
+            else:
+                merged[name] = _url(value) if name in adapter.default_options else _option(name)(value)
         except ValueError as error:
             errors[f"options.{name}"] = [str(error)]
     if errors:
@@ -72,6 +76,12 @@ def _option(name: str) -> Callable[[Any], Any]:
     if name not in OPTIONS:
         raise ValueError("There is no such option.")
     return OPTIONS[name]
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("Give true or false.")
+    return value
 
 
 def _url(value: Any) -> str:

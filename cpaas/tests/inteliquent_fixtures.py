@@ -44,11 +44,13 @@ BAD_TOKEN = (
 HTML_502 = answer(b"<html><body><h1>502 Bad Gateway</h1></body></html>", 502)
 
 
-def signed(body: Any, nonce: str = "n-1", token: str | None = None) -> WebhookRequest:
+def signed(
+    body: Any, nonce: str = "n-1", token: str | None = None, account: CarrierAccount = ACCOUNT
+) -> WebhookRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    right = hashlib.sha256((KEY + nonce).encode()).hexdigest()
+    right = hashlib.sha256((account.credentials["inbound_api_key"] + nonce).encode()).hexdigest()
     headers = {"messageid": nonce, "verificationtoken": right if token is None else token}
-    return WebhookRequest(headers, raw, "application/json")
+    return WebhookRequest(headers, raw, "application/json", account.inbound_url)
 
 
 def parsed(body: Any) -> InboundText | Receipt:

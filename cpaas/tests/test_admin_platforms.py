@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from cpaas.carriers.registry import get_carrier
+from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.tests.factories import CREDENTIALS, CpaasNumberFactory, CpaasPlatformFactory
 from portal.models import PortalAccount
@@ -206,6 +206,37 @@ def test_s4_10_the_form_says_where_each_credential_is_found(
     # A generated one that is stored says so instead.
     told = [field for field in fields if page == "add" or not field.generated]
     assert [field.label for field in told if field.help_text not in shown] == []
+
+
+@pytest.mark.parametrize("carrier", list(CARRIERS))
+def test_s4_10_the_form_of_a_new_platform_has_the_chosen_carriers_fields_only(
+    acme: Tenant, staff: Client, carrier: str
+) -> None:
+    form = staff.get(add_url(acme), {"carrier": carrier}).context["form"]
+    adapter = get_carrier(carrier)
+    secrets = [name for name in form.fields if name.partition("-")[0] in CARRIERS]
+    assert secrets == [f"{carrier}-{field.name}" for field in adapter.credential_fields]
+    own = {*adapter.default_options, *(switch.name for switch in adapter.switches)}
+    assert own <= {name.removeprefix("option-") for name in form.fields}
+    assert ("mms" in form.fields) == adapter.supports_mms, "R13"
+    assert form["carrier"].value() == carrier
+
+
+def test_a_carrier_that_nobody_knows_is_not_chosen(acme: Tenant, staff: Client) -> None:
+    assert staff.get(add_url(acme), {"carrier": "nobody"}).context["form"].carrier == "inteliquent"
+    response = staff.post(add_url(acme), {"carrier": "twilio", "name": "T"})
+    assert "Account SID is needed" in str(response.context["form"].errors["twilio-account_sid"])
+
+
+def test_a_credential_that_is_no_secret_is_shown_where_it_is_changed(acme: Tenant, staff: Client) -> None:
+    platform = CpaasPlatformFactory(
+        system_provider=acme.system_provider,
+        carrier="twilio",
+        credentials={"account_sid": "AC-shown", "auth_token": "token-hidden"},
+    )
+    shown = staff.get(url_of(platform, "change")).content.decode()
+    assert 'value="AC-shown"' in shown
+    assert "token-hidden" not in shown
 
 
 def test_a_failed_platform_is_on_the_landing_page(acme: Tenant, staff: Client) -> None:

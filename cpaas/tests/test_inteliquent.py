@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,7 +18,8 @@ from cpaas.carriers.base import (
     Refused,
     WebhookRequest,
 )
-from cpaas.tests.carrier_contract import CarrierContract, Played, answer, play
+from cpaas.tests.carrier_contract import REMOTE, CarrierContract, CarrierWire, Played, answer, play
+from cpaas.tests.carrier_intake import IntakeContract
 from cpaas.tests.inteliquent_fixtures import (
     ACCOUNT,
     BAD_BASIC,
@@ -32,7 +34,7 @@ from cpaas.tests.inteliquent_fixtures import (
 )
 
 
-class TestContract(CarrierContract):
+class Wire(CarrierWire):
     code = "inteliquent"
     account = ACCOUNT
     taken = answer(published())
@@ -48,12 +50,43 @@ class TestContract(CarrierContract):
         answer({"statusCode": "409", "status": "recipient opted-out"}),
         answer(published(status="FAILED", detail="opted out")),
     )
+    words: ClassVar[dict[str, str]] = {"sent": "ENROUTE", "delivered": "DELIVRD", "failed": "REJECTD"}
+    spellings = (12019920781, 2019920781, "12019920781", "2019920781", "+12019920781", 12019920781.0)
+    unreadable = (b"[]", b"{}", b"null", b'{"referenceId": ""}')
 
-    def inbound(self, text: str, *, sender: str = "+12015550123") -> WebhookRequest:
-        return signed({"referenceId": "in-1", "from": sender.lstrip("+"), "to": ["12019920781"], "text": text})
+    def inbound(
+        self,
+        account: CarrierAccount,
+        text: str,
+        *,
+        sid: str = "in-1",
+        sender: str = REMOTE,
+        to: Any = TN,
+        media: Sequence[str] = (),
+    ) -> WebhookRequest:
+        body = {"referenceId": sid, "from": sender.lstrip("+"), "to": [to], "text": text, "mediaUrls": list(media)}
+        return signed(body, sid, account=account)
 
-    def receipt(self, sid: str, word: str) -> WebhookRequest:
-        return signed({"referenceId": sid, "deliveryReceipt": True, "text": f"id:1 stat:{word} err:000"})
+    def receipt(self, account: CarrierAccount, sid: str, word: str) -> WebhookRequest:
+        body = {"referenceId": sid, "deliveryReceipt": True, "text": f"id:1 stat:{word} err:000"}
+        return signed(body, f"{sid} {word}", account=account)
+
+    def broken(self, account: CarrierAccount, to: str = TN) -> WebhookRequest:
+        body = b'{"referenceId":"in-1","from":12015550123,"to":["%s"],"text":"caf\xe9\\u0000!"}' % to.encode()
+        return signed(body, account=account)
+
+    def group(self, account: CarrierAccount, recipients: Sequence[str]) -> list[WebhookRequest]:
+        to = [number.lstrip("+") for number in recipients]
+        body = {"referenceId": "in-1", "from": "12015550123", "to": to, "mediaUrls": ["https://m.test/1.jpg"]}
+        return [signed(body, account=account)]
+
+
+class TestContract(Wire, CarrierContract):
+    """What all carriers must do."""
+
+
+class TestIntake(Wire, IntakeContract):
+    """What must come of their calls."""
 
 
 def verify(*answers: Any) -> Played:

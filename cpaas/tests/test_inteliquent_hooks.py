@@ -100,19 +100,19 @@ def test_s4_40_only_our_rows_of_the_number_are_removed() -> None:
     other_place = row(30, url="https://elsewhere.example/", key="theirs")
     moved = row(31, url="https://our-former-name.example/")
     listed = table(*FOREIGN, row(32), other_place, moved)
-    played = play(INTELIQUENT.remove_hook(ACCOUNT, TN), listed, answer(SUCCESS))
+    played = play(INTELIQUENT.remove_hook(ACCOUNT, TN, {}), listed, answer(SUCCESS))
     assert played.bodies[1] == {"authorizations": [{"authId": 32}, {"authId": 31}]}
     assert played.result == 2
 
 
 def test_s4_40_nothing_left_to_remove_is_no_error() -> None:
-    assert play(INTELIQUENT.remove_hook(ACCOUNT, TN), table(*FOREIGN)).result == 0
+    assert play(INTELIQUENT.remove_hook(ACCOUNT, TN, {}), table(*FOREIGN)).result == 0
 
 
 @pytest.mark.parametrize("tn", ["", "+44748054278"])
 def test_no_hook_is_ever_set_or_removed_without_a_number(tn: str) -> None:
-    for operation in (INTELIQUENT.set_hook, INTELIQUENT.remove_hook):
-        played = play(operation(ACCOUNT, tn))
+    for operation in (INTELIQUENT.set_hook(ACCOUNT, tn), INTELIQUENT.remove_hook(ACCOUNT, tn, {})):
+        played = play(operation)
         assert isinstance(played.error, NumberNotOnAccount)
         assert not played.requests
 
@@ -148,7 +148,7 @@ ROWS = st.lists(
 @pytest.mark.fuzz
 @given(rows=ROWS, remove=st.booleans())
 def test_whatever_the_table_holds_only_inbound_rows_of_the_number_are_removed(rows: list[Any], remove: bool) -> None:
-    operation = (INTELIQUENT.remove_hook if remove else INTELIQUENT.set_hook)(ACCOUNT, TN)
+    operation = INTELIQUENT.remove_hook(ACCOUNT, TN, {}) if remove else INTELIQUENT.set_hook(ACCOUNT, TN)
     removable = {str(one["authId"]) for one in rows if one["inboundAuth"] in (True, "true") and one["tn"]}
     removable -= {str(one["authId"]) for one in rows if one["tn"] == "12019920782"}
     said: Any = None

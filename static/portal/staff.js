@@ -57,6 +57,12 @@
         });
     };
 
+    // A choice that decides which fields the page has loads it anew: data-loads="carrier". Nothing that was typed goes
+    // into the address.
+    const loadForChoice = (field) => {
+        window.location.search = new URLSearchParams({ [field.dataset.loads]: field.value }).toString();
+    };
+
     // A number's MMS cannot be on where its platform's is off (R12).
     const limitMms = () => {
         const mms = document.querySelector("select[data-mms-platforms]");
@@ -130,6 +136,9 @@
         [showNeeded, limitMms].forEach((update) => {
             update();
             document.addEventListener("change", update);
+        });
+        document.querySelectorAll("[data-loads]").forEach((field) => {
+            field.addEventListener("change", () => loadForChoice(field));
         });
         document.addEventListener("click", onMenu);
         document.addEventListener("click", onOpener);

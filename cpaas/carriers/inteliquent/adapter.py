@@ -12,6 +12,7 @@ from cpaas.carriers.base import (
     CredentialField,
     Doubtful,
     Hook,
+    HookScope,
     HttpRequest,
     LookUp,
     LookUpMatch,
@@ -20,6 +21,7 @@ from cpaas.carriers.base import (
     OutboundText,
     Refused,
     Sent,
+    Switch,
     WebhookAnswer,
     WebhookEvent,
     WebhookRequest,
@@ -67,6 +69,9 @@ class Inteliquent:
         "broker_url": "https://messagebroker.inteliquent.com/msgbroker/rest",
     }
     supports_mms: ClassVar[bool] = True
+    switches: ClassVar[tuple[Switch, ...]] = ()
+    hook_scope: ClassVar[HookScope] = "number"
+    receipts_get_lost: ClassVar[bool] = False
 
     def verify(self, account: CarrierAccount) -> Operation[None]:
         """Ask each interface for something harmless; an account without numbers yet is fine (S4.22)."""
@@ -100,8 +105,11 @@ class Inteliquent:
         yield from hooks.remove_rows(account, [row for row in before if row.hook.id != keep.hook.id])
         return keep.hook
 
-    def remove_hook(self, account: CarrierAccount, tn: str) -> Operation[int]:
-        """Remove our rows of `tn`; a row that somebody pointed elsewhere is not ours to remove (S4.40)."""
+    def remove_hook(self, account: CarrierAccount, tn: str, former: Mapping[str, str]) -> Operation[int]:
+        """Remove our rows of `tn`; a row that somebody pointed elsewhere is not ours to remove (S4.40).
+
+        There is nothing to give back: rows of before were removed for good when ours was set.
+        """
         wanted = _wanted_row(account, tn)
         rows = yield from hooks.rows_of_number(account, tn)
         ours = [row for row in rows if hooks.is_ours(row, wanted)]

@@ -6,7 +6,6 @@ XML from the gateway or as HTML from a proxy: the body decides first, the HTTP s
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpaas.carriers.base import CarrierAccount, Doubtful, HttpRequest, HttpResponse, NotTaken, Operation, Refused
-from cpaas.carriers.wire import clean, quote, read_object, retry_after_s, says_opted_out
+from cpaas.carriers.wire import basic, clean, quote, read_object, retry_after_s, says_opted_out
 
 NOTHING_FOUND = "430"
 TRY_AGAIN = frozenset({"429", "431", "503"})
@@ -41,8 +40,7 @@ BROKER = Api("broker_url", "Outbound API Key")
 def request(account: CarrierAccount, api: Api, path: str, payload: Mapping[str, Any]) -> HttpRequest:
     """A signed call. Raises Refused when the key cannot stand in a header."""
     if api is SERVICES:
-        pair = f"{account.credentials['api_key']}:{account.credentials['api_secret']}"
-        authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+        authorization = basic(account.credentials["api_key"], account.credentials["api_secret"])
         payload = {"privateKey": account.credentials["api_key"], **payload}
     else:
         key = account.credentials["outbound_api_key"]
