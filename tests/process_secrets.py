@@ -16,12 +16,16 @@ from pathlib import Path
 import psycopg
 from cryptography.fernet import Fernet
 
+from cpaas.carriers.registry import CARRIERS
+
 TOKEN = re.compile(r"\bpp[sd]_[A-Za-z0-9_-]{20,}")
 # `key id : Fernet token` (portal.encryption).
 ENCRYPTED = re.compile(r"\b[0-9a-f]{8}:(gAAAA[\w-]+=*)")
 # Answers that are kept to be given again, encrypted as a whole because of the tokens in some.
 NOT_SECRET_AS_A_WHOLE = {"portal_idempotencykey"}
 KEPT_ON_PURPOSE = {"keys", "secret_key", "demo.json"}
+# Parts of a carrier's credentials that stand in the addresses of its interface and on our pages: names, not keys.
+IDENTIFIERS = {field.name for adapter in CARRIERS.values() for field in adapter.credential_fields if not field.secret}
 # Shorter ones are in many texts by chance.
 _MIN_LENGTH = 12
 _AROUND = 80
@@ -62,7 +66,8 @@ def secrets_stored(database: str | Path, keys: Iterable[str]) -> set[str]:
     for row in _rows_with_secrets(database):
         for token in ENCRYPTED.findall(row):
             [plain] = [ring.decrypt(token.encode()).decode() for ring in rings]
-            found.update(json.loads(plain).values() if plain.startswith("{") else [plain])
+            parts = json.loads(plain) if plain.startswith("{") else {"": plain}
+            found.update(secret for name, secret in parts.items() if name not in IDENTIFIERS)
     return {secret for secret in found if len(secret) >= _MIN_LENGTH}
 
 

@@ -12,18 +12,74 @@ from typing import Any
 import requests
 
 from tests.ports import free_block
+from tests.simulated_carriers import SIMULATED, SimulatedCarrier
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = [f"+1201992{n:04d}" for n in range(760, 789)]
 
 
-class SandboxProcess:
-    """A running sandbox and its `/_control/` API. `url` is the carrier's own port, which can really be down."""
+class CarrierControl:
+    """One simulated carrier of a running sandbox, through `/_control/`."""
+
+    def __init__(self, port: int, kind: SimulatedCarrier) -> None:
+        self.port, self.kind = port, kind
+        self.control = f"http://127.0.0.1:{port}/_control"
+
+    @property
+    def url(self) -> str:
+        """Of the carrier's own port, which can really be down."""
+        return f"http://127.0.0.1:{self.port + self.kind.port_offset}/{self.kind.code}"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return {**self.kind.credentials, **self.kind.callback_credentials}
+
+    @property
+    def options(self) -> dict[str, str]:
+        return self.kind.options(self.port)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One control request; returns the JSON answer, None for an empty one."""
+        response = requests.request(method, f"{self.control}{path}", json=body, timeout=30)
+        assert response.ok, f"{response.status_code} {response.text}"
+        return response.json() if response.content else None
+
+    def carrier(self, **settings: Any) -> Any:
+        return self.call("PUT", f"/{self.kind.code}/", settings)
+
+    def fault(self, operation: str, kind: str, *, times: int | None = 1, **more: Any) -> Any:
+        outer = {name: more.pop(name) for name in ("to", "after_accept") if name in more}
+        order = {"operation": operation, "times": times, **outer, "fault": {"kind": kind, **more}}
+        return self.call("POST", f"/{self.kind.code}/faults/", order)
+
+    def receipts(self, **settings: Any) -> None:
+        self.call("PUT", f"/{self.kind.code}/receipts/", settings)
+
+    def receipt(self, sid: str, status: str, **more: Any) -> Any:
+        return self.call("POST", f"/{self.kind.code}/receipts/", {"sid": sid, "status": status, **more})
+
+    def inbound(self, **message: Any) -> Any:
+        return self.call("POST", f"/{self.kind.code}/inbound/", message)
+
+    def put_number(self, tn: str, **settings: Any) -> None:
+        self.call("PUT", f"/{self.kind.code}/numbers/{tn}/", settings)
+
+    def taken(self, **query: str) -> list[dict[str, Any]]:
+        """What the carrier took, oldest first, doubles visible."""
+        wanted = "&".join(f"{name}={requests.utils.quote(value)}" for name, value in query.items())
+        found: list[dict[str, Any]] = self.call("GET", f"/{self.kind.code}/messages/?{wanted}")["results"]
+        return found
+
+    def hooks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"/{self.kind.code}/hooks/")["results"]
+        return found
+
+
+class SandboxProcess(CarrierControl):
+    """A running sandbox; it is controlled as its Inteliquent, `of` gives the other carriers."""
 
     def __init__(self) -> None:
-        self.port = free_block()
-        self.control = f"http://127.0.0.1:{self.port}/_control"
-        self.url = f"http://127.0.0.1:{self.port + 1}/inteliquent"
+        super().__init__(free_block(), SIMULATED["inteliquent"])
         self.mail_port = self.port + 25
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", "--port", str(self.port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -32,61 +88,15 @@ class SandboxProcess:
         if not self._process.stdout.readline().startswith("sandbox ready"):
             raise RuntimeError("The sandbox did not start.")
 
-    @property
-    def credentials(self) -> dict[str, str]:
-        return {
-            "api_key": "sandbox-api-key",
-            "api_secret": "sandbox-api-secret",
-            "outbound_api_key": "sandbox-outbound-api-key",
-            "inbound_api_key": "test-inbound-key",
-        }
-
-    @property
-    def options(self) -> dict[str, str]:
-        return {"services_url": f"{self.url}/services", "broker_url": f"{self.url}/broker"}
+    def of(self, code: str) -> CarrierControl:
+        return CarrierControl(self.port, SIMULATED[code])
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(10)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One control request; returns the JSON answer, None for an empty one."""
-        response = requests.request(method, f"{self.control}{path}", json=body, timeout=30)
-        assert response.ok, f"{response.status_code} {response.text}"
-        return response.json() if response.content else None
-
     def reset(self) -> None:
         self.call("POST", "/reset/", {})
-
-    def carrier(self, **settings: Any) -> Any:
-        return self.call("PUT", "/inteliquent/", settings)
-
-    def fault(self, operation: str, kind: str, *, times: int | None = 1, **more: Any) -> Any:
-        outer = {name: more.pop(name) for name in ("to", "after_accept") if name in more}
-        return self.call(
-            "POST",
-            "/inteliquent/faults/",
-            {"operation": operation, "times": times, **outer, "fault": {"kind": kind, **more}},
-        )
-
-    def receipts(self, **settings: Any) -> None:
-        self.call("PUT", "/inteliquent/receipts/", settings)
-
-    def receipt(self, sid: str, status: str, **more: Any) -> Any:
-        return self.call("POST", "/inteliquent/receipts/", {"sid": sid, "status": status, **more})
-
-    def inbound(self, **message: Any) -> Any:
-        return self.call("POST", "/inteliquent/inbound/", message)
-
-    def taken(self, **query: str) -> list[dict[str, Any]]:
-        """What the carrier took, oldest first, doubles visible."""
-        wanted = "&".join(f"{name}={requests.utils.quote(value)}" for name, value in query.items())
-        found: list[dict[str, Any]] = self.call("GET", f"/inteliquent/messages/?{wanted}")["results"]
-        return found
-
-    def hooks(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("GET", "/inteliquent/hooks/")["results"]
-        return found
 
     def mails(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.call("GET", "/mail/")["results"]

@@ -116,11 +116,13 @@ def _learn_secrets() -> None:
     from portal import encryption
     from portal.models import users
     from portal.services import second_factor, tokens
+    from tests.process_secrets import IDENTIFIERS
 
     def learn_field(field: Any, value: Any) -> None:
         kind = f"{field.model.__name__}.{field.name}"
-        for text in value.values() if isinstance(value, dict) else [value]:
-            scan.learn(text, kind)
+        for name, text in (value if isinstance(value, dict) else {"": value}).items():
+            if name not in IDENTIFIERS:
+                scan.learn(text, kind)
 
     _before(encryption.EncryptedJSONField, "get_prep_value", learn_field)
     _before(encryption.EncryptedTextField, "get_prep_value", learn_field)

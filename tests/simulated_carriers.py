@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cpaas.carriers.registry import CARRIERS as ADAPTERS
 
@@ -12,6 +12,7 @@ from cpaas.carriers.registry import CARRIERS as ADAPTERS
 class SimulatedCarrier:
     """One carrier of the sandbox. `paths`: options of a platform, below the carrier's own port, which can be closed.
 
+    `callback_credentials`: what webhooks are signed with where we choose it, for tests that must know it.
     `error`: a code of its own that a receipt may have. `undelivered`: what we call a text it could not deliver.
     `one_hook`: all numbers share one.
     """
@@ -22,6 +23,7 @@ class SimulatedCarrier:
     secrets: tuple[str, ...]
     paths: Mapping[str, str]
     error: str
+    callback_credentials: Mapping[str, str] = field(default_factory=dict)
     undelivered: str = "undelivered"
     one_hook: bool = False
 
@@ -55,6 +57,7 @@ _KNOWN = (
         secrets=("api_key", "api_secret", "outbound_api_key"),
         paths={"services_url": "/services/Services/2.0.0", "broker_url": "/broker/msgbroker/rest"},
         error="005",
+        callback_credentials={"inbound_api_key": "test-inbound-key"},
     ),
     SimulatedCarrier(
         "restcomm",
@@ -84,6 +87,7 @@ _KNOWN = (
         secrets=("password",),
         paths={"messaging_url": "/messaging/api/v2", "dashboard_url": "/dashboard/api"},
         error="4720",
+        callback_credentials={"callback_user": "test-callback-user", "callback_password": "test-callback-password"},
         undelivered="failed",
         one_hook=True,
     ),

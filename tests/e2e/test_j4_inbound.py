@@ -8,6 +8,8 @@ from tests.e2e.conftest import every_carrier
 from tests.e2e.world import Tenant
 
 REMOTE = "+12125550134"
+# Carriers differ in what they take for success (contracts section 3).
+SUCCESS = {200, 204}
 
 
 @every_carrier
@@ -20,7 +22,7 @@ def test_j4_inbound_to_a_live_client_s4_1_s1_22(tenant: Tenant) -> None:
     with device.stream() as stream:
         sid = str(uuid.uuid4())
         deliveries = carrier.inbound(REMOTE, number["number"], "Are you open today?", sid=sid)
-        assert [delivery["http_status"] for delivery in deliveries] == [200]
+        assert [delivery["http_status"] in SUCCESS for delivery in deliveries] == [True]
         message = stream.wait_for("message.created", direction="in")
         assert (message["text"], message["status"], message["from"]) == ("Are you open today?", "received", REMOTE)
         conversation = stream.wait_for("conversation.updated", id=message["conversation"])
@@ -29,14 +31,14 @@ def test_j4_inbound_to_a_live_client_s4_1_s1_22(tenant: Tenant) -> None:
 
         # 4 The same webhook again, three times at once: success, and still one message (S4.1).
         again = carrier.inbound(REMOTE, number["number"], "Are you open today?", sid=sid, copies=3, parallel=True)
-        assert {delivery["http_status"] for delivery in again} == {200}
+        assert {delivery["http_status"] for delivery in again} <= SUCCESS
         # 5 A wrong key: 403, and nothing is stored.
         forged = carrier.inbound(REMOTE, number["number"], "Forged", sign="wrong")
         assert {delivery["http_status"] for delivery in forged} == {403}
         # 6 A number that is not ours: success, in no conversation.
         url = carrier.hooks(number["number"])[0]["url"]
         stray = carrier.inbound(REMOTE, "+15515559999", "For nobody", url=url)
-        assert {delivery["http_status"] for delivery in stray} == {200}
+        assert {delivery["http_status"] for delivery in stray} <= SUCCESS
 
         # What comes next is the next event: none of the three above made one.
         carrier.inbound(REMOTE, number["number"], "Still there?")

@@ -53,7 +53,7 @@ def test_j6_receipts_in_any_order_r21(tenant: Tenant) -> None:
     # 3 Delivered first, then sent, and everything twice: it stays delivered.
     for word in ("delivered", "sent"):
         deliveries = tenant.carrier.receipt(sid_of(device, message["id"]), word, copies=2, parallel=True)
-        assert {delivery["http_status"] for delivery in deliveries} == {200}
+        assert {delivery["http_status"] for delivery in deliveries} <= {200, 204}
     assert reached(device, message, "delivered")["status"] == "delivered"
 
 
