@@ -10,6 +10,7 @@ from django.core.signals import request_started
 from cpaas import spool
 from cpaas.api import objects
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
+from cpaas.services.assignments import follow_licence
 from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
 from cpaas.states import NumberStatus
@@ -25,6 +26,7 @@ def connect() -> None:
     extensions.register_guard(PortalAccount, guard_last_alert_account)
     extensions.register_guard(EndUser, guard_user_with_numbers)
     extensions.register_follower(EndUser, deliver_held_of_user)
+    extensions.register_follower(EndUser, follow_licence)
     extensions.session_contributors.append(session_part)
     register_renderer("message.created", render_messages)
     register_renderer("message.updated", render_messages)

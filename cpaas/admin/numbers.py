@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from cpaas.admin.number_forms import SETTINGS, AssignForm, NumberForm, provisioning_notice
+from cpaas.admin.number_transfer import TransferPages
 from cpaas.admin.searching import searched_number
 from cpaas.admin.shown import opt_in_badge, opt_in_sentence, status_badge
 from cpaas.models import CpaasNumber, MediaStream, OptInEvidence
@@ -21,7 +22,6 @@ from cpaas.services.platforms import platforms_for
 from cpaas.services.traffic import LATELY, not_delivered_since
 from cpaas.states import NumberStatus, OptInState
 from portal import clock
-from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import changes_of, show_problem
 from portal.admin.navigation import Entry
 from portal.admin.pages import Detail, Route
@@ -60,12 +60,12 @@ class NotDeliveredFilter(admin.SimpleListFilter):
 
 
 @admin.register(CpaasNumber, site=site)
-class NumberAdmin(TenantScopedAdmin):
+class NumberAdmin(TransferPages):
     """A number is added from the page of its user or media stream; the carrier is asked first (S4.29)."""
 
     slug = "numbers"
     nav = Entry("Messaging", "CPaaS Numbers", "dialpad", 20, counted=True)
-    change_levels = delete_levels = TenantScopedAdmin.levels
+    change_levels = delete_levels = TransferPages.levels
     related = ("platform", "platform__system_provider", "user", "media_stream", "group")
     list_display = ("shown_number", "assigned_to", "group", "messaging_type", "status_shown", "opt_in_shown")
     list_filter = ("status", ("opt_in_state", OptInFilter), NotDeliveredFilter)

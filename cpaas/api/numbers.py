@@ -14,10 +14,10 @@ from rest_framework.response import Response
 
 from cpaas.api.platforms import platform_choices
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, OptInEvidence
-from cpaas.services import numbers, opt_in
+from cpaas.services import numbers, opt_in, transferring
 from cpaas.states import NumberStatus, OptInState
-from portal.api.base import ActionView, ItemView, ListView, OutsideCollectionView, RowsView
-from portal.api.fields import ID_SCHEMA, Choice, Id, Text, Time, Visible
+from portal.api.base import ActionView, ItemView, ListView, OutsideCollectionView, RowsView, RowView
+from portal.api.fields import ID_SCHEMA, Boolean, Choice, Id, Text, Time, Visible
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
 from portal.clock import iso
 from portal.models import EndUser
@@ -172,6 +172,28 @@ class Retry(NumberAction):
 
     def act(self, row: Any) -> None:
         numbers.retry_number(actor=self.actor, number=row)
+
+
+class TransferSerializer(StrictSerializer):
+    user = Visible(EndUser.objects.all(), required=False, allow_null=True, help_text="Either this …")
+    media_stream = Visible(MediaStream.objects.all(), required=False, allow_null=True, help_text="… or this.")
+    delete_messages = Boolean(required=False, default=False, help_text="That its saved messages may be deleted.")
+
+
+class Transfer(_Numbers, RowView):
+    """Gives the number to another user or media stream, without its messages and with a new consent (R23).
+
+    While messages exist and `delete_messages` is not true: 409 `messages_exist` with `message_count`.
+    """
+
+    http_method_names = ["post"]
+    bodies = {"POST": TransferSerializer}
+    answers = {"POST": {200: NumberSerializer}}
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        row = self.writable_row()
+        fields = self.read_body(TransferSerializer)
+        return Response(self.show_one(transferring.transfer_number(actor=self.actor, number=row, **fields)))
 
 
 class EvidenceSerializer(StrictModelSerializer):

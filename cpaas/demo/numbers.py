@@ -15,6 +15,7 @@ from cpaas.demo.cast import PROVIDERS, demo_id
 from cpaas.demo.history import Historian
 from cpaas.demo.tenants import Tenants
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
+from cpaas.services.assignments import begin_assignment
 from cpaas.services.media_streams import create_media_stream
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.platforms import merge_credentials
@@ -114,6 +115,7 @@ def _number(
             opt_in_state="pending" if asked else number.opt_in,
         )
         row.save(force_insert=True)
+        begin_assignment(row)
         audit.record(staff, "create", row, after={"number": row.number, "owner": str(owner)})
         if number.opt_in == "accepted":
             historian.accept(row)

@@ -1,3 +1,4 @@
+from cpaas.models.assignments import NumberAssignment
 from cpaas.models.consent import OptInEvidence
 from cpaas.models.conversations import Conversation
 from cpaas.models.media_streams import MediaStream
@@ -14,6 +15,7 @@ __all__ = [
     "CpaasPlatform",
     "MediaStream",
     "Message",
+    "NumberAssignment",
     "NumberPace",
     "OptInEvidence",
     "ParkedReceipt",

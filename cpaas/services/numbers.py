@@ -13,6 +13,7 @@ from cpaas import transport
 from cpaas.carriers.base import CarrierError, NumberNotOnAccount
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, MediaStream, Message
+from cpaas.services.assignments import begin_assignment, end_assignment
 from cpaas.services.deletion import delete_number_messages
 from cpaas.services.platforms import carrier_problem, platforms_for
 from cpaas.states import NumberStatus, OptInState, Override
@@ -50,7 +51,38 @@ def assign_number(
     `number_not_available`, `number_not_on_account`, `carrier_rejected`, `carrier_unreachable`.
     """
     require_writer(actor)
-    owner = _owner(user, media_stream)
+    row = draft_number(
+        number=number,
+        user=user,
+        media_stream=media_stream,
+        platform=platform,
+        friendly_name=friendly_name,
+        mms=mms,
+        can_block=can_block,
+        note=note,
+    )
+    # First the carrier: of a number that is not on the tenant's own account nobody learns whether another has it.
+    _ask_carrier(row.platform, row.number)
+    require_available(row.number)
+    return insert_number(actor, row)
+
+
+def draft_number(
+    *,
+    number: str,
+    user: EndUser | None = None,
+    media_stream: MediaStream | None = None,
+    platform: CpaasPlatform | None = None,
+    friendly_name: str = "",
+    mms: str = Override.INHERIT,
+    can_block: str = Override.INHERIT,
+    note: str = "",
+) -> CpaasNumber:
+    """The row of a number as it would be assigned, checked but neither saved nor asked for at the carrier.
+
+    Raises Problem `invalid`, `not_licensed`, `no_platform`, `platform_required`, `mms_not_on_platform`, `not_found`.
+    """
+    owner = check_owner(user, media_stream)
     chosen = _choose_platform(owner, platform)
     tn = _own_number(number)
     row = CpaasNumber(
@@ -65,15 +97,12 @@ def assign_number(
         mms=mms,
         can_block=can_block,
         note=note,
-        opt_in_state=_first_opt_in_state(chosen, media_stream),
+        opt_in_state=first_opt_in_state(chosen, media_stream),
         next_try_at=clock.now(),
     )
     validate(row, exclude={"number", "platform", "user", "media_stream", "group"})
     _check_mms(row)
-    # First the carrier: of a number that is not on the tenant's own account nobody learns whether another has it.
-    _ask_carrier(chosen, tn)
-    _require_available(tn)
-    return _insert(actor, row)
+    return row
 
 
 def update_number(*, actor: Actor | None, number: CpaasNumber, changes: Mapping[str, Any]) -> CpaasNumber:
@@ -84,7 +113,7 @@ def update_number(*, actor: Actor | None, number: CpaasNumber, changes: Mapping[
             "use_transfer", "A number keeps its platform and owner. Delete it and add it again, or transfer it."
         )
     with transaction.atomic():
-        row = _lock(number)
+        row = lock_number(number)
         if not changes.get("friendly_name", "kept").strip():
             changes = {**changes, "friendly_name": row.national}
         before, after = apply_changes(row, changes, allowed=NUMBER_FIELDS)
@@ -100,10 +129,11 @@ def delete_number(*, actor: Actor | None, number: CpaasNumber) -> None:
     """Take a number away: its messages are gone at once, the carrier's hook in the background (S4.40)."""
     require_writer(actor)
     with transaction.atomic():
-        row = _lock(number)
+        row = lock_number(number)
         if row.status == NumberStatus.REMOVING:
             return
         deleted = delete_number_messages(row)
+        end_assignment(row)
         row.status, row.status_detail = NumberStatus.REMOVING, ""
         _make_due(row)
         audit.record(actor, "delete", row, before={"number": row.number, "messages": deleted})
@@ -115,7 +145,7 @@ def retry_number(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     """Try again what failed at the carrier. Raises Problem `not_failed` (409) when nothing did."""
     require_writer(actor)
     with transaction.atomic():
-        row = _lock(number)
+        row = lock_number(number)
         if row.status in (NumberStatus.ENABLED, NumberStatus.REMOVING):
             raise conflict(
                 "not_failed", f"{row.display} is {row.get_status_display().lower()}; there is nothing to retry."
@@ -132,7 +162,7 @@ def delete_messages(*, actor: Actor | None, number: CpaasNumber) -> int:
     """Delete the saved messages of a number, for the re-use of an account (S4.39); returns how many there were."""
     require_writer(actor)
     with transaction.atomic():
-        row = _lock(number)
+        row = lock_number(number)
         deleted = delete_number_messages(row)
         audit.record(actor, "delete_messages", row, before={"messages": deleted})
         news = News()
@@ -165,7 +195,8 @@ def tell_number_changed(number: CpaasNumber) -> None:
     news.write()
 
 
-def _owner(user: EndUser | None, media_stream: MediaStream | None) -> EndUser | MediaStream:
+def check_owner(user: EndUser | None, media_stream: MediaStream | None) -> EndUser | MediaStream:
+    """Who gets the number. Raises Problem `invalid`, `not_licensed` (S4.2)."""
     if (user is None) == (media_stream is None):
         raise invalid(user="Give either a user or a media stream.")
     if user is not None and not (user.is_licensed and user.is_active):
@@ -202,7 +233,7 @@ def _own_number(raw: str) -> str:
         raise invalid(number=str(error)) from error
 
 
-def _first_opt_in_state(platform: CpaasPlatform, media_stream: MediaStream | None) -> str:
+def first_opt_in_state(platform: CpaasPlatform, media_stream: MediaStream | None) -> str:
     """Media streams are never asked (S4.13), users only when the platform says so (S4.12, R11)."""
     asked = platform.user_confirmation_required and media_stream is None
     return OptInState.PENDING if asked else OptInState.NOT_REQUIRED
@@ -217,7 +248,7 @@ def _check_mms(number: CpaasNumber) -> None:
         )
 
 
-def _require_available(tn: str) -> None:
+def require_available(tn: str) -> None:
     """A number is used once over all tenants (S4.41); whose it is, is nobody's business."""
     if CpaasNumber.objects.filter(number=tn).exclude(status=NumberStatus.REMOVING).exists():
         raise conflict("number_not_available", "This number is not available.")
@@ -233,15 +264,18 @@ def _ask_carrier(platform: CpaasPlatform, tn: str) -> None:
         raise carrier_problem(error) from error
 
 
-def _insert(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
+def insert_number(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
+    """Save a drafted number that the carrier knows. Raises Problem `number_not_available`, `not_licensed`."""
     try:
         with transaction.atomic():
+            lock_licensed(row.user)
             # A removal still on its way to the carrier is dropped: the number is wanted again (contracts, numbers).
             removing = CpaasNumber.objects.filter(number=row.number, status=NumberStatus.REMOVING)
             for dropped in removing.filter(platform=row.platform):
                 row.former_hook = dropped.former_hook  # the carrier still has our hook in its place
             removing.delete()
             row.save(force_insert=True)
+            begin_assignment(row)
             owner = row.user or row.media_stream
             audit.record(actor, "create", row, after={"number": row.number, "owner": str(owner)})
             tell_number_changed(row)
@@ -251,7 +285,19 @@ def _insert(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
     return row
 
 
-def _lock(number: CpaasNumber) -> CpaasNumber:
+def lock_licensed(*users: EndUser | None) -> None:
+    """Hold the users, so that none loses the licence meanwhile; before any number is locked, as in update_user.
+
+    Raises Problem `not_licensed` when the first of them has none any more (S4.2).
+    """
+    keys = [user.pk for user in users if user is not None]
+    held = EndUser.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk").in_bulk()
+    if users and users[0] is not None:
+        check_owner(held.get(users[0].pk), None)
+
+
+def lock_number(number: CpaasNumber) -> CpaasNumber:
+    """The row, held until commit. Raises Problem `not_found` when it is gone."""
     row = CpaasNumber.objects.select_for_update().filter(pk=number.pk).first()
     if row is None:
         raise not_found("CPaaS number")
