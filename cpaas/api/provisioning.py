@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from cpaas.api import media_streams, numbers, platforms
+from cpaas.api import charges, media_streams, numbers, platforms
 
 urlpatterns = [
     path("platforms/", platforms.Platforms.as_view()),
@@ -20,5 +20,6 @@ urlpatterns = [
     path("numbers/<str:pk>/retry/", numbers.Retry.as_view()),
     path("numbers/<str:pk>/transfer/", numbers.Transfer.as_view()),
     path("numbers/<str:pk>/opt-in-history/", numbers.NumberHistory.as_view()),
+    path("charges/", charges.Charges.as_view()),
     path("opt-in-history/", numbers.History.as_view()),
 ]

@@ -47,6 +47,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         if entry and account.actor_level in entry.levels and model_admin.has_view_permission(request):
             url = model_admin.url("changelist")
             lines[entry.section].append((entry.place, _line(entry.title, entry.icon, url, request)))
+    for name, entry in site.entries:
+        if account.actor_level in entry.levels:
+            url = reverse(f"{site.name}:{name}")
+            lines[entry.section].append((entry.place, _line(entry.title, entry.icon, url, request)))
     groups: list[dict[str, Any]] = [{"title": "", "items": overview}]
     for section, found in lines.items():
         if found:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.utils.decorators import method_decorator
@@ -18,13 +19,14 @@ from unfold.sites import UnfoldAdminSite
 
 from portal.admin.forms import told_to_wait
 from portal.admin.login import CodeForm, LoginForm, PasswordStep, account_waiting, finish
+from portal.admin.navigation import Entry
 from portal.models import PortalAccount
 from portal.problems import Problem
 from portal.services import second_factor
 
 # What an account that must set up a second factor first may see without it.
 SETTING_UP = frozenset({"second_factor", "logout", "jsi18n"})
-Page = tuple[str, Callable[[HttpRequest], HttpResponse], str]
+Page = tuple[str, Callable[[HttpRequest], HttpResponseBase], str]
 
 
 class PortalSite(UnfoldAdminSite):
@@ -41,6 +43,7 @@ class PortalSite(UnfoldAdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self._pages: list[Page] = []
+        self.entries: list[tuple[str, Entry]] = []
         self._loaded = False
 
     def load(self) -> None:
@@ -49,9 +52,13 @@ class PortalSite(UnfoldAdminSite):
             autodiscover_modules("admin.registry")
             self._loaded = True
 
-    def add_page(self, route: str, view: Callable[[HttpRequest], HttpResponse], name: str) -> None:
-        """A page that belongs to no model."""
+    def add_page(
+        self, route: str, view: Callable[[HttpRequest], HttpResponseBase], name: str, entry: Entry | None = None
+    ) -> None:
+        """A page that belongs to no model, with its line in the sidebar."""
         self._pages.append((route, view, name))
+        if entry is not None:
+            self.entries.append((name, entry))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         self.load()

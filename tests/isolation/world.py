@@ -16,8 +16,9 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from cpaas.models import CpaasPlatform, ParkedReceipt, WebhookEvent
+from cpaas.models import CpaasPlatform, NumberAssignment, ParkedReceipt, WebhookEvent
 from cpaas.models.numbers import NumberPace
+from cpaas.services.assignments import begin_assignment
 from cpaas.states import INBOUND, MessageStatus
 from cpaas.tests.factories import (
     AttemptFactory,
@@ -289,6 +290,8 @@ def _person(party: Party) -> None:
                 opt_in_state=opt_in,
             )
         )
+        begin_assignment(number)
+        party.add(NumberAssignment.objects.get(number_id=number.pk))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="no"))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="yes"))
         party.add(NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now()))
