@@ -99,6 +99,7 @@ class TransferPages(TenantScopedAdmin):
         for name in OWNERS:
             field = self.formfield_for_dbfield(CpaasNumber._meta.get_field(name), request)
             assert field is not None
+            field.help_text = "Either a user …" if name == "user" else "… or a media stream of type SMS."
             owners[name] = field
         data = request.POST if request.method == "POST" else None
         return TransferForm(data, owners=owners, message_count=message_counts([row])[row.pk])

@@ -91,7 +91,8 @@ class Visitor:
         words = frozenset(word.encode() for word in sent)
         forms = tuple(_forms_of(response.context))
         location = response.headers.get("Location", "")
-        return Answer(response.status_code, response.content, location, words, forms, url, len(statements))
+        body = response.getvalue()  # also of an answer that streams
+        return Answer(response.status_code, body, location, words, forms, url, len(statements))
 
     def seen(self, answer: Answer) -> list[str]:
         """What of the strangers the answer names, beside what was sent."""
