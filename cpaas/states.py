@@ -56,6 +56,15 @@ class NumberStatus(models.TextChoices):
     REMOVING = "removing", "Removing"
 
 
+class HookState(models.TextChoices):
+    """Where texts to a number went when the carrier was last asked (R44)."""
+
+    OK = "ok", "Leads here"
+    MISSING = "missing", "Missing"
+    FOREIGN = "foreign", "Leads elsewhere"
+    SET_AGAIN = "set_again", "Set again"
+
+
 class Override(models.TextChoices):
     """A number's own setting over its platform's (R12)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import held, hooks, number_work, retention, traffic
+from cpaas.services import drift_rounds, held, hooks, number_work, retention, traffic
 from cpaas.services.platforms import test_platform
 
 
@@ -33,6 +33,19 @@ def check_platforms() -> None:
     """Ask every carrier account whether its keys still work, so that staff see a failed one before users do."""
     for platform in CpaasPlatform.objects.order_by("id").iterator():
         test_platform(actor=None, platform=platform)
+
+
+@shared_task(name="cpaas.tasks.check_numbers")
+def check_numbers() -> None:
+    """Every night, compare every number with its carrier (R44)."""
+    drift_rounds.begin_rounds()
+    drift_rounds.work_due_rounds()
+
+
+@shared_task(name="cpaas.tasks.compare_numbers")
+def compare_numbers() -> None:
+    """Go on with comparisons that were asked for by hand, or whose worker was killed."""
+    drift_rounds.work_due_rounds()
 
 
 @shared_task(name="cpaas.tasks.count_traffic")

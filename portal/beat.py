@@ -38,6 +38,8 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.deliver_held": schedule(600),
     "cpaas.tasks.purge": crontab(minute="10", hour="3"),
     "cpaas.tasks.check_platforms": schedule(600),
+    "cpaas.tasks.check_numbers": crontab(minute="40", hour="3"),
+    "cpaas.tasks.compare_numbers": schedule(600),
     "cpaas.tasks.count_traffic": schedule(300),
     "cpaas.tasks.recount_traffic": schedule(3600),
 }

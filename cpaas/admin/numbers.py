@@ -12,10 +12,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from cpaas.admin.number_drift import DifferenceFilter, DriftPages
 from cpaas.admin.number_forms import SETTINGS, AssignForm, NumberForm, provisioning_notice
 from cpaas.admin.number_transfer import TransferPages
 from cpaas.admin.searching import searched_number
-from cpaas.admin.shown import opt_in_badge, opt_in_sentence, status_badge
+from cpaas.admin.shown import class_words, compared_at, opt_in_badge, opt_in_sentence, status_badge
 from cpaas.models import CpaasNumber, MediaStream, OptInEvidence
 from cpaas.services import numbers, opt_in
 from cpaas.services.platforms import platforms_for
@@ -60,7 +61,7 @@ class NotDeliveredFilter(admin.SimpleListFilter):
 
 
 @admin.register(CpaasNumber, site=site)
-class NumberAdmin(TransferPages):
+class NumberAdmin(TransferPages, DriftPages):
     """A number is added from the page of its user or media stream; the carrier is asked first (S4.29)."""
 
     slug = "numbers"
@@ -68,7 +69,7 @@ class NumberAdmin(TransferPages):
     change_levels = delete_levels = TransferPages.levels
     related = ("platform", "platform__system_provider", "user", "media_stream", "group")
     list_display = ("shown_number", "assigned_to", "group", "messaging_type", "status_shown", "opt_in_shown")
-    list_filter = ("status", ("opt_in_state", OptInFilter), NotDeliveredFilter)
+    list_filter = ("status", ("opt_in_state", OptInFilter), NotDeliveredFilter, DifferenceFilter)
     search_fields = ("number__exact",)
     search_help_text = "Whole number or its last four digits"
     empty_text = "There is no CPaaS number here yet. Numbers are added on the page of a user or media stream."
@@ -138,6 +139,8 @@ class NumberAdmin(TransferPages):
             Detail("User Can Block Numbers", blocking or row.get_can_block_display()),
             Detail("Opt-in", opt_in_sentence(row)),
             Detail("Saved messages", str(numbers.message_counts([row])[row.pk])),
+            Detail("Messaging class", class_words(row)),
+            Detail("Compared with the carrier", compared_at(row), kind="time"),
             found["Note"],
         ]
         suppressed = numbers.suppressed_count(row)

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from cpaas.admin.platform_form import PlatformForm
 from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
-from cpaas.services import platforms
+from cpaas.services import drift_rounds, platforms
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import show_problem
 from portal.admin.navigation import Entry
@@ -52,6 +52,7 @@ class PlatformAdmin(TenantScopedAdmin):
         "user_can_block",
         "mms",
         "checked_at",
+        "compared_at",
         "opt_in_prompt",
     )
 
@@ -164,6 +165,14 @@ class PlatformAdmin(TenantScopedAdmin):
         if tested.state == "connected":
             return f"{tested} is connected: the carrier took all keys."
         raise Problem("carrier_rejected", f"{tested} failed: {tested.state_detail}")
+
+    @row_action("Compare numbers", name="compare", icon="fact_check", available="has_numbers")
+    def compare(self, request: HttpRequest, row: CpaasPlatform) -> str:
+        drift_rounds.compare_now(actor=actor(request), platform=row)
+        return f"The numbers of {row} are being compared with the carrier. What differs is shown on the overview."
+
+    def has_numbers(self, row: CpaasPlatform) -> bool:
+        return row.numbers.exists()
 
     def perform_delete(self, request: HttpRequest, row: CpaasPlatform) -> None:
         platforms.delete_platform(actor=actor(request), platform=row)

@@ -108,6 +108,10 @@ def attention(account: PortalAccount) -> Iterator[Notice]:
     if failed:
         title, url = _summary(failed, "failed", "status__exact=failed")
         yield Notice("Number failed", title, url, failed[0].status_detail)
+    warned = list(numbers.filter(needs_attention=True).exclude(status=NumberStatus.FAILED)[:_MOST_COUNTED])
+    if warned:
+        title, url = _summary(warned, "differ at the carrier", "carrier=differs")
+        yield Notice("Number differs", title, url, warned[0].warnings[0], warned[0].checked_at, urgent=False)
     declined = list(numbers.filter(opt_in_state=OptInState.DECLINED)[:_MOST_COUNTED])
     if declined:
         title, url = _summary(declined, "declined", "opt_in_state__exact=declined")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -47,3 +48,25 @@ def status_badge(number: CpaasNumber) -> SafeString:
 def evidence_badge(evidence: OptInEvidence) -> SafeString:
     kind = _OPT_IN_KINDS[OptInState(evidence.state)]
     return format_html('<span class="p-badge {}">{}</span>', kind, OptInState(evidence.state).label)
+
+
+def class_words(number: CpaasNumber) -> str:
+    """`A2PLC, campaign CLLOE4H`; "" when the carrier was not asked or has no classes."""
+    campaign = f", campaign {number.campaign}" if number.campaign else ""
+    return f"{number.messaging_class}{campaign}"
+
+
+def compared_at(number: CpaasNumber) -> datetime | None:
+    """When the carrier was last asked about the number: by itself, or in a round of its platform (R44)."""
+    in_round = number.platform.compared_at if number.status == NumberStatus.ENABLED else None
+    if in_round is not None and in_round < number.created_at:
+        in_round = None
+    return max(filter(None, (number.checked_at, in_round)), default=None)
+
+
+def licence_banner(number: CpaasNumber) -> str:
+    """Why a number whose user lost the licence stands still (S4.2, R8)."""
+    return (
+        f"{number.user} has no client licence or is inactive: nothing can be sent, and texts that arrive are held "
+        "until the user has a licence again."
+    )

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 
 from cpaas.api.platforms import platform_choices
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, OptInEvidence
-from cpaas.services import numbers, opt_in, transferring
-from cpaas.states import NumberStatus, OptInState
+from cpaas.services import drift, numbers, opt_in, transferring
+from cpaas.states import HookState, NumberStatus, OptInState
 from portal.api.base import ActionView, ItemView, ListView, OutsideCollectionView, RowsView, RowView
 from portal.api.fields import ID_SCHEMA, Boolean, Choice, Id, Text, Time, Visible
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
@@ -54,6 +54,7 @@ class NumberSerializer(StrictModelSerializer):
     national = serializers.CharField(read_only=True)
     display = serializers.CharField(read_only=True)
     messaging_type = serializers.ChoiceField(choices=["SMS", "MMS & SMS"], read_only=True)
+    warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
     opt_in = serializers.SerializerMethodField()
     message_count = serializers.SerializerMethodField()
 
@@ -74,11 +75,25 @@ class NumberSerializer(StrictModelSerializer):
             "messaging_type",
             "status",
             "status_detail",
+            "hook_state",
+            "messaging_class",
+            "campaign",
+            "warnings",
+            "checked_at",
             "opt_in",
             "message_count",
             "created_at",
         ]
-        read_only_fields = ["id", "status", "status_detail", "created_at"]
+        read_only_fields = [
+            "id",
+            "status",
+            "status_detail",
+            "hook_state",
+            "messaging_class",
+            "campaign",
+            "checked_at",
+            "created_at",
+        ]
 
     @extend_schema_field(NumberOptInSerializer)
     def get_opt_in(self, number: CpaasNumber) -> dict[str, Any]:
@@ -194,6 +209,32 @@ class Transfer(_Numbers, RowView):
         row = self.writable_row()
         fields = self.read_body(TransferSerializer)
         return Response(self.show_one(transferring.transfer_number(actor=self.actor, number=row, **fields)))
+
+
+class FindingSerializer(StrictSerializer):
+    hook = Choice(choices=HookState.choices, help_text="Where its texts are led at the carrier.")
+    owned = Boolean(help_text="Whether the number is on the carrier account.")
+    messaging_class = Text(help_text='The carrier\'s word, such as P2P or A2PLC; "" when it has none.')
+    campaign = Text(help_text='The 10DLC campaign; "" for none.')
+    warnings = serializers.ListField(child=Text())
+
+
+class Check(_Numbers, RowView):
+    """Compares the number with the carrier: its hook, ownership, messaging class and campaign (R44).
+
+    An own hook that is missing is set again; one that leads elsewhere is left as it is.
+    """
+
+    http_method_names = ["post"]
+    bodies = {"POST": None}
+    answers = {"POST": {200: FindingSerializer}}
+    problems = {"POST": (502,)}
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        row = self.writable_row()
+        self.read_body(StrictSerializer)
+        finding = drift.check_number(actor=self.actor, number=row)
+        return Response(FindingSerializer(finding).data)
 
 
 class EvidenceSerializer(StrictModelSerializer):

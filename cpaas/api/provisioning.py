@@ -18,6 +18,7 @@ urlpatterns = [
     path("numbers/<str:pk>/reset-opt-in/", numbers.ResetOptIn.as_view()),
     path("numbers/<str:pk>/delete-messages/", numbers.DeleteMessages.as_view()),
     path("numbers/<str:pk>/retry/", numbers.Retry.as_view()),
+    path("numbers/<str:pk>/check/", numbers.Check.as_view()),
     path("numbers/<str:pk>/transfer/", numbers.Transfer.as_view()),
     path("numbers/<str:pk>/opt-in-history/", numbers.NumberHistory.as_view()),
     path("charges/", charges.Charges.as_view()),

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from cpaas.carriers.registry import get_carrier
 from cpaas.models.platforms import CpaasPlatform
-from cpaas.states import OPT_IN_USABLE, NumberStatus, OptInState, Override
+from cpaas.states import OPT_IN_USABLE, HookState, NumberStatus, OptInState, Override
 from portal.encryption import EncryptedJSONField
 from portal.indexes import level_indexes
 from portal.models.base import BelowGroup
@@ -22,7 +22,8 @@ class CpaasNumber(BelowGroup):
 
     `former_hook` is where the carrier sent the number's texts before it was ours, for it to be given back. Such
     addresses hold other people's secrets, so it is encrypted.
-    `opt_in_cycle` counts assignments and resets; an answer belongs to the cycle it was given in (R3).
+    `opt_in_cycle` counts assignments and resets; an answer belongs to the cycle it was given in (R3). What the carrier
+    says of the number is as of `checked_at`, or the last comparison of its platform (R44); `warnings` are sentences.
     """
 
     number = models.CharField(max_length=20, unique=True)
@@ -46,6 +47,12 @@ class CpaasNumber(BelowGroup):
     opt_in_state = models.CharField(max_length=15, choices=OptInState.choices, default=OptInState.PENDING)
     opt_in_at = models.DateTimeField(null=True, blank=True)
     opt_in_cycle = models.PositiveIntegerField(default=1, editable=False)
+    hook_state = models.CharField(max_length=10, choices=HookState.choices, blank=True, default="", editable=False)
+    messaging_class = models.CharField(max_length=40, blank=True, default="", editable=False)
+    campaign = models.CharField(max_length=40, blank=True, default="", editable=False)
+    warnings = models.JSONField(default=list, blank=True, editable=False)
+    needs_attention = models.BooleanField(default=False, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {**BelowGroup.tenant_paths, "user": "user_id"}
 
@@ -67,6 +74,7 @@ class CpaasNumber(BelowGroup):
             *level_indexes("number_last_four", Right("number", 4)),
             *level_indexes("number_status", "status"),
             *level_indexes("number_opt_in", "opt_in_state"),
+            *level_indexes("number_attention", "needs_attention", condition=models.Q(needs_attention=True)),
             models.Index(
                 fields=["next_try_at"],
                 condition=models.Q(status__in=["provisioning", "removing"]),

@@ -57,7 +57,8 @@ class CpaasPlatform(Row):
 
     `reachable` is the dispatcher's view: False while connections fail and the platform is probed every 15 s (R32).
     `former_keys` signed webhooks until `keys_changed_at`; they hold until the carrier has the new ones and does not
-    repeat old calls any more. At `hooks_due_at` the hooks are to be set again.
+    repeat old calls any more. At `hooks_due_at` the hooks are to be set again. At `comparing_due_at` its numbers are to
+    be compared with the carrier (R44), on from the number `compared_up_to`; `compared_at` is when that was last done.
     """
 
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="cpaas_platforms")
@@ -97,6 +98,9 @@ class CpaasPlatform(Row):
     hooks_due_at = models.DateTimeField(null=True, editable=False)
     reachable = models.BooleanField(default=True, editable=False)
     probe_at = models.DateTimeField(null=True, editable=False)
+    comparing_due_at = models.DateTimeField(null=True, editable=False)
+    compared_up_to = models.UUIDField(null=True, editable=False)
+    compared_at = models.DateTimeField("numbers compared", null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "system_provider_id"}
 

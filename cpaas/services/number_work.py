@@ -16,7 +16,8 @@ from cpaas.carriers.base import CarrierError, CarrierNumber, Doubtful, NotTaken
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber
 from cpaas.services.held import deliver_held
-from cpaas.states import NumberStatus
+from cpaas.services.surveying import Finding, campaign_of, warnings_of
+from cpaas.states import HookState, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.logs import get_logger
@@ -60,13 +61,16 @@ def _provision(number: CpaasNumber) -> None:
             return
         _remember_former_hook(number, found)
         transport.run(carrier.set_hook(account, number.number))
+        campaign = campaign_of(number, found, None)
     except (NotTaken, Doubtful) as error:
         _later(number, error)
     except CarrierError as error:
         _finish(number, NumberStatus.FAILED, error.detail)
     else:
-        if not _finish(number, NumberStatus.ENABLED, found.note):
-            _take_back(number)
+        warnings = warnings_of(number, found, campaign)
+        finding = Finding(HookState.OK, True, found.messaging_class, campaign or "", warnings)
+        if not _finish(number, NumberStatus.ENABLED, found.note, finding):
+            take_back(number)
 
 
 def _remember_former_hook(number: CpaasNumber, found: CarrierNumber) -> None:
@@ -76,7 +80,7 @@ def _remember_former_hook(number: CpaasNumber, found: CarrierNumber) -> None:
         CpaasNumber.objects.filter(pk=number.pk, claim=number.claim).update(former_hook=number.former_hook)
 
 
-def _take_back(number: CpaasNumber) -> None:
+def take_back(number: CpaasNumber) -> None:
     """Our claim is gone. If the number was deleted while we set its hook, its removal may have come too early; if
     another worker has enabled it, the carrier may have both our hooks, and setting it once more leaves one."""
     of_tn = CpaasNumber.objects.filter(number=number.number, platform=number.platform)
@@ -87,7 +91,7 @@ def _take_back(number: CpaasNumber) -> None:
         if enabled.exists():
             transport.run(carrier.set_hook(account, number.number))
             if not enabled.exists():
-                _take_back(number)
+                take_back(number)
         elif not of_tn.exists():
             _unhook(number)
     except CarrierError as error:
@@ -140,11 +144,11 @@ def _set_again(tn: str) -> None:
         logger.warning("hook_not_set_again", number=tn, error=error.code)
         added.update(**due)
     if not added.filter(pk=enabled.pk).exists():
-        _take_back(enabled)
+        take_back(enabled)
 
 
-def _finish(number: CpaasNumber, status: str, detail: str) -> bool:
-    """Write the outcome if the claim still stands, with its audit row and event; False when it does not."""
+def _finish(number: CpaasNumber, status: str, detail: str, finding: Finding | None = None) -> bool:
+    """Write the outcome with its audit row and event if the claim still stands; False when it does not."""
     with transaction.atomic():
         # FOR UPDATE waits for texts that are just coming in, so that none stays held.
         claimed = CpaasNumber.objects.filter(pk=number.pk, claim=number.claim, status=NumberStatus.PROVISIONING)
@@ -152,7 +156,10 @@ def _finish(number: CpaasNumber, status: str, detail: str) -> bool:
         if row is None:
             return False
         row.status, row.status_detail, row.claim = status, detail[:400], None
-        row.save(update_fields=["status", "status_detail", "claim"])
+        columns = finding.columns if finding else {}
+        for name, value in columns.items():
+            setattr(row, name, value)
+        row.save(update_fields=["status", "status_detail", "claim", *columns])
         audit.record(None, status, row, after={"detail": row.status_detail})
         news = News()
         if row.is_usable:

@@ -211,3 +211,34 @@ def test_a_wrong_key_is_not_a_missing_number() -> None:
     error = find(BAD_BASIC).error
     assert isinstance(error, Refused)
     assert not isinstance(error, NumberNotOnAccount)
+
+
+def page(*tns: str, pages: object = "1") -> Any:
+    items = [inventory(tn)["tnList"]["tnItem"][0] for tn in tns]
+    return answer({"statusCode": "200", "tnList": {"tnItem": items}, "totalPages": pages})
+
+
+def test_r44_the_whole_inventory_is_read_page_by_page() -> None:
+    played = play(INTELIQUENT.list_numbers(ACCOUNT), page("2019920781", pages="2"), page("2019920782", pages=2))
+    assert [number.tn for number in played.result] == ["+12019920781", "+12019920782"]
+    assert [body["pageSort"]["page"] for body in played.bodies] == [1, 2]
+    assert played.bodies[0]["tnSearchList"]["tnSearchItem"] == [{"tnMask": "xxxxxxxxxx"}]
+
+
+@pytest.mark.parametrize("pages", [None, "many", "", -3, {"a": 1}, "99999999999999999999"])
+def test_r44_an_inventory_that_does_not_count_its_pages_is_one(pages: object) -> None:
+    assert len(play(INTELIQUENT.list_numbers(ACCOUNT), page("2019920781", pages=pages)).result) == 1
+
+
+def test_r44_an_empty_inventory_ends_at_once() -> None:
+    assert play(INTELIQUENT.list_numbers(ACCOUNT), answer({"statusCode": "430"})).result == []
+    assert play(INTELIQUENT.list_numbers(ACCOUNT), page(pages="7")).result == []
+
+
+@pytest.mark.parametrize("said", [{"tnMessageCampaignList": None}, {"tnMessageCampaignList": {"x": [1]}}, {}])
+def test_facts_1_9_campaigns_by_number(said: Any) -> None:
+    item = {"tn": "2019920781", "msgCampaignId": "CLLOE4H", "startDate": "", "isBillable": "Y"}
+    listed = {"tnMessageCampaignList": {"tnMessageCampaignItem": [item, {"tn": "2019920782"}, 5]}}
+    played = play(INTELIQUENT.list_campaigns(ACCOUNT), answer({"statusCode": "200", **listed}))
+    assert played.result == {"+12019920781": "CLLOE4H"}
+    assert play(INTELIQUENT.list_campaigns(ACCOUNT), answer({"statusCode": "200", **said})).result == {}

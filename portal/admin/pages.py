@@ -111,11 +111,16 @@ class PageAdmin(ListAdmin):
         if not self.details:
             return HttpResponseRedirect(self.url_of(row))
         context = {
+            "banners": self.get_banners(request, row),
             "details": self.get_details(request, row),
             "sections": self.get_sections(request, row),
             "buttons": self.get_buttons(request, row),
         }
         return self.page(request, "portal/detail.html", row, context)
+
+    def get_banners(self, request: HttpRequest, row: Any) -> list[str]:
+        """What somebody who opens the row's page should know first, in sentences."""
+        return []
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         return [self.describe(request, row, name) for name in self.details]

@@ -32,6 +32,10 @@ from cpaas.carriers.inteliquent.hooks import HookRow
 from cpaas.carriers.media import media_request
 from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, quote, says_opted_out, without_plus
 
+# An item of the inventory takes about 400 bytes.
+_PAGE_SIZE = 2000
+_MOST_PAGES = 500
+
 
 class Inteliquent:
     """Numbers and hooks, texts out, texts and receipts in, look-ups; without I/O and without state."""
@@ -90,6 +94,29 @@ class Inteliquent:
             if party(item.get("tn")) == tn:
                 return records.carrier_number(tn, item)
         raise NumberNotOnAccount.for_carrier(self.label)
+
+    def list_numbers(self, account: CarrierAccount) -> Operation[list[CarrierNumber]]:
+        """The whole inventory, page by page; a mask of wildcards finds every number."""
+        found: list[CarrierNumber] = []
+        page, last = 1, 1
+        while page <= last:
+            search = {
+                "tnSearchList": {"tnSearchItem": [{"tnMask": "x" * 10}]},
+                "pageSort": {"page": page, "size": _PAGE_SIZE},
+            }
+            data = yield from ask(account, SERVICES, "/tnDetail", search)
+            items = [as_dict(item) for item in as_list(as_dict(data.get("tnList")).get("tnItem"))]
+            found += [records.carrier_number(party(item.get("tn")), item) for item in items]
+            last = min(records.whole(data.get("totalPages")), _MOST_PAGES) if items else 0
+            page += 1
+        return found
+
+    def list_campaigns(self, account: CarrierAccount) -> Operation[Mapping[str, str]]:
+        """The 10DLC campaigns of the account's numbers (facts 1.9)."""
+        data = yield from ask(account, SERVICES, "/tnMessagingCampaignList", {})
+        items = as_list(as_dict(data.get("tnMessageCampaignList")).get("tnMessageCampaignItem"))
+        named = ((party(item.get("tn")), clean(item.get("msgCampaignId"))) for item in map(as_dict, items))
+        return {tn: campaign for tn, campaign in named if tn and campaign}
 
     def set_hook(self, account: CarrierAccount, tn: str) -> Operation[Hook]:
         """Make our row the only inbound row of `tn` (S4.31).

@@ -17,9 +17,10 @@ from cpaas.carriers.wire import basic, clean, quote, read_object, retry_after_s,
 
 NOTHING_FOUND = "430"
 TRY_AGAIN = frozenset({"429", "431", "503"})
-# The list of hooks has no pages; a row takes about 250 bytes and an account has one for each of its numbers.
+# The lists of hooks and campaigns have no pages; a row takes about 250 bytes and an account has one for each number.
 MAX_HOOK_LIST_BYTES = 32_000_000
 MAX_ANSWER_BYTES = 1_000_000
+_LISTS = frozenset({"/selectAuthorization", "/tnMessagingCampaignList"})
 
 _XML_CODE = re.compile(rb"<(?:\w+:)?code>\s*(9009[0-9]{2})\s*<")
 _XML_MESSAGE = re.compile(rb"<(?:\w+:)?message>\s*([^<]{1,200})<")
@@ -52,7 +53,7 @@ def request(account: CarrierAccount, api: Api, path: str, payload: Mapping[str, 
         url=account.options[api.option].rstrip("/") + path,
         headers={"Authorization": authorization, "Content-Type": "application/json", "Accept": "application/json"},
         body=json.dumps(payload).encode(),
-        max_response_bytes=MAX_HOOK_LIST_BYTES if path == "/selectAuthorization" else MAX_ANSWER_BYTES,
+        max_response_bytes=MAX_HOOK_LIST_BYTES if path in _LISTS else MAX_ANSWER_BYTES,
     )
 
 

@@ -38,6 +38,12 @@ def carrier_number(tn: str, item: Mapping[str, Any]) -> CarrierNumber:
     )
 
 
+def whole(value: object) -> int:
+    """A count, which comes as text or as a number; 0 when it is neither."""
+    text = clean(value).strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
+
+
 def search(query: LookUp) -> dict[str, Any]:
     """The body of a search around the time of sending; by sender only, as the API file misspells the other field."""
     return {
