@@ -413,7 +413,7 @@ def test_s4_31_a_worker_that_was_overtaken_between_looking_and_setting_leaves_on
     account = number.platform.account()
     transport.run(hooks.add_row(account, _wanted_row(account, number.number), known=set()))
     assert len(sandbox.hooks()) == 2
-    number_work._take_back(late)
+    number_work.take_back(late)
     assert len(sandbox.hooks()) == 1
 
 
