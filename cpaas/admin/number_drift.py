@@ -65,7 +65,4 @@ class DriftPages(TenantScopedAdmin):
         return row.hook_state == HookState.FOREIGN and row.status == NumberStatus.ENABLED
 
     def foreign_loss(self, row: CpaasNumber) -> list[str]:
-        return [
-            f"Whoever gets the texts of {row.display} now, at the address set at the carrier, gets none any more.",
-            "That address is not kept.",
-        ]
+        return [f"Whoever gets the texts of {row.display} now, at the address set at the carrier, gets none any more."]

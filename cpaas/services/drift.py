@@ -13,7 +13,7 @@ from cpaas.models import CpaasNumber
 from cpaas.services.number_work import take_back
 from cpaas.services.numbers import tell_number_changed
 from cpaas.services.platforms import carrier_problem
-from cpaas.services.surveying import Finding, Survey, campaign_of, hook_state, list_hooks, warnings_of
+from cpaas.services.surveying import Finding, Survey, campaign_of, hook_state, hooks_of, list_hooks, warnings_of
 from cpaas.states import HookState, NumberStatus
 from portal import clock
 from portal.problems import conflict
@@ -53,11 +53,17 @@ def check_number(*, actor: Actor | None, number: CpaasNumber) -> Finding:
 
 
 def take_hook(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
-    """Lead the texts of a number here though somebody led them elsewhere. Raises Problem as `check_number`."""
+    """Lead the texts of a number here though somebody led them elsewhere; where the carrier tells, that is remembered
+    to be given back. Raises Problem as `check_number`."""
     require_writer(actor)
     if number.status != NumberStatus.ENABLED:
         raise conflict("number_not_ready", f"{number.display} is not enabled.")
+    carrier = get_carrier(number.platform.carrier)
     try:
+        found = transport.run(carrier.find_number(number.platform.account(), number.number))
+        if found.former_hook:
+            number.former_hook = dict(found.former_hook)
+            CpaasNumber.objects.filter(pk=number.pk).update(former_hook=number.former_hook)
         _set_hook(number)
         finding = look_at(number, Survey(list_hooks(number.platform)))
     except CarrierError as error:
@@ -80,7 +86,8 @@ def look_at(number: CpaasNumber, seen: Survey) -> Finding:
         return Finding(HookState.MISSING, owned=False, warnings=[error.detail])
     campaign = campaign_of(number, known, seen.campaigns)
     warnings = warnings_of(number, known, campaign)
-    hook = hook_state(number.platform, seen.hooks.get(number.number, []), seen.hooks.get("", []))
+    hooks = hooks_of(number, seen)
+    hook = hook_state(number.platform, hooks)
     if hook == HookState.MISSING and number.status == NumberStatus.ENABLED:
         try:
             _set_hook(number)
@@ -90,7 +97,7 @@ def look_at(number: CpaasNumber, seen: Survey) -> Finding:
     elif hook == HookState.MISSING:
         warnings.append(f"Its webhook is missing at {carrier.label}. Retry sets it.")
     elif hook == HookState.FOREIGN:
-        where = ", ".join(sorted({_host(row.url) for row in seen.hooks[number.number]}))
+        where = ", ".join(sorted({_host(row.url) for row in hooks}))
         warnings.append(
             f"At {carrier.label} its texts are led to {where}, so they do not arrive here. Nothing was changed there."
         )

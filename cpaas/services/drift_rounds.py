@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +16,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from cpaas.carriers.base import CarrierError, Refused
+from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.services import drift
-from cpaas.services.surveying import Survey, survey
+from cpaas.services.surveying import Survey, list_hooks, survey
 from cpaas.states import HookState, NumberStatus
 from portal import clock
 from portal.background import run_soon
@@ -68,11 +70,13 @@ class _Round:
     def run(self) -> int:
         """Returns how many numbers were compared. A carrier that is away is asked again when the claim runs out."""
         compared = 0
+        is_shared = get_carrier(self._platform.carrier).hook_scope == "application"
         try:
             seen = survey(self._platform)
             while batch := self._next_numbers():
                 for number in batch:
-                    self._compare(number, seen)
+                    if self._compare(number, seen) and is_shared:
+                        seen = replace(seen, hooks=list_hooks(self._platform))
                 compared += len(batch)
                 if not self._hold(compared_up_to=batch[-1].pk):
                     return compared
@@ -88,16 +92,18 @@ class _Round:
             numbers = numbers.filter(pk__gt=self._platform.compared_up_to)
         return list(numbers.select_related("platform").order_by("pk")[:_BATCH])
 
-    def _compare(self, number: CpaasNumber, seen: Survey) -> None:
+    def _compare(self, number: CpaasNumber, seen: Survey) -> bool:
+        """Whether the hook was set again."""
         try:
             finding = drift.look_at(number, seen)
         except Refused as error:
             # Only of this number: a round begins with the keys being taken.
             logger.warning("number_not_compared", number=str(number.pk), reason=error.detail)
-            return
+            return False
         drift.write_finding(number, finding, always=False)
         if seen.numbers is None or finding.hook == HookState.SET_AGAIN:
             time.sleep(_PAUSE_S)
+        return finding.hook == HookState.SET_AGAIN
 
     def _hold(self, compared_up_to: uuid.UUID) -> bool:
         """Note how far the round is and keep the claim; False when it is another worker's by now."""

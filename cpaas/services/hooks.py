@@ -10,7 +10,8 @@ from cpaas import transport
 from cpaas.carriers.base import Carrier, CarrierError, Hook
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
-from cpaas.states import NumberStatus
+from cpaas.services.surveying import hook_state
+from cpaas.states import HookState, NumberStatus
 from portal import clock
 from portal.logs import get_logger
 
@@ -66,7 +67,7 @@ def set_missing_hooks(platform: CpaasPlatform) -> int:
         rows.setdefault(hook.tn, []).append(hook)
     shared = carrier.hook_scope == "application"
     own = list(numbers.order_by("id").values_list("number", flat=True))
-    missing = [tn for tn in own if _is_missing(platform, rows.get("" if shared else tn, []))]
+    missing = [tn for tn in own if hook_state(platform, rows.get("" if shared else tn, [])) == HookState.MISSING]
     for tn in _hooked_by(carrier, missing):
         transport.run(carrier.set_hook(account, tn))
     if missing:
@@ -77,10 +78,3 @@ def set_missing_hooks(platform: CpaasPlatform) -> int:
 def _hooked_by(carrier: Carrier, numbers: Sequence[str]) -> Sequence[str]:
     """The numbers whose hooks are to be set for all of `numbers` to have one: of an application's one will do."""
     return numbers[:1] if carrier.hook_scope == "application" else numbers
-
-
-def _is_missing(platform: CpaasPlatform, hooks: list[Hook]) -> bool:
-    """Whether no hook leads to us and none to a stranger; PORTAL_PUBLIC_URL may have been another one before."""
-    if any(hook.url == platform.inbound_url for hook in hooks):
-        return False
-    return all(f"/webhooks/{platform.carrier}/{platform.pk}/" in hook.url for hook in hooks)

@@ -66,14 +66,17 @@ def list_hooks(platform: CpaasPlatform) -> dict[str, list[Hook]]:
     return found
 
 
-def hook_state(platform: CpaasPlatform, own: list[Hook], shared: list[Hook]) -> str:
-    """Where texts go by the rows of a number, and by those that serve several.
+def hooks_of(number: CpaasNumber, seen: Survey) -> list[Hook]:
+    """The rows that say where texts of a number go: its own, or those of the application that its numbers share."""
+    shared = get_carrier(number.platform.carrier).hook_scope == "application"
+    return [*seen.hooks.get(number.number, []), *(seen.hooks.get("", []) if shared else [])]
 
-    A row made under an earlier PORTAL_PUBLIC_URL is one of ours that is missing now.
-    """
-    if any(hook.url == platform.inbound_url for hook in [*own, *shared]):
+
+def hook_state(platform: CpaasPlatform, hooks: list[Hook]) -> str:
+    """Where texts go by `hooks`. One made under an earlier PORTAL_PUBLIC_URL is one of ours that is missing now."""
+    if any(hook.url == platform.inbound_url for hook in hooks):
         return HookState.OK
-    if all(f"/webhooks/{platform.carrier}/{platform.pk}/" in hook.url for hook in own):
+    if all(f"/webhooks/{platform.carrier}/{platform.pk}/" in hook.url for hook in hooks):
         return HookState.MISSING
     return HookState.FOREIGN
 

@@ -34,7 +34,7 @@ def begin(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cpaas', '0005_lists_by_filter'),
+        ('cpaas', '0006_former_hooks'),
     ]
 
     operations = [

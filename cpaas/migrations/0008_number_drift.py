@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cpaas', '0006_number_assignments'),
+        ('cpaas', '0007_number_assignments'),
         ('portal', '0004_login_is_no_key'),
     ]
 

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     # Indexes are built beside the writers, which a transaction would not allow.
     atomic = False
 
-    dependencies = [('cpaas', '0007_number_drift')]
+    dependencies = [('cpaas', '0008_number_drift')]
 
     operations = [
         AddIndexBesideWrites(
