@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -160,21 +160,29 @@ class Hook:
 
 @dataclass(frozen=True)
 class OutboundText:
-    """One text to one remote party; numbers in E.164. With `media_urls` it is an MMS."""
+    """One text to one remote party; numbers in E.164. With `media_urls` it is an MMS.
+
+    `reference` is our own name of the attempt, which some carriers repeat in receipts.
+    """
 
     from_number: str
     to_number: str
     text: str
     media_urls: Sequence[str] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The carrier took the text and calls it `sid`. `note` is what is wrong with it all the same, `code` its name."""
+    """The carrier took the text and calls it `sid`. `note` is what is wrong with it all the same, `code` its name.
+
+    `parts` are the ids of all messages the text went out in, empty when it is one (R21).
+    """
 
     sid: str
     note: str = ""
     code: str = ""
+    parts: tuple[str, ...] = ()
 
 
 ReceiptStatus = Literal["queued", "sent", "delivered", "undelivered", "failed"]
@@ -184,7 +192,8 @@ ReceiptStatus = Literal["queued", "sent", "delivered", "undelivered", "failed"]
 class InboundText:
     """An inbound SMS or MMS. `sender` is E.164 or, for short codes and alphanumeric senders, verbatim (facts 4.5).
 
-    `recipients` are our own TNs in E.164; more than one in a group MMS.
+    `recipients` are our own TNs in E.164; more than one in a group MMS. `renamed_when_repeated`: the carrier gives a
+    text that the network delivered twice two ids, so that only its content tells (facts 2.7).
     """
 
     sid: str
@@ -192,6 +201,15 @@ class InboundText:
     recipients: tuple[str, ...]
     text: str
     media_urls: tuple[str, ...] = ()
+    renamed_when_repeated: bool = False
+
+
+@dataclass(frozen=True)
+class ListedText:
+    """An inbound text that the carrier has on record, and when it took it in by its own clock."""
+
+    at: datetime
+    text: InboundText
 
 
 @dataclass(frozen=True)
@@ -199,6 +217,7 @@ class Receipt:
     """A delivery receipt for `sid`. `status` None: an unknown word, which changes nothing (R21); `word` keeps it.
 
     `opted_out`: the text failed because the remote party told the carrier STOP, which stops the pair here too (R20).
+    `reference` is the one the text was sent with, where the carrier repeats it.
     """
 
     sid: str
@@ -207,6 +226,7 @@ class Receipt:
     error_code: str = ""
     error_text: str = ""
     opted_out: bool = False
+    reference: str = ""
 
 
 WebhookEvent = InboundText | Receipt
@@ -254,6 +274,15 @@ class LookUpMatch:
     sid: str = ""
     error_code: str = ""
     error_text: str = ""
+
+
+@runtime_checkable
+class ListsInbound(Protocol):
+    """What an adapter has besides, when its carrier tells of an inbound text once and never again (R37)."""
+
+    def list_inbound(self, account: CarrierAccount, since: datetime) -> Operation[list[ListedText]]:
+        """Every text that came in since then, those that we were told of too. Raises Refused, NotTaken."""
+        ...
 
 
 class Carrier(Protocol):

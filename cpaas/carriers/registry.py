@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cpaas.carriers.bandwidth import Bandwidth
 from cpaas.carriers.base import Carrier
 from cpaas.carriers.inteliquent import Inteliquent
+from cpaas.carriers.restcomm import Restcomm
 from cpaas.carriers.twilio import Twilio
 
-_ADAPTERS: tuple[Carrier, ...] = (Inteliquent(), Twilio())
+_ADAPTERS: tuple[Carrier, ...] = (Inteliquent(), Restcomm(), Twilio(), Bandwidth())
 
 CARRIERS: Mapping[str, Carrier] = {adapter.code: adapter for adapter in _ADAPTERS}
 CARRIER_LABELS: Mapping[str, str] = {adapter.code: adapter.label for adapter in _ADAPTERS}

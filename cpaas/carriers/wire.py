@@ -19,7 +19,7 @@ MAX_PARTY_LENGTH = 32
 _SEPARATORS = re.compile(r"[\s().\-]")
 _DIGITS = re.compile(r"[0-9]+")
 # Not `opt-out` alone: carriers also say so of texts that lack instructions how to opt out.
-_OPTED_OUT = re.compile(r"\bopted[ -]?out\b|\bunsubscribed recipient\b", re.IGNORECASE)
+_OPTED_OUT = re.compile(r"\bopted[ -]?out\b|\buser[ -]opt[ -]?out\b|\bunsubscribed recipient\b", re.IGNORECASE)
 
 
 def clean(value: object) -> str:

@@ -309,6 +309,6 @@ def _claimed(
         tries=head.tries + 1,
         carrier=platform.carrier,
         account=accounts[platform.pk],
-        text=OutboundText(head.number, head.remote, head.text),
+        text=OutboundText(head.number, head.remote, head.text, reference=str(head.attempt_id)),
         reserved_until=until,
     )

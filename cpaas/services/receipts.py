@@ -14,6 +14,7 @@ from cpaas.models import Attempt, ParkedReceipt
 from cpaas.services.attempts import move_attempt
 from portal import clock
 from portal.events import News
+from portal.scoping import parse_id
 from portal.sql import execute, places
 
 PARKED_FOR = timedelta(hours=24)
@@ -31,11 +32,25 @@ def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> st
     if receipt.status is None:
         return "ignored"
     attempt = Attempt.objects.filter(platform_id=platform_id, sid=receipt.sid).first()
+    attempt = attempt or _by_reference(platform_id, receipt.reference)
     if attempt is None:
         _park(platform_id, receipt)
         return "parked"
-    moved = move_attempt(attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text)
+    moved = move_attempt(
+        attempt,
+        receipt.status,
+        news,
+        error_code=receipt.error_code,
+        error_text=receipt.error_text,
+        sid=receipt.sid,
+    )
     return "applied" if moved else "duplicate"
+
+
+def _by_reference(platform_id: uuid.UUID, reference: str) -> Attempt | None:
+    """The attempt that was sent with this reference, while the answer that would tell the carrier's id is missing."""
+    key = parse_id(reference)
+    return Attempt.objects.filter(platform_id=platform_id, pk=key, sid="").first() if key else None
 
 
 def apply_parked(platform_id: uuid.UUID, sids: Iterable[str]) -> int:

@@ -81,23 +81,32 @@ def _apply(platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[Web
         if taken.held_for is not None:
             look_again(taken.held_for)
         return
-    states = _apply_in_steps(platform_id, call, events, at)
+    states: set[str] = set()
+    # One transaction each, for each takes locks in their order. The call itself is kept with the last one: until then
+    # a repetition starts again, and what was applied stays as it is.
+    *earlier, last = events
+    for event in earlier:
+        with transaction.atomic():
+            news = News()
+            states.add(_apply_event(platform_id, event, news, at))
+            news.write()
+    states |= _apply_last(platform_id, call, last, states, at)
     if "parked" in states:
         apply_parked(platform_id, [event.sid for event in events])
 
 
-def _apply_in_steps(
-    platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[WebhookEvent], at: datetime
+def _apply_last(
+    platform_id: uuid.UUID, call: Mapping[str, Any], event: WebhookEvent, earlier: set[str], at: datetime
 ) -> set[str]:
     with transaction.atomic():
         if not execute(_KEEP, {**call, "platform_id": platform_id, "at": at}):
             _require_same_body(platform_id, call)
             return set()
         news = News()
-        states = {_apply_event(platform_id, event, news, at) for event in events}
+        states = earlier | {_apply_event(platform_id, event, news, at)}
         news.write()
         if "applied" not in states:
-            execute(_STATE, [min(states, default="ignored"), call["call_id"]])
+            execute(_STATE, [min(states), call["call_id"]])
     return states
 
 
