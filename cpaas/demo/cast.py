@@ -90,6 +90,7 @@ class Reseller:
 class Platform:
     place: int
     name: str
+    carrier: str = "inteliquent"
     options: dict[str, object] = field(default_factory=dict)
     user_can_block: bool = False
 
@@ -235,7 +236,7 @@ _BRIGHTWELL = Group(
             extension="501",
             mobile="+442079460123",
             country="US",
-            numbers=(Number("+12019920790", "Amelia US Desk"),),
+            numbers=(Number("+12019940790", "Amelia US Desk"),),
         ),
         User(
             141,
@@ -244,7 +245,7 @@ _BRIGHTWELL = Group(
             extension="502",
             country="US",
             time_zone="Europe/Berlin",
-            numbers=(Number("+12019920791", "Jonas Trips", opt_in="pending"),),
+            numbers=(Number("+12019940791", "Jonas Trips", opt_in="pending"),),
         ),
         User(
             142,
@@ -252,7 +253,7 @@ _BRIGHTWELL = Group(
             "Ruth Nakamura",
             extension="503",
             country="US",
-            numbers=(Number("+12019920792", "Ruth Groups"), Number("+12019920793", "After Hours")),
+            numbers=(Number("+12019940792", "Ruth Groups"), Number("+12019940793", "After Hours")),
         ),
         User(143, "oscar.finch@brightwell.example", "Oscar Finch", extension="504"),
     ),
@@ -287,7 +288,7 @@ PROVIDERS = (
         "Alderway Networks",
         "Europe/London",
         "GB",
-        platform=Platform(111, "Inteliquent US", options={"allowed_countries": ["DE", "GB", "US"]}),
+        platform=Platform(114, "Twilio US", carrier="twilio", options={"allowed_countries": ["DE", "GB", "US"]}),
         accounts=(
             Account(112, "alderway-admin", "Iris Calloway", send_alerts=True),
             Account(113, "alderway-view", "Hugh Pemberton", role="read_only"),

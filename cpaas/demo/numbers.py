@@ -13,6 +13,7 @@ from django.db import transaction
 from cpaas.demo import cast
 from cpaas.demo.cast import PROVIDERS, demo_id
 from cpaas.demo.history import Historian
+from cpaas.demo.sandbox_accounts import ACCOUNTS
 from cpaas.demo.tenants import Tenants
 from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
 from cpaas.services.assignments import begin_assignment
@@ -22,12 +23,6 @@ from cpaas.services.platforms import merge_credentials
 from portal.models import EndUser, Group, PortalAccount
 from portal.services import audit
 
-# The keys of the sandbox's account (sandbox/README.md).
-_CREDENTIALS = {
-    "api_key": "sandbox-api-key",
-    "api_secret": "sandbox-api-secret",
-    "outbound_api_key": "sandbox-outbound-api-key",
-}
 _ANSWERS = {"declined": "no", "postponed": "cancel"}
 
 
@@ -49,11 +44,9 @@ def load_messaging(tenants: Tenants, sandbox_port: int) -> None:
 
 def _platform(provider: cast.Provider, staff: PortalAccount, sandbox_port: int) -> CpaasPlatform:
     """The provider's platform, led to where the sandbox is this time."""
-    carrier = f"http://127.0.0.1:{sandbox_port + 1}/inteliquent"
-    urls = {
-        "services_url": f"{carrier}/services/Services/2.0.0",
-        "broker_url": f"{carrier}/broker/msgbroker/rest",
-    }
+    carrier = provider.platform.carrier
+    account = ACCOUNTS[carrier]
+    urls = account.urls(sandbox_port)
     key = demo_id(provider.platform.place)
     with transaction.atomic():
         row: CpaasPlatform | None = CpaasPlatform.objects.filter(pk=key).first()
@@ -61,9 +54,9 @@ def _platform(provider: cast.Provider, staff: PortalAccount, sandbox_port: int) 
             row = CpaasPlatform(
                 id=key,
                 system_provider_id=demo_id(provider.place),
-                carrier="inteliquent",
+                carrier=carrier,
                 name=provider.platform.name,
-                credentials=merge_credentials("inteliquent", {}, _CREDENTIALS),
+                credentials=merge_credentials(carrier, {}, account.credentials),
                 options=dict(provider.platform.options),
                 user_can_block=provider.platform.user_can_block,
                 mms=True,

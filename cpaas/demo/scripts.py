@@ -160,7 +160,7 @@ CONVERSATIONS: dict[tuple[str, str], tuple[Text, ...]] = {
     # Ben said "ask me later".
     ("+12019920766", "+17185550170"): (got(on(1, "06:55"), "Truck 14 is at gate 2, no papers here", "held"),),
     # Brightwell
-    ("+12019920790", "+17185550180"): (
+    ("+12019940790", "+17185550180"): (
         got(on(40, "15:02"), "Hello, we would like to change the name on booking BW-20417."),
         sent(on(40, "15:20"), "Of course. Please send the name exactly as in the passport."),
         got(on(40, "15:31"), "Zoë Müller-García"),
@@ -169,7 +169,7 @@ CONVERSATIONS: dict[tuple[str, str], tuple[Text, ...]] = {
         got(on(16, "09:14"), "Thanks Amelia!"),
         got(ago(52), "We are back, it was wonderful. Same hotel next year?", unread=True),
     ),
-    ("+12019920790", "+16465550182"): (
+    ("+12019940790", "+16465550182"): (
         sent(
             on(10, "11:00"),
             "The ferry at 14:00 is cancelled. I booked you on the 16:30.",
@@ -179,14 +179,14 @@ CONVERSATIONS: dict[tuple[str, str], tuple[Text, ...]] = {
         sent(on(10, "11:06"), "Ferry 14:00 cancelled, you are on the 16:30. Please reply.", "unknown", ("", DOUBT)),
         got(on(10, "12:19"), "Got both, thanks. No signal on the island."),
     ),
-    ("+12019920791", "+17185550184"): (got(ago(130), "Jonas, our bus is late. Please tell the guide.", "held"),),
-    ("+12019920792", "+17185550185"): (
+    ("+12019940791", "+17185550184"): (got(ago(130), "Jonas, our bus is late. Please tell the guide.", "held"),),
+    ("+12019940792", "+17185550185"): (
         got(on(22, "10:10"), "24 people, two nights in March. Can you quote?"),
         sent(on(22, "11:45"), "Quote is in your inbox. Valid for 14 days."),
         got(on(9, "09:30"), "We take it."),
         sent(on(9, "09:41"), "Confirmed, thank you. Deposit invoice follows."),
     ),
-    ("+12019920793", "+17185550186"): (
+    ("+12019940793", "+17185550186"): (
         got(on(3, "22:48"), "We are locked out of the apartment!"),
         sent(on(3, "22:50"), "The key box is left of the door, code 4417."),
         got(on(3, "22:55"), "You saved our night"),

@@ -24,6 +24,7 @@ from portal.models import AuditEntry, EndUser, OutgoingMail, PortalAccount, Staf
 from portal.services import accounts, users
 from portal.services.tokens import log_in_device, log_in_staff, staff_of_token
 from tests.sandbox_process import SandboxProcess, wait_for
+from tests.simulated_carriers import EVERY_SECRET
 
 pytestmark = pytest.mark.django_db
 
@@ -153,7 +154,9 @@ def test_repeating_puts_back_what_visitors_did() -> None:
     assert log_in_staff(username="harbourline-view", password=PASSWORD, name="x")
     for again in (login, grace.login):
         assert log_in_device(login=again, password=PASSWORD, device="x")
-    assert all("127.0.0.1:22001/" in row.options["broker_url"] for row in CpaasPlatform.objects.all())
+    places = {row.carrier: row.options for row in CpaasPlatform.objects.all()}
+    assert "127.0.0.1:22001/" in places["inteliquent"]["broker_url"]
+    assert "127.0.0.1:22003/" in places["twilio"]["base_url"]
     assert len(found["users"]) == EndUser.objects.count()
 
 
@@ -162,21 +165,23 @@ def test_no_demo_secret_is_in_the_audit_trail() -> None:
     trail = json.dumps(list(AuditEntry.objects.values_list("before", "after")))
     assert PASSWORD not in trail
     assert token not in trail
-    assert "sandbox-api-secret" not in trail
+    assert not [secret for secret in EVERY_SECRET if secret in trail]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_texting_works_once_the_sandbox_knows_the_hooks_r44(sandbox: SandboxProcess) -> None:
+@pytest.mark.parametrize(("carrier", "tn"), [("inteliquent", "+12012010580"), ("twilio", "+12019940790")])
+def test_texting_works_once_the_sandbox_knows_the_hooks_r44(sandbox: SandboxProcess, carrier: str, tn: str) -> None:
     load(sandbox_port=sandbox.port)
     assert sum(set_missing_hooks(platform) for platform in CpaasPlatform.objects.all()) == 12
     assert [set_missing_hooks(platform) for platform in CpaasPlatform.objects.all()] == [0, 0]
-    assert "12012010580" in {hook["tn"] for hook in sandbox.hooks()}
-    number = CpaasNumber.objects.get(number="+12012010580")
+    simulated = sandbox.of(carrier)
+    assert tn[1:] in {hook["tn"] for hook in simulated.hooks()}
+    number = CpaasNumber.objects.get(number=tn)
     assert number.user is not None
     with DispatcherThread():
         message = send_message(user=number.user, number=number, to="+17036089795", text="It works")
         wait_for(lambda: Message.objects.filter(pk=message.pk, status="sent").exists(), what="the text to be sent")
-    assert [row["text"] for row in sandbox.taken()] == ["It works"]
+    assert [row["text"] for row in simulated.taken()] == ["It works"]
 
 
 @pytest.mark.django_db(transaction=True)
