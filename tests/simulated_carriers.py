@@ -32,6 +32,10 @@ class SimulatedCarrier:
         return ADAPTERS[self.code].label
 
     @property
+    def has_mms(self) -> bool:
+        return ADAPTERS[self.code].supports_mms
+
+    @property
     def shown_secret(self) -> str:
         """How the last of its secrets is shown once it is stored (R9)."""
         return "••••" + self.secret_values[-1][-4:]
