@@ -1,6 +1,7 @@
-"""The daily purge: `manage.py purge` of half a million expired texts of two million, with their attempts, conversations
-and raw webhook events, against one plain DELETE for each table of the same rows in a copy of the same database; and
-what inbound texts notice of it, by a real web server under a steady load.
+"""The daily purge: `manage.py purge` of half a million expired texts of two million, with attempts, conversations,
+raw webhook events and files (one text in twenty has one, with a thumbnail), against one plain DELETE for each table of
+the same rows in a copy of the same database and one unlink for each file; and what inbound texts notice of it, by a
+real web server under a steady load.
 
 Goal: at most 4 times the DELETE; the 99th percentile of inbound calls during the purge at most 2 times that without.
 """
@@ -14,6 +15,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 CALLS_A_SECOND = int(os.environ.get("BENCH_RATE", "120"))
 THREADS = 8
 _RAW = [
+    "DELETE FROM cpaas_attachment WHERE id IN (SELECT id FROM gone_file)",
     "DELETE FROM cpaas_attempt WHERE id IN (SELECT id FROM gone_attempt)",
     "DELETE FROM cpaas_message WHERE id IN (SELECT id FROM gone_message)",
     "DELETE FROM cpaas_conversation WHERE id IN (SELECT id FROM gone_conversation)",
@@ -39,6 +42,8 @@ _RAW = [
 _NOTE = """
     CREATE TABLE gone_message AS
         SELECT id, conversation_id FROM cpaas_message WHERE created_at < now() - interval '90 days';
+    CREATE TABLE gone_file AS
+        SELECT f.id FROM cpaas_attachment f JOIN gone_message m ON m.id = f.message_id;
     CREATE TABLE gone_attempt AS
         SELECT a.id FROM cpaas_attempt a JOIN gone_message m ON m.id = a.message_id;
     CREATE TABLE gone_conversation AS
@@ -53,6 +58,12 @@ _NOTE = """
 
 def main() -> None:
     prepare()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MEDIA_ROOT"] = folder
+        _measure()
+
+
+def _measure() -> None:
     begun = time.monotonic()
     path, key, pairs = _fill()
     print(f"{ROWS:,} texts made in {time.monotonic() - begun:.0f} s", flush=True)
@@ -61,9 +72,12 @@ def main() -> None:
     calm: list[float] = []
     busy: list[float] = []
     for _ in range(ROUNDS):
-        times["plain DELETE"].append(_raw_delete(_copy("copy_raw")))
-        times["manage.py purge"].append(_purge(_copy("copy_purge")))
+        times["plain DELETE"].append(_raw_delete(_copy("copy_raw"), _write_files()))
+        url = _copy("copy_purge")
+        _write_files()
+        times["manage.py purge"].append(_purge(url))
         url = _copy("copy_load")
+        _write_files()
         with _server(url) as port:
             load = Load(port, path, key, pairs)
             load.run(2.0)  # connections are made, statements prepared
@@ -120,8 +134,9 @@ def _fill() -> tuple[str, str, list[tuple[str, str]]]:
     )
     columns = {"created_at": "s.at", "nonce": "'call-' || n", "sid": "s.text", "platform_id": "s.own"}
     multiply(event, 0, source=recent, **columns)
+    _fill_files()
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE cpaas_webhookevent")
+        cursor.execute("ANALYZE cpaas_webhookevent, cpaas_attachment")
     rows = Conversation.objects.filter(number__platform=platform).values_list("number__number", "remote")
     pairs = [(number, remote) for number, remote in rows.order_by("id")[:40_000:4]]
     random.Random(1).shuffle(pairs)
@@ -129,9 +144,49 @@ def _fill() -> tuple[str, str, list[tuple[str, str]]]:
     return f"/webhooks/inteliquent/{platform.pk}/{platform.webhook_secret}/", CREDENTIALS["inbound_api_key"], pairs
 
 
+def _fill_files() -> None:
+    """A file for one text in twenty."""
+    from django.db import connection
+
+    from cpaas.tests.factories import AttachmentFactory
+    from tests.scale.population import multiply
+
+    own = AttachmentFactory(token="t" * 22, thumbnail_token="t" * 22)
+    source = (
+        "(SELECT * FROM (SELECT m.id AS text, m.number_id AS own, m.user_id AS whose, row_number() OVER (ORDER BY m.id)"
+        " AS n FROM cpaas_message m) every WHERE n % 20 = 0) s"
+    )
+    columns = {"id": "s.text", "message_id": "s.text", "number_id": "s.own", "user_id": "s.whose"}
+    tokens = {"token": "substr(md5(n::text), 1, 22)", "thumbnail_token": "substr(md5('t' || n::text), 1, 22)"}
+    multiply(own, 0, source=source, **columns, **tokens)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE cpaas_message SET file_count = 1 WHERE id IN (SELECT message_id FROM cpaas_attachment)")
+        cursor.execute("VACUUM FULL ANALYZE cpaas_message")
+
+
+def _write_files() -> list[Path]:
+    """The files of what will go; returns where they are."""
+    folder = Path(os.environ["MEDIA_ROOT"])
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        names = [row[0].hex for row in connection.execute("SELECT id FROM gone_file")]
+    paths = []
+    for name in names:
+        (folder / "attachments" / name[-2:]).mkdir(parents=True, exist_ok=True)
+        for end in ("1", "1.thumbnail"):
+            paths.append(folder / "attachments" / name[-2:] / f"{name}.{end}")
+            paths[-1].write_bytes(b"x" * 20_000)
+    return paths
+
+
 def _note_expired() -> dict[str, int]:
     """The rows that will go, noted before, so that the plain DELETE only deletes."""
-    names = {"texts": "message", "attempts": "attempt", "conversations": "conversation", "raw events": "event"}
+    names = {
+        "texts": "message",
+        "files": "file",
+        "attempts": "attempt",
+        "conversations": "conversation",
+        "raw events": "event",
+    }
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(_NOTE)
         counted = {}
@@ -152,12 +207,14 @@ def _copy(name: str) -> str:
 
 
 # --- What is measured -------------------------------------------------------------------------------------------------
-def _raw_delete(url: str) -> float:
+def _raw_delete(url: str, files: list[Path]) -> float:
     with psycopg.connect(url) as connection:
         begun = time.perf_counter()
         for statement in _RAW:
             connection.execute(statement)  # type: ignore[arg-type]
         connection.commit()
+        for path in files:
+            path.unlink()
         return time.perf_counter() - begun
 
 

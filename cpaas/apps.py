@@ -5,7 +5,7 @@ class CpaasConfig(AppConfig):
     name = "cpaas"
     verbose_name = "Messaging"
     # What this app adds to the project's routes (portal.api.urls).
-    public_urls = "cpaas.webhooks"
+    public_urls = "cpaas.doors"
     enduser_urls = "cpaas.api.enduser"
     provisioning_urls = "cpaas.api.provisioning"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import drift_rounds, held, hooks, number_work, retention, traffic
+from cpaas.services import discarding, drift_rounds, held, hooks, media, number_work, retention, traffic
 from cpaas.services.platforms import test_platform
 
 
@@ -20,6 +20,19 @@ def work_numbers() -> None:
 def deliver_held() -> None:
     """Deliver held texts that nobody looked at again (R8)."""
     held.deliver_overlooked()
+
+
+@shared_task(name="cpaas.tasks.fetch_media")
+def fetch_media() -> None:
+    """Fetch the files of inbound messages that are due."""
+    media.fetch_due_media()
+
+
+@shared_task(name="cpaas.tasks.discard_files")
+def discard_files() -> None:
+    """Take away what nobody used, and the files of what is gone (R18)."""
+    discarding.discard_abandoned()
+    discarding.discard_gone()
 
 
 @shared_task(name="cpaas.tasks.purge")

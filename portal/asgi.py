@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import MutableMapping
 from types import FrameType
-from typing import Any, cast
+from typing import IO, Any, cast
 from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
@@ -28,6 +29,7 @@ from portal.events.stream import Receive, Scope, Send  # noqa: E402
 
 # Each thread keeps one database connection.
 WEB_THREADS = 16
+_PIECE = 64 * 1024
 
 
 class Application:
@@ -87,30 +89,36 @@ async def _for_wsgi(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     names = {name for name, _ in headers}
     query = quote(scope["query_string"], safe="".join(map(chr, range(33, 127)))).encode()
     if b"transfer-encoding" in names and b"content-length" not in names:
-        body = await _whole_body(receive)
-        headers.append((b"content-length", str(len(body)).encode()))
-        receive = _once(body, receive)
+        body = await _whole_body(
+            receive, settings.LARGE_BODIES.get(scope["path"], settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        )
+        headers.append((b"content-length", str(body.seek(0, os.SEEK_END)).encode()))
+        receive = _replayed(body, receive)
     return {**scope, "headers": headers, "query_string": query}, receive
 
 
-async def _whole_body(receive: Receive) -> bytes:
-    """A chunked body. Reading stops above the limit: the view then refuses it by its length."""
-    body = bytearray()
+async def _whole_body(receive: Receive, most: int) -> IO[bytes]:
+    """A chunked body, a large one on the disk. Reading stops above the limit: the view then refuses it by length."""
+    body: IO[bytes] = tempfile.SpooledTemporaryFile(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115 - closed when read
     more = True
-    while more and len(body) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+    while more and body.tell() <= most:
         message = await receive()
-        body += message.get("body", b"")
+        body.write(message.get("body", b""))
         more = message.get("more_body", False)
-    return bytes(body)
+    return body
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    waiting = [body]
+def _replayed(body: IO[bytes], receive: Receive) -> Receive:
+    """`receive` of a request that has all of `body` already."""
+    body.seek(0)
 
     async def again() -> MutableMapping[str, Any]:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-        return await receive()
+        if body.closed:
+            return await receive()
+        piece = body.read(_PIECE)
+        if len(piece) < _PIECE:
+            body.close()
+        return {"type": "http.request", "body": piece, "more_body": not body.closed}
 
     return again
 

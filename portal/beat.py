@@ -36,6 +36,8 @@ SCHEDULE: dict[str, Schedule] = {
     "portal.tasks.tidy": schedule(3600),
     "cpaas.tasks.work_numbers": schedule(_SWEEP_S),
     "cpaas.tasks.deliver_held": schedule(600),
+    "cpaas.tasks.fetch_media": schedule(_SWEEP_S),
+    "cpaas.tasks.discard_files": schedule(600),
     "cpaas.tasks.purge": crontab(minute="10", hour="3"),
     "cpaas.tasks.check_platforms": schedule(600),
     "cpaas.tasks.check_numbers": crontab(minute="40", hour="3"),

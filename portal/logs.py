@@ -14,16 +14,17 @@ from portal.request_context import current
 SECRET_NAMES = re.compile(
     r"authorization|api[_-]?key|secret|password|token|cookie|private[_-]?key|verification|credential", re.IGNORECASE
 )
-# What is secret by its form, in any text: the path secret of a webhook URL (contracts section 3), a token of ours, the
-# password in the URL of a server.
+# What is secret by its form, in any text: the path secret of a webhook URL (contracts section 3), the address of a
+# file, a token of ours, the password in the URL of a server.
 WEBHOOK_PATH = re.compile(r"(/webhooks/[^/\s]+/[^/\s]+/)[^/\s'\"<]+")
+FILE_PATH = re.compile(r"(/files/)[A-Za-z0-9_-]{22}")
 TOKEN = re.compile(r"\b(pp[sd]_)[A-Za-z0-9_-]{20,}")
 URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 
 
 def without_secrets(text: str) -> str:
     """`text` with what is secret by its form blanked."""
-    for secret in (WEBHOOK_PATH, TOKEN, URL_PASSWORD):
+    for secret in (WEBHOOK_PATH, FILE_PATH, TOKEN, URL_PASSWORD):
         text = secret.sub(r"\1[redacted]", text)
     return text
 

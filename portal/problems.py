@@ -45,3 +45,9 @@ def invalid(**errors: str) -> Problem:
 def conflict(code: str, detail: str, **extra: Any) -> Problem:
     """The state forbids it (409)."""
     return Problem(code, detail, status=409, **extra)
+
+
+def no_room() -> Problem:
+    """The storage does not take a file now: it is full or away."""
+    sentence = "The file cannot be stored now: there is no room for it, or the storage is away. Try again later."
+    return Problem("unavailable", sentence, status=503, retry_after_s=60)

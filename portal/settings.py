@@ -83,8 +83,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
-# Below these paths only the middleware before ShortWayMiddleware runs: webhooks of carriers.
-SHORT_WAYS = ["/webhooks/"]
+# Below these paths only the middleware before ShortWayMiddleware runs: webhooks of carriers, files.
+SHORT_WAYS = ["/webhooks/", "/files/"]
 
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -190,14 +190,19 @@ STATIC_ROOT = VAR_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "media")))
+# The group may read: the web server that hands files out where PORTAL_ACCEL_FILES is set (deploy/nginx).
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o640, 0o750
+# The location of the web server in front under which it finds MEDIA_ROOT, to hand files out itself; "" for none.
+ACCEL_FILES = env.str("PORTAL_ACCEL_FILES", default="")
+STORAGES = {
+    "default": {"BACKEND": "portal.storage.DurableStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
 # Files are looked for when asked for: every client of a test makes the middleware anew, which would list them all.
 WHITENOISE_AUTOREFRESH = DEBUG or TESTING
 if not (DEBUG or TESTING):
-    STORAGES = {
-        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    }
+    STORAGES["staticfiles"]["BACKEND"] = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 
 # --- Mail -----------------------------------------------------------------------------------------------------------
 vars().update(env.email_url("EMAIL_URL", default="smtp://127.0.0.1:8125"))
@@ -222,6 +227,8 @@ X_FRAME_OPTIONS = "DENY"
 # Who may read /metrics besides the machine itself: whoever sends this as a bearer token.
 METRICS_TOKEN = env.str("PORTAL_METRICS_TOKEN", default="")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Where a body may be larger: a file of 25 MB and the form around it.
+LARGE_BODIES = {"/api/v1/attachments/": 26 * 1024 * 1024}
 
 # --- Messaging ------------------------------------------------------------------------------------------------------
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=90)
@@ -233,6 +240,8 @@ LEASE_TTL_S = env.float("PORTAL_LEASE_TTL_S", default=30.0 if IS_SQLITE else 6.0
 RECHECK_S: list[int] = [int(s) for s in env.list("PORTAL_RECHECK_S", default=["120", "600", "3600", "86400"])]
 DISPATCH_IN_FLIGHT = env.int("PORTAL_DISPATCH_IN_FLIGHT", default=64)
 CARRIER_TIMEOUT_S = env.float("PORTAL_CARRIER_TIMEOUT_S", default=30.0)
+# How long a file that no message has taken is kept.
+UNUSED_FILE_HOURS = 24
 
 # --- API ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -13,8 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from cpaas.api import shapes
+from cpaas.api.attachments import Attachments, UnusedFiles
 from cpaas.api.objects import SHOWN_STATUSES, conversation_objects, message_objects, number_object
-from cpaas.models import Conversation, CpaasNumber, Message
+from cpaas.models import Attachment, Conversation, CpaasNumber, Message
+from cpaas.models.attachments import AttachmentState
 from cpaas.services import conversations, opt_in, sending
 from cpaas.states import NumberStatus
 from portal.api.base import UserView
@@ -22,7 +24,6 @@ from portal.api.fields import Choice, Id, Text
 from portal.api.idempotency import idempotent
 from portal.api.strict import ListQuery, StrictSerializer
 from portal.models import EndUser
-from portal.problems import Problem
 from portal.scoping import TenantQuerySet, get_visible
 
 
@@ -39,7 +40,12 @@ class OptInAnswerSerializer(StrictSerializer):
 class OutgoingSerializer(StrictSerializer):
     to = Recipient()
     text = Text(required=False, default="", allow_blank=True, trim_whitespace=False)
-    attachments = serializers.ListField(child=Id(), required=False, max_length=0)
+    attachments = UnusedFiles(
+        Attachment.objects.filter(state=AttachmentState.UNUSED),
+        required=False,
+        default=list,
+        help_text="Uploaded files.",
+    )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         sender = Text(
@@ -161,16 +167,10 @@ class _Outgoing(UserView):
     serializer_class = OutgoingSerializer
 
     def read_outgoing(self) -> dict[str, Any]:
-        if dict(self.request.data).get("attachments"):
-            raise Problem(
-                "unknown_attachment",
-                "There is no such attachment.",
-                status=400,
-                errors={"attachments": ["There is no such attachment."]},
-            )
         body = self.read_body()
         number = sending.choose_number(user=self.user, value=body.get("from"))
-        return {"user": self.user, "number": number, "to": body["to"], "text": body["text"]}
+        chosen = {name: body[name] for name in ("to", "text", "attachments")}
+        return {"user": self.user, "number": number, **chosen}
 
 
 class Messages(_Outgoing):
@@ -238,6 +238,7 @@ urlpatterns = [
     path("conversations/<str:pk>/", ConversationItem.as_view()),
     path("conversations/<str:pk>/messages/", ConversationMessages.as_view()),
     path("conversations/<str:pk>/read/", ConversationRead.as_view()),
+    path("attachments/", Attachments.as_view()),
     path("messages/", Messages.as_view()),
     path("messages/preview/", Preview.as_view()),
     path("messages/<str:pk>/", MessageItem.as_view()),

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from django.db.models import OuterRef
 
-from cpaas.models import Attempt, Conversation, CpaasNumber, Message
+from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
+from cpaas.services.attachments import files_of
 from cpaas.services.conversations import RemoteName, remote_names
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
@@ -35,6 +36,7 @@ class MessageRow(Protocol):
     encoding: Any
     segments: Any
     characters: Any
+    file_count: Any
     error_code: Any
     error_text: Any
     created_at: Any
@@ -67,7 +69,8 @@ def number_object(number: CpaasNumber) -> dict[str, Any]:
 
 
 def message_objects(messages: Iterable[MessageRow]) -> list[dict[str, Any]]:
-    """Messages with their attempts, in the given order; two queries however many, one if all came in."""
+    """Messages with their attempts and files, in the given order; three queries however many, one if all are plain
+    texts that came in."""
     rows = list(messages)
     number_ids = {row.number_id for row in rows}
     numbers = dict(CpaasNumber.objects.filter(pk__among=number_ids).values_list("pk", "number"))
@@ -75,7 +78,21 @@ def message_objects(messages: Iterable[MessageRow]) -> list[dict[str, Any]]:
     sent = [row.id for row in rows if row.direction == "out"]
     for attempt in Attempt.objects.filter(message_id__among=sent).order_by("n"):
         attempts[attempt.message_id].append(attempt)
-    return [_message(row, numbers[row.number_id], attempts[row.id]) for row in rows]
+    files = files_of(row.id for row in rows if row.file_count)
+    return [_message(row, numbers[row.number_id], attempts[row.id], files[row.id]) for row in rows]
+
+
+def attachment_object(row: Attachment, way: str = "") -> dict[str, Any]:
+    """One of `message.attachments`. `way` stands for how it goes while no message has taken it."""
+    return {
+        "id": str(row.pk),
+        "name": row.name,
+        "content_type": row.content_type,
+        "size": row.size,
+        "url": row.url,
+        "thumbnail_url": row.thumbnail_url,
+        "as": row.sent_as or way,
+    }
 
 
 def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[dict[str, Any]]:
@@ -104,7 +121,7 @@ def remote_object(remote: str, known: RemoteName | None) -> dict[str, Any]:
     }
 
 
-def _message(row: MessageRow, own_number: str, attempts: list[Attempt]) -> dict[str, Any]:
+def _message(row: MessageRow, own_number: str, attempts: list[Attempt], files: list[Attachment]) -> dict[str, Any]:
     outbound = row.direction == "out"
     return {
         "id": str(row.id),
@@ -118,7 +135,9 @@ def _message(row: MessageRow, own_number: str, attempts: list[Attempt]) -> dict[
         "encoding": row.encoding,
         "segments": row.segments,
         "characters": row.characters,
-        "attachments": [],
+        "attachments": [attachment_object(file) for file in files if file.state == "stored"],
+        "media_waiting": sum(file.state == "waiting" for file in files),
+        "media_failed": sum(file.state == "failed" for file in files),
         "error": _error(row.error_code, row.error_text),
         "attempts": [
             {

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from cpaas.states import MessageStatus, NumberStatus, OptInState
 from portal.api.fields import ID_SCHEMA, Id, Time
 
-__all__ = ["ID_SCHEMA", "ConversationShape", "MessageShape", "NumberShape", "PreviewShape"]
+__all__ = ["ID_SCHEMA", "AttachmentShape", "ConversationShape", "MessageShape", "NumberShape", "PreviewShape"]
 
 
 class _Shape(serializers.Serializer[Any]):
@@ -64,6 +64,16 @@ class AttemptShape(_Shape):
     error = ErrorShape(allow_null=True)
 
 
+class AttachmentShape(_Shape):
+    id = Id()
+    name = serializers.CharField()
+    content_type = serializers.CharField()
+    size = serializers.IntegerField(help_text="Bytes.")
+    url = serializers.URLField(help_text="Opens without a token; gone with the message.")
+    thumbnail_url = serializers.URLField(allow_null=True, help_text="A small picture of a picture.")
+    as_ = serializers.ChoiceField(choices=["mms", "link"])
+
+
 class MessageShape(_Shape):
     id = Id()
     conversation = Id()
@@ -76,7 +86,9 @@ class MessageShape(_Shape):
     encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])
     segments = serializers.IntegerField()
     characters = serializers.IntegerField()
-    attachments = serializers.ListField(child=serializers.DictField())
+    attachments = AttachmentShape(many=True)
+    media_waiting = serializers.IntegerField(help_text="Files of an inbound message that are still being fetched.")
+    media_failed = serializers.IntegerField(help_text="Files that the carrier did not hand over.")
     error = ErrorShape(allow_null=True)
     attempts = AttemptShape(many=True)
     resendable = serializers.BooleanField()
@@ -113,6 +125,11 @@ class ConversationShape(_Shape):
     can_reply = serializers.BooleanField()
 
 
+class PreviewFileShape(_Shape):
+    id = Id()
+    as_ = serializers.ChoiceField(choices=["mms", "link"])
+
+
 class PreviewShape(_Shape):
     to = serializers.CharField()
     kind = serializers.ChoiceField(choices=["sms", "mms"])
@@ -120,3 +137,4 @@ class PreviewShape(_Shape):
     segments = serializers.IntegerField()
     characters = serializers.IntegerField()
     culprit = serializers.CharField(allow_null=True, help_text="The first character that forces UCS-2.")
+    attachments = PreviewFileShape(many=True)

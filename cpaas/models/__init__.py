@@ -1,4 +1,5 @@
 from cpaas.models.assignments import NumberAssignment
+from cpaas.models.attachments import Attachment
 from cpaas.models.consent import OptInEvidence
 from cpaas.models.conversations import Conversation
 from cpaas.models.media_streams import MediaStream
@@ -9,6 +10,7 @@ from cpaas.models.traffic import TrafficHour
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 
 __all__ = [
+    "Attachment",
     "Attempt",
     "Conversation",
     "CpaasNumber",

@@ -15,7 +15,8 @@ class Message(Row):
 
     `number` and `user` are copies of the conversation's, so that lists and deletion by number need no join
     (and need no constraint: a user with a number cannot be deleted). For inbound texts `sid` is the carrier's id, and
-    with `number` the key that makes a doubled webhook harmless.
+    with `number` the key that makes a doubled webhook harmless, and `media_urls` where the carrier has its files.
+    `file_count` is how many rows of Attachment it has, so that the many without any need no look for them.
     """
 
     conversation = models.ForeignKey("cpaas.Conversation", models.CASCADE, related_name="messages", db_index=False)
@@ -33,6 +34,7 @@ class Message(Row):
     segments = models.PositiveSmallIntegerField(default=1)
     characters = models.PositiveIntegerField(default=0)
     media_urls = models.JSONField(default=list)
+    file_count = models.PositiveSmallIntegerField(default=0, db_default=0)
     sid = models.CharField(max_length=100, blank=True, default="")
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_text = models.CharField(max_length=300, blank=True, default="")

@@ -23,6 +23,7 @@ from django.db import connection, transaction
 
 from cpaas.carriers.base import CarrierAccount, OutboundText
 from cpaas.models import Attempt, Conversation, CpaasPlatform
+from cpaas.services.attachments import mms_urls
 from cpaas.services.attempts import move_attempt
 from cpaas.services.pacing import take_pace
 from cpaas.services.sweeping import wake_waiting
@@ -66,7 +67,7 @@ _BEGIN_AND_SHOW = _AT_ONCE.format(
 # The first waiting attempt of each conversation, in the order of the fields of `Head`.
 _HEADS = """
     SELECT a.id, a.status, a.tries, a.sending_at, a.expires_at, a.platform_id, a.conversation_id, a.message_id,
-        m.status, m.text, m.segments, m.remote, n.id, n.number, n.status, n.opt_in_state, u.licence, u.is_active
+        m.status, m.kind, m.text, m.segments, m.remote, n.id, n.number, n.status, n.opt_in_state, u.licence, u.is_active
     FROM (
         SELECT *, row_number() OVER (PARTITION BY conversation_id ORDER BY position) AS place
         FROM cpaas_attempt WHERE status IN ('queued', 'sending') AND conversation_id {among}
@@ -108,6 +109,7 @@ class Head(NamedTuple):
     conversation_id: uuid.UUID
     message_id: uuid.UUID
     message_status: str
+    kind: str
     text: str
     segments: int
     remote: str
@@ -193,7 +195,8 @@ def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
     for key in CpaasPlatform.objects.filter(pk__in=away, reachable=True).values_list("pk", flat=True) if away else ():
         wake_waiting(key)  # it came back while we put its texts off
     accounts = {key: platform.account() for key, platform in platforms.items()}
-    return len(conversations), [_claimed(head, platforms, accounts, claim, until) for head in sendable]
+    files = mms_urls(head.message_id for head in sendable if head.kind == "mms")
+    return len(conversations), [_claimed(head, platforms, accounts, files, claim, until) for head in sendable]
 
 
 def _heads(conversations: Sequence[uuid.UUID]) -> list[Head]:
@@ -296,6 +299,7 @@ def _claimed(
     head: Head,
     platforms: Mapping[uuid.UUID, CpaasPlatform],
     accounts: Mapping[uuid.UUID, CarrierAccount],
+    files: Mapping[uuid.UUID, Sequence[str]],
     claim: uuid.UUID,
     until: datetime,
 ) -> Claimed:
@@ -309,6 +313,8 @@ def _claimed(
         tries=head.tries + 1,
         carrier=platform.carrier,
         account=accounts[platform.pk],
-        text=OutboundText(head.number, head.remote, head.text, reference=str(head.attempt_id)),
+        text=OutboundText(
+            head.number, head.remote, head.text, files.get(head.message_id, ()), reference=str(head.attempt_id)
+        ),
         reserved_until=until,
     )

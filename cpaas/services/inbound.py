@@ -19,6 +19,7 @@ from cpaas.models import Conversation
 from cpaas.segments import count_segments
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
+from cpaas.services.media import MOST_FILES, expect_media
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
 from portal.events import News
@@ -46,10 +47,10 @@ MESSAGE_COLUMNS = """
     segments, characters, media_urls, sid, error_code, error_text
 """
 _MESSAGE = f"""
-    INSERT INTO cpaas_message ({MESSAGE_COLUMNS}) VALUES (
+    INSERT INTO cpaas_message ({MESSAGE_COLUMNS}, file_count) VALUES (
         %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s,
         'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s,
-        '', ''
+        '', '', %(file_count)s
     )
 """  # noqa: S608 - made of constants
 
@@ -103,6 +104,9 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
         visible=endpoint.status == MessageStatus.RECEIVED,
     )
     message_id = new_id()
+    # Of what nobody will be shown, no file is fetched.
+    is_kept = endpoint.status in (MessageStatus.RECEIVED, MessageStatus.HELD)
+    file_count = min(len(text.media_urls), MOST_FILES) if is_kept else 0
     execute(
         _MESSAGE,
         message_values(text)
@@ -114,8 +118,11 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
             "user_id": endpoint.user_id,
             "position": place.position,
             "status": endpoint.status,
+            "file_count": file_count,
         },
     )
+    if file_count:
+        expect_media(message_id=message_id, number_id=endpoint.id, user_id=endpoint.user_id, count=file_count)
     if endpoint.status == MessageStatus.HELD:
         transaction.on_commit(lambda: look_again(endpoint.id))
     if endpoint.status == MessageStatus.RECEIVED:

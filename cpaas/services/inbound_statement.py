@@ -1,4 +1,4 @@
-"""Plain inbound calls, one text to one number each, any number of them in one PostgreSQL statement and round trip.
+"""Plain inbound calls, one text without files to one number each, any number of them in one PostgreSQL statement.
 
 It keeps the calls, finds their numbers, takes the places in the conversations, stores the messages, numbers and writes
 the events, all or nothing. Each step feeds the next, which also fixes the order of locks: numbers, conversations,
@@ -131,12 +131,13 @@ class Taken:
 
 
 def is_possible(events: Any) -> bool:
-    """Whether `receive` can take this call in: PostgreSQL, and one text to one number."""
+    """Whether `receive` can take this call in: PostgreSQL, and one text without files to one number."""
     return (
         connection.vendor == "postgresql"
         and len(events) == 1
         and isinstance(events[0], InboundText)
         and len(events[0].recipients) == 1
+        and not events[0].media_urls
     )
 
 

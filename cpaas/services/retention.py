@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import Conversation, Message, WebhookEvent
+from cpaas.models import Attachment, Conversation, Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
+from cpaas.services.discarding import discard_abandoned, discard_gone
 from portal import clock
 from portal.logs import get_logger
 from portal.sql import execute
@@ -67,6 +68,7 @@ class PurgeReport:
     messages: int = 0
     conversations: int = 0
     webhook_events: int = 0
+    attachments: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -82,13 +84,16 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     messages = Message.objects.filter(created_at__lt=kept_since)
     events = WebhookEvent.objects.filter(created_at__lt=now - timedelta(days=settings.WEBHOOK_EVENT_DAYS))
     if dry_run:
-        return PurgeReport(messages.count(), _count_emptied(kept_since), events.count())
+        files = Attachment.objects.filter(message__created_at__lt=kept_since)
+        return PurgeReport(messages.count(), _count_emptied(kept_since), events.count(), files.count())
     report = PurgeReport()
     # First, because among the raw events each batch of messages looks for its own.
     for window in _windows(events, batch):
         report.webhook_events += _delete_events(events.filter(**_within(window)))
     for window in _windows(messages, batch):
         _purge_window(messages.filter(**_within(window)), window, report)
+    discard_abandoned()
+    discard_gone()
     logger.info("purged", **report.as_dict())
     return report
 
@@ -136,4 +141,6 @@ def _purge_window(messages: QuerySet[Message], window: Window, report: PurgeRepo
         execute(_LOCK.format(lock="FOR UPDATE" if connection.vendor == "postgresql" else ""), values)
         report.conversations += len(execute(_DELETE_EMPTY, values))
         execute(_COUNT_DOWN, values)
-        report.messages += delete_messages_of(messages)
+        deleted = delete_messages_of(messages)
+    report.messages += deleted.messages
+    report.attachments += deleted.attachments

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 
-from cpaas.models import Attempt, Conversation, CpaasNumber, Message
+from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
 from cpaas.segments import count_segments
+from cpaas.services.attachments import Parcel, attach, pack
 from cpaas.services.destinations import check_destination, parse_remote
 from cpaas.services.threads import take_place
 from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
@@ -46,13 +48,16 @@ def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
     return found[0]
 
 
-def send_message(*, user: EndUser, number: CpaasNumber, to: object, text: str) -> Message:
-    """Queue one text. From here on it is the dispatcher's: it is sent once, or ends in a state that says why not.
+def send_message(
+    *, user: EndUser, number: CpaasNumber, to: object, text: str, attachments: Sequence[Attachment] = ()
+) -> Message:
+    """Queue one text, with files as MMS or behind links (S1.37, S4.5). From here on it is the dispatcher's: it is sent
+    once, or ends in a state that says why not.
 
     Raises Problem `invalid_number`, `several_recipients`, `empty`, `too_long`, `number_not_enabled`, `not_licensed`,
-    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`.
+    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`, `unknown_attachment`.
     """
-    _check_text(text)
+    _check_text(text, empty_is_fine=bool(attachments))
     remote = parse_remote(user=user, number=number, to=to)
     require_sendable(number, user)
     check_destination(user=user, number=number, remote=remote)
@@ -60,7 +65,10 @@ def send_message(*, user: EndUser, number: CpaasNumber, to: object, text: str) -
         # Under the number's lock: it cannot be deleted, reset or declined between this check and our commit.
         row = lock_number(number.pk)
         require_sendable(row, user)
-        message = _store(row, user, remote, text)
+        parcel = pack(number=row, text=text, files=attachments)
+        _check_text(parcel.text, empty_is_fine=bool(attachments))
+        message = _store(row, user, remote, parcel)
+        attach(parcel, message)
         news = News()
         news.add(user.pk, "message.created", message.pk)
         news.add(user.pk, "conversation.updated", message.conversation_id)
@@ -98,18 +106,24 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
     return row
 
 
-def preview_message(*, user: EndUser, number: CpaasNumber, to: object, text: str) -> dict[str, Any]:
-    """What a text would be on the wire: alphabet, segments, and the first character that forces UCS-2."""
+def preview_message(
+    *, user: EndUser, number: CpaasNumber, to: object, text: str, attachments: Sequence[Attachment] = ()
+) -> dict[str, Any]:
+    """What a text would be on the wire, the links of its files counted: alphabet, segments, and the first character
+    that forces UCS-2. Raises Problem `invalid_number`, `too_long`."""
     _check_text(text, empty_is_fine=True)
     remote = parse_remote(user=user, number=number, to=to)
-    counted = count_segments(text)
+    parcel = pack(number=number, text=text, files=attachments)
+    _check_text(parcel.text, empty_is_fine=True)
+    counted = count_segments(parcel.text)
     return {
         "to": remote,
-        "kind": "sms",
+        "kind": parcel.kind,
         "encoding": counted.encoding,
         "segments": counted.segments,
         "characters": counted.characters,
         "culprit": counted.culprit,
+        "attachments": [{"id": str(row.pk), "as": row.sent_as} for row in parcel.files],
     }
 
 
@@ -160,17 +174,17 @@ def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
     if not text.strip() and not empty_is_fine:
         raise Problem("empty", "Write a text first.", errors={"text": ["Write a text first."]})
     if len(text) > LONGEST_TEXT:
-        sentence = f"A text may have at most {LONGEST_TEXT} characters; this one has {len(text)}."
+        sentence = f"A text may have at most {LONGEST_TEXT} characters with its links; this one has {len(text)}."
         raise Problem("too_long", sentence, errors={"text": [sentence]})
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in _ALLOWED_CONTROLS:
             raise invalid(text=f"The character U+{ord(character):04X} cannot be sent.")
 
 
-def _store(number: CpaasNumber, user: EndUser, remote: str, text: str) -> Message:
+def _store(number: CpaasNumber, user: EndUser, remote: str, parcel: Parcel) -> Message:
     now = clock.now()
     place = take_place(number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True)
-    counted = count_segments(text)
+    counted = count_segments(parcel.text)
     message = Message.objects.create(
         created_at=now,
         conversation_id=place.conversation_id,
@@ -179,8 +193,10 @@ def _store(number: CpaasNumber, user: EndUser, remote: str, text: str) -> Messag
         position=place.position,
         direction="out",
         status=MessageStatus.QUEUED,
+        kind=parcel.kind,
         remote=remote,
-        text=text,
+        text=parcel.text,
+        file_count=len(parcel.files),
         encoding=counted.encoding,
         segments=counted.segments,
         characters=counted.characters,

@@ -9,6 +9,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from cpaas.models import (
+    Attachment,
     Attempt,
     Conversation,
     CpaasNumber,
@@ -124,6 +125,23 @@ class AttemptFactory(DjangoModelFactory):
     status = factory.SelfAttribute("message.status")
     sid = factory.SelfAttribute("message.sid")
     expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(hours=4))
+
+
+class AttachmentFactory(DjangoModelFactory):
+    """A picture that `message` has, or with `message=None` one that `user` has uploaded. There is no file."""
+
+    class Meta:
+        model = Attachment
+
+    message = factory.SubFactory(MessageFactory, file_count=1)
+    number = factory.LazyAttribute(lambda file: file.message and file.message.number)
+    user = factory.LazyAttribute(lambda file: file.message and file.message.user)
+    state = factory.LazyAttribute(lambda file: "stored" if file.message else "unused")
+    name = "photo.jpg"
+    content_type = "image/jpeg"
+    size = 20_000
+    sent_as = factory.LazyAttribute(lambda file: "mms" if file.message else "")
+    tries = 1
 
 
 class OptInEvidenceFactory(DjangoModelFactory):

@@ -186,7 +186,15 @@ class TestPreview:
         response = client.post(f"{BASE}messages/preview/", {"to": "7326643222", "text": "Hello … 😀"})
         assert (response.status_code, response.json()) == (
             200,
-            {"to": REMOTE, "kind": "sms", "encoding": "ucs2", "segments": 1, "characters": 9, "culprit": "…"},
+            {
+                "to": REMOTE,
+                "kind": "sms",
+                "encoding": "ucs2",
+                "segments": 1,
+                "characters": 9,
+                "culprit": "…",
+                "attachments": [],
+            },
         )
         assert not Message.objects.exists()
 

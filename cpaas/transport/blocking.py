@@ -7,7 +7,8 @@ import socket
 import threading
 from contextlib import closing, suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from io import BytesIO
+from typing import Any, BinaryIO, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -55,6 +56,18 @@ def run(
         except StopIteration as finished:
             result: ResultT = finished.value
             return result
+
+
+def download(
+    request: HttpRequest, into: BinaryIO, *, timeout_s: float = TIMEOUT_S, connect_timeout_s: float = CONNECT_TIMEOUT_S
+) -> HttpResponse:
+    """One exchange whose body, when its status is 200, is written to `into` piece by piece and not kept in memory.
+
+    Raises NotTaken, Doubtful, Refused (an address that may not be asked) and TransactionOpen.
+    """
+    refuse_open_transaction()
+    with _session() as session:
+        return _exchange(session, request, timeout_s, connect_timeout_s, into)
 
 
 class _Wire:
@@ -139,7 +152,11 @@ def _session() -> requests.Session:
 
 
 def _exchange(
-    session: requests.Session, request: HttpRequest, timeout_s: float, connect_timeout_s: float
+    session: requests.Session,
+    request: HttpRequest,
+    timeout_s: float,
+    connect_timeout_s: float,
+    into: BinaryIO | None = None,
 ) -> HttpResponse:
     wire = _Wire()
     token = _wire.set(wire)
@@ -150,7 +167,7 @@ def _exchange(
         with traced(request) as trace:
             try:
                 check_host_of(request.url)
-                response = _call(session, request, (connect_timeout_s, timeout_s))
+                response = _call(session, request, (connect_timeout_s, timeout_s), into)
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 raise _failure(request, wire, timeout_s, error) from error
             if wire.expired:  # what was cut looks like a complete answer when the server gave no length
@@ -163,7 +180,9 @@ def _exchange(
         _wire.reset(token)
 
 
-def _call(session: requests.Session, request: HttpRequest, timeouts: tuple[float, float]) -> HttpResponse:
+def _call(
+    session: requests.Session, request: HttpRequest, timeouts: tuple[float, float], into: BinaryIO | None
+) -> HttpResponse:
     with session.request(
         request.method,
         request.url,
@@ -173,13 +192,16 @@ def _call(session: requests.Session, request: HttpRequest, timeouts: tuple[float
         allow_redirects=False,
         stream=True,
     ) as response:
-        body = bytearray()
+        kept = BytesIO()
+        body: BinaryIO = kept if into is None or response.status_code != 200 else into
+        room = request.max_response_bytes
         for chunk in response.iter_content(READ_BYTES):
-            body += chunk
-            if len(body) >= request.max_response_bytes:
+            body.write(chunk[:room])
+            room -= len(chunk)
+            if room <= 0:
                 break
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status_code, headers, bytes(body[: request.max_response_bytes]))
+        return HttpResponse(response.status_code, headers, kept.getvalue())
 
 
 def _failure(request: HttpRequest, wire: _Wire, timeout_s: float, error: Exception) -> CarrierError:

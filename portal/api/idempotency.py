@@ -23,6 +23,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from portal import clock
 from portal.api import problems
+from portal.api.uploads import ReceivedFile
 from portal.encryption import decrypt, encrypt
 from portal.models import EndUser, IdempotencyKey, PortalAccount
 from portal.problems import Problem, conflict, invalid
@@ -166,7 +167,8 @@ def _stored_answer(row: IdempotencyKey) -> Response:
 
 
 def _digest(request: Request) -> str:
-    text = json.dumps([request.data, sorted(request.query_params.lists())], sort_keys=True)
+    parameters = sorted(request.query_params.lists())
+    text = json.dumps([request.data, parameters], sort_keys=True, default=ReceivedFile.identity)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -32,8 +32,8 @@ class JSONObjectParser(BaseParser):
         if not isinstance(body, dict):
             raise Problem("invalid", "The body must be a JSON object.", status=400)
         for name, value in body.items():
-            _require_storable(name, name)
-            _require_storable(name, value)
+            require_storable(name, name)
+            require_storable(name, value)
         return body
 
 
@@ -41,7 +41,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _require_storable(name: str, value: Any) -> None:
+def require_storable(name: str, value: Any) -> None:
     """NUL and half surrogates are valid JSON but no text any database takes."""
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -53,11 +53,11 @@ def _require_storable(name: str, value: Any) -> None:
             )
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _require_storable(name, key)
-            _require_storable(name, inner)
+            require_storable(name, key)
+            require_storable(name, inner)
     elif isinstance(value, list):
         for inner in value:
-            _require_storable(name, inner)
+            require_storable(name, inner)
 
 
 def _printable(name: str) -> str:

@@ -39,6 +39,11 @@ class Route:
         return self.view is not None
 
     @property
+    def opens_by_address(self) -> bool:
+        """Whether everybody who has the address may come in, because nobody can guess it."""
+        return getattr(self.callback, "opens_by_address", False)
+
+    @property
     def methods(self) -> list[str]:
         """What may be sent there."""
         if self.view is None:

@@ -21,6 +21,7 @@ from cpaas.models.numbers import NumberPace
 from cpaas.services.assignments import begin_assignment
 from cpaas.states import INBOUND, MessageStatus
 from cpaas.tests.factories import (
+    AttachmentFactory,
     AttemptFactory,
     ConversationFactory,
     CpaasNumberFactory,
@@ -276,6 +277,7 @@ def _person(party: Party) -> None:
     device_token(user, name=f"{mark} telephone")
     party.rows[Device] = list(Device.objects.filter(user=user))
     party.expired["device"] = device_token(user, name=f"{mark} old", days=-1)
+    party.add(AttachmentFactory(message=None, user=user, name=f"{mark} unsent.jpg"))
     states = [("enabled", "accepted"), ("enabled", "pending"), ("enabled", "declined"), ("failed", "accepted")]
     for n, (status, opt_in) in enumerate(states):
         number = party.add(
@@ -319,8 +321,10 @@ def _conversation(party: Party, number: Any, n: int) -> None:
                     text=f"{party.mark} whispers",
                     sid=f"{party.mark}-{number.pk}-{remote}-{status}",
                     error_text=f"{party.mark} {status}",
+                    file_count=1,
                 )
             )
+            party.add(AttachmentFactory(message=message, name=f"{party.mark} photo.jpg"))
             if direction == "out":
                 party.add(AttemptFactory(message=message))
             if message.user_id:
