@@ -275,7 +275,7 @@ class Dispatcher(Resident):
         except CarrierError as error:
             logger.info("look_up_failed", attempt=str(due.attempt_id), error=error.code)
             return
-        if await in_database(sweeping.store_look_up, due.attempt_id, matches):
+        if await in_database(sweeping.store_look_up, due.attempt_id, matches, due.query.sid):
             self.count("looked_up")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import discarding, drift_rounds, held, hooks, media, number_work, retention, traffic
+from cpaas.services import discarding, drift_rounds, held, hooks, media, number_work, reconciling, retention, traffic
 from cpaas.services.platforms import test_platform
 
 
@@ -59,6 +59,12 @@ def check_numbers() -> None:
 def compare_numbers() -> None:
     """Go on with comparisons that were asked for by hand, or whose worker was killed."""
     drift_rounds.work_due_rounds()
+
+
+@shared_task(name="cpaas.tasks.fetch_missed")
+def fetch_missed() -> None:
+    """Take in the inbound texts that carriers never told us of (R37)."""
+    reconciling.fetch_missed()
 
 
 @shared_task(name="cpaas.tasks.count_traffic")

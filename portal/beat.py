@@ -40,6 +40,7 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.discard_files": schedule(600),
     "cpaas.tasks.purge": crontab(minute="10", hour="3"),
     "cpaas.tasks.check_platforms": schedule(600),
+    "cpaas.tasks.fetch_missed": schedule(600),
     "cpaas.tasks.check_numbers": crontab(minute="40", hour="3"),
     "cpaas.tasks.compare_numbers": schedule(600),
     "cpaas.tasks.count_traffic": schedule(300),

@@ -5,6 +5,7 @@ from cpaas.models.conversations import Conversation
 from cpaas.models.media_streams import MediaStream
 from cpaas.models.messages import Attempt, Message
 from cpaas.models.numbers import CpaasNumber, NumberPace
+from cpaas.models.parts import AttemptPart
 from cpaas.models.platforms import CpaasPlatform
 from cpaas.models.traffic import TrafficHour
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
@@ -12,6 +13,7 @@ from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 __all__ = [
     "Attachment",
     "Attempt",
+    "AttemptPart",
     "Conversation",
     "CpaasNumber",
     "CpaasPlatform",

@@ -75,7 +75,8 @@ class Attempt(Row):
 
     `position` is its place in the conversation's queue, drawn from the same counter as the messages' (R35).
     `claim` is made anew by the dispatcher that takes the attempt and stands in the WHERE of what it writes, so that a
-    dispatcher that wakes up late changes nothing. `sending` is committed before the request goes out (R32).
+    dispatcher that wakes up late changes nothing. `sending` is committed before the request goes out (R32). `sid` is
+    the carrier's id of the text, or of the first of its `part_count` messages.
     """
 
     message = models.ForeignKey(Message, models.CASCADE, related_name="attempts", db_index=False)
@@ -89,6 +90,7 @@ class Attempt(Row):
     position = models.PositiveIntegerField()
     status = models.CharField(max_length=12, choices=MessageStatus.choices, default=MessageStatus.QUEUED)
     sid = models.CharField(max_length=100, blank=True, default="")
+    part_count = models.PositiveSmallIntegerField(default=1, db_default=1)
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_text = models.CharField(max_length=300, blank=True, default="")
     tries = models.PositiveSmallIntegerField(default=0)
@@ -114,7 +116,11 @@ class Attempt(Row):
             models.Index(fields=["platform", "sid"], condition=~models.Q(sid=""), name="attempt_platform_sid"),
             models.Index(fields=["expires_at"], condition=models.Q(status="queued"), name="attempt_expiry"),
             models.Index(fields=["sending_at"], condition=models.Q(status="sending"), name="attempt_sending"),
-            models.Index(fields=["next_check_at"], condition=models.Q(status="unknown"), name="attempt_check_due"),
+            models.Index(
+                fields=["next_check_at"],
+                condition=models.Q(status__in=["unknown", "sent"], next_check_at__isnull=False),
+                name="attempt_look_up_due",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -59,6 +59,7 @@ class CpaasPlatform(Row):
     `former_keys` signed webhooks until `keys_changed_at`; they hold until the carrier has the new ones and does not
     repeat old calls any more. At `hooks_due_at` the hooks are to be set again. At `comparing_due_at` its numbers are to
     be compared with the carrier (R44), on from the number `compared_up_to`; `compared_at` is when that was last done.
+    Up to `inbound_listed_at` we know every text that came in (R37).
     """
 
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="cpaas_platforms")
@@ -96,6 +97,7 @@ class CpaasPlatform(Row):
     former_keys = EncryptedJSONField(default=dict, editable=False)
     keys_changed_at = models.DateTimeField(null=True, editable=False)
     hooks_due_at = models.DateTimeField(null=True, editable=False)
+    inbound_listed_at = models.DateTimeField(null=True, editable=False)
     reachable = models.BooleanField(default=True, editable=False)
     probe_at = models.DateTimeField(null=True, editable=False)
     comparing_due_at = models.DateTimeField(null=True, editable=False)

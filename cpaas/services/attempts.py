@@ -7,6 +7,7 @@ their keys, so that writers cannot deadlock.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,8 @@ from portal import clock
 from portal.events import News
 
 _FAILED = (MessageStatus.FAILED, MessageStatus.UNDELIVERED)
+# What is wrong with a text although it was taken.
+_NOTES = ("truncated",)
 
 
 def move_attempt(
@@ -30,12 +33,14 @@ def move_attempt(
     error_text: str = "",
     sid: str = "",
     claim: uuid.UUID | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> bool:
     """Move `attempt` forward to `status`; False when that would be a step back or `claim` no longer stands.
 
-    An error is only ever added, never erased by a later word. Runs in the caller's transaction.
+    An error is only ever added, never erased by a later word. `more` are further columns to write with it. Runs in the
+    caller's transaction.
     """
-    changes: dict[str, Any] = {"status": status, "changed_at": clock.now()}
+    changes: dict[str, Any] = {"status": status, "changed_at": clock.now(), **(more or {})}
     if error_code or error_text:
         changes |= {"error_code": error_code[:60], "error_text": error_text[:300]}
     if sid:
@@ -82,9 +87,9 @@ def check_time(sent_at: datetime, checks: int) -> datetime | None:
 def _shown(attempt: Attempt) -> dict[str, Any]:
     """The message's columns that follow its shown attempt."""
     shown: dict[str, Any] = {"status": attempt.status}
-    failed = attempt.status in _FAILED
-    shown["error_code"] = attempt.error_code if failed else ""
-    shown["error_text"] = attempt.error_text if failed or attempt.status == MessageStatus.UNKNOWN else ""
+    tells = attempt.status in _FAILED or attempt.error_code in _NOTES
+    shown["error_code"] = attempt.error_code if tells else ""
+    shown["error_text"] = attempt.error_text if tells or attempt.status == MessageStatus.UNKNOWN else ""
     if attempt.status == MessageStatus.SENT:
         shown["sent_at"] = attempt.changed_at
     if attempt.status == MessageStatus.DELIVERED:

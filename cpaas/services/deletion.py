@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message, WebhookEvent
+from cpaas.models import Attachment, Attempt, AttemptPart, Conversation, CpaasNumber, Message, WebhookEvent
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.discarding import discard_gone, mark_gone
 from portal.models import IdempotencyKey
@@ -33,10 +33,15 @@ def delete_messages_of(messages: QuerySet[Message]) -> Deleted:
     attempts = Attempt.objects.filter(message_id__in=ids)
     inbound = messages.filter(direction="in", sid=OuterRef("sid"), number__platform=OuterRef("platform"))
     outbound = attempts.filter(sid=OuterRef("sid"), platform=OuterRef("platform"))
-    for source in (inbound, outbound):
+    sources: list[QuerySet[Any]] = [inbound, outbound]
+    parts = AttemptPart.objects.filter(attempt__message_id__in=ids)
+    if parts.exists():
+        sources.append(parts.filter(sid=OuterRef("sid"), platform=OuterRef("platform")))
+    for source in sources:
         WebhookEvent.objects.exclude(sid="").filter(Exists(source))._raw_delete(database)
     files = mark_gone(Attachment.objects.filter(message_id__in=messages.filter(file_count__gt=0).values("pk")))
     IdempotencyKey.objects.filter(object_id__in=ids)._raw_delete(database)
+    parts._raw_delete(database)
     attempts._raw_delete(database)
     return Deleted(messages._raw_delete(database), files)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from cpaas.carriers.base import InboundText
-from cpaas.models import Conversation
+from cpaas.models import Conversation, Message
 from cpaas.segments import count_segments
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
@@ -26,6 +26,8 @@ from portal.events import News
 from portal.ids import new_id
 from portal.sql import as_uuid, execute, share_lock
 
+# Nobody writes the same again so soon; the network repeats what it thinks was not taken.
+SAME_TEXT = timedelta(seconds=4)
 # Delivered, held until the number may be used, or suppressed after a *No* (R8).
 STATUS = """
     CASE WHEN n.opt_in_state = 'declined' THEN 'suppressed'
@@ -73,7 +75,7 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     """
     found = [_find(platform_id, recipient, text.sid) for recipient in sorted(set(text.recipients))]
     endpoints = [endpoint for endpoint in found if endpoint is not None]
-    fresh = [endpoint for endpoint in endpoints if not endpoint.seen_before]
+    fresh = [each for each in endpoints if not each.seen_before and not _was_just_there(each, text, at)]
     if len(fresh) > 1:
         # As everybody locks several: those that are there by their keys, then new ones by their number's.
         numbers = [endpoint.id for endpoint in fresh]
@@ -92,6 +94,14 @@ def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
         return None
     number_id, user_id, status, seen_before = rows[0]
     return _Endpoint(as_uuid(number_id), as_uuid(user_id) if user_id else None, status, bool(seen_before))
+
+
+def _was_just_there(endpoint: _Endpoint, text: InboundText, at: datetime) -> bool:
+    """Whether it is a repetition by the network that the carrier gave a new id (facts 2.7)."""
+    if not text.renamed_when_repeated:
+        return False
+    same = Message.objects.filter(number_id=endpoint.id, direction="in", remote=text.sender, text=text.text)
+    return same.filter(created_at__gt=at - SAME_TEXT).exists()
 
 
 def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> None:

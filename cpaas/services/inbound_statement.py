@@ -138,6 +138,7 @@ def is_possible(events: Any) -> bool:
         and isinstance(events[0], InboundText)
         and len(events[0].recipients) == 1
         and not events[0].media_urls
+        and not events[0].renamed_when_repeated
     )
 
 

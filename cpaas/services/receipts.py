@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import cast
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from cpaas.carriers.base import Receipt
-from cpaas.models import Attempt, ParkedReceipt
+from cpaas.carriers.base import Receipt, ReceiptStatus
+from cpaas.models import Attempt, AttemptPart, ParkedReceipt
 from cpaas.services.attempts import move_attempt
+from cpaas.services.parts import attempt_of_part, whole_receipt
 from portal import clock
 from portal.events import News
 from portal.scoping import parse_id
@@ -32,19 +34,24 @@ def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> st
     if receipt.status is None:
         return "ignored"
     attempt = Attempt.objects.filter(platform_id=platform_id, sid=receipt.sid).first()
-    attempt = attempt or _by_reference(platform_id, receipt.reference)
+    attempt = attempt or attempt_of_part(platform_id, receipt.sid) or _by_reference(platform_id, receipt.reference)
     if attempt is None:
         _park(platform_id, receipt)
         return "parked"
-    moved = move_attempt(
-        attempt,
-        receipt.status,
-        news,
-        error_code=receipt.error_code,
-        error_text=receipt.error_text,
-        sid=receipt.sid,
+    return "applied" if settle_attempt(attempt, receipt, news) else "duplicate"
+
+
+def settle_attempt(attempt: Attempt, receipt: Receipt, news: News) -> bool:
+    """Move an attempt on by a receipt for it or for one of its messages; False when that changes nothing (R21).
+
+    Runs in the caller's transaction.
+    """
+    whole = whole_receipt(attempt, receipt)
+    if whole.status is None:
+        return False
+    return move_attempt(
+        attempt, whole.status, news, error_code=whole.error_code, error_text=whole.error_text, sid=whole.sid
     )
-    return "applied" if moved else "duplicate"
 
 
 def _by_reference(platform_id: uuid.UUID, reference: str) -> Attempt | None:
@@ -60,16 +67,18 @@ def apply_parked(platform_id: uuid.UUID, sids: Iterable[str]) -> int:
     found = execute(_PARKED.format(places=places(wanted)), [platform_id, *wanted])
     for (sid,) in sorted(found):
         attempt = Attempt.objects.filter(platform_id=platform_id, sid=sid).first()
+        attempt = attempt or attempt_of_part(platform_id, sid)
         if attempt is not None:
-            _apply_to(attempt)
+            _apply_to(attempt, sid)
             reached += 1
     return reached
 
 
 def settle_parked() -> int:
     """Apply what a crash between the two looks left parked, and forget what nobody asked for in 24 h."""
-    sent = Attempt.objects.filter(platform_id=OuterRef("platform_id"), sid=OuterRef("sid"))
-    found = ParkedReceipt.objects.filter(Exists(sent)).values_list("platform_id", "sid")[:200]
+    same = {"platform_id": OuterRef("platform_id"), "sid": OuterRef("sid")}
+    sent = Exists(Attempt.objects.filter(**same)) | Exists(AttemptPart.objects.filter(**same))
+    found = ParkedReceipt.objects.filter(sent).values_list("platform_id", "sid")[:200]
     settled = sum(apply_parked(platform_id, [sid]) for platform_id, sid in set(found))
     ParkedReceipt.objects.filter(created_at__lt=clock.now() - PARKED_FOR).delete()
     return settled
@@ -86,12 +95,13 @@ def _park(platform_id: uuid.UUID, receipt: Receipt) -> None:
     )
 
 
-def _apply_to(attempt: Attempt) -> None:
+def _apply_to(attempt: Attempt, sid: str) -> None:
     """One transaction each, because it must not update a message twice (claiming.py)."""
-    for receipt in ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=attempt.sid).order_by("pk"):
+    for parked in ParkedReceipt.objects.filter(platform_id=attempt.platform_id, sid=sid).order_by("pk"):
         with transaction.atomic():
             news = News()
-            move_attempt(attempt, receipt.status, news, error_code=receipt.error_code, error_text=receipt.error_text)
+            status = cast(ReceiptStatus, parked.status)
+            settle_attempt(attempt, Receipt(sid, status, "", parked.error_code, parked.error_text), news)
             # Only what was applied: another may have been parked meanwhile.
-            ParkedReceipt.objects.filter(pk=receipt.pk).delete()
+            ParkedReceipt.objects.filter(pk=parked.pk).delete()
             news.write()

@@ -9,15 +9,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
+from cpaas.carriers.registry import get_carrier
 from cpaas.models import Attempt, Conversation, Message
-from cpaas.services.attempts import lock_conversations, move_attempt
+from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
+from cpaas.services.parts import keep_parts
 from cpaas.services.receipts import apply_parked
 from cpaas.states import MessageStatus
 from portal import clock
@@ -30,14 +32,17 @@ _LONGEST_BACK_OFF_S = 300
 # A carrier's yes for many attempts in one statement: `claim` keeps a dispatcher that woke up late from writing, the
 # states keep it from going back.
 _SENT_ATTEMPTS = """
-    WITH answered (id, sid) AS ({answered})
-    UPDATE cpaas_attempt SET status = 'sent', sid = answered.sid, changed_at = %(now)s
+    WITH answered (id, sid, check_at) AS ({answered})
+    UPDATE cpaas_attempt SET status = 'sent', sid = answered.sid, changed_at = %(now)s,
+        next_check_at = answered.check_at
     FROM answered
     WHERE cpaas_attempt.id = answered.id AND cpaas_attempt.claim = %(claim)s
       AND cpaas_attempt.status IN ('queued', 'sending', 'unknown')
     RETURNING cpaas_attempt.message_id
 """
-_SENT_ATTEMPTS_BY_ARRAYS = _SENT_ATTEMPTS.format(answered="SELECT * FROM unnest(%(ids)s::uuid[], %(sids)s::text[])")
+_SENT_ATTEMPTS_BY_ARRAYS = _SENT_ATTEMPTS.format(
+    answered="SELECT * FROM unnest(%(ids)s::uuid[], %(sids)s::text[], %(checks)s::timestamptz[])"
+)
 # Only while its newest attempt is the one that was sent, and none was delivered (R21).
 _SENT_MESSAGES = """
     UPDATE cpaas_message SET status = 'sent', sent_at = %(now)s, error_code = '', error_text = ''
@@ -72,10 +77,13 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
         conversations = sorted({outcome.claimed.conversation_id for outcome in outcomes})
         lock_conversations(Conversation.objects.filter(pk__in=conversations))
         news = News()
-        _store_sent([outcome for outcome in outcomes if isinstance(outcome.answer, Sent)], news)
+        _store_sent([outcome for outcome in outcomes if _is_plain(outcome.answer)], news)
         retries = {}
         for outcome in outcomes:
-            if not isinstance(outcome.answer, Sent):
+            if isinstance(outcome.answer, Sent):
+                if not _is_plain(outcome.answer):
+                    _store_with_parts(outcome.claimed, outcome.answer, news)
+            else:
                 wait = _store_error(outcome.claimed, outcome.answer, news)
                 if wait is not None:
                     retries[outcome.claimed.conversation_id] = clock.now() + wait
@@ -99,17 +107,44 @@ def _store_sent(outcomes: Sequence[Outcome], news: News) -> None:
             news.add(as_uuid(user_id) if user_id else None, "message.updated", as_uuid(message_id))
 
 
+def _is_plain(answer: Sent | CarrierError) -> bool:
+    """A yes to one message with nothing else to say, as nearly all are."""
+    return isinstance(answer, Sent) and not answer.parts and not answer.note
+
+
+def _store_with_parts(claimed: Claimed, answer: Sent, news: News) -> None:
+    """A text that went out in several messages, or of which the carrier took not all."""
+    attempt = Attempt.objects.filter(pk=claimed.attempt_id).first()
+    if attempt is None:
+        return
+    more = {"part_count": max(len(answer.parts), 1), "next_check_at": _first_check(claimed)}
+    said = {"error_code": answer.code, "error_text": answer.note}
+    status = MessageStatus.SENT
+    moved = move_attempt(attempt, status, news, sid=answer.sid, claim=claimed.claim, more=more, **said)
+    if moved and answer.parts:
+        keep_parts(attempt_id=attempt.pk, platform_id=claimed.platform_id, sids=answer.parts)
+
+
+def _first_check(claimed: Claimed) -> datetime | None:
+    """When to ask for a text's fate, where the carrier may never tell it (facts 2.6)."""
+    return check_time(clock.now(), 0) if get_carrier(claimed.carrier).receipts_get_lost else None
+
+
 def _store_sids(outcomes: Sequence[Outcome], values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    answered = [(each.claimed.attempt_id, each.answer.sid[:100]) for each in outcomes if isinstance(each.answer, Sent)]
+    answered = [
+        (each.claimed.attempt_id, each.answer.sid[:100], _first_check(each.claimed))
+        for each in outcomes
+        if isinstance(each.answer, Sent)
+    ]
     answered.sort()
     if connection.vendor == "postgresql":
-        ids, sids = zip(*answered, strict=True)
-        return execute_prepared(_SENT_ATTEMPTS_BY_ARRAYS, {**values, "ids": list(ids), "sids": list(sids)})
-    pairs = {
-        f"{name}{n}": value for n, pair in enumerate(answered) for name, value in zip(("id", "sid"), pair, strict=True)
-    }
-    rows = ", ".join(f"(%(id{n})s, %(sid{n})s)" for n in range(len(answered)))
-    return execute(_SENT_ATTEMPTS.format(answered=f"VALUES {rows}"), {**values, **pairs})
+        ids, sids, checks = zip(*answered, strict=True)
+        arrays = {"ids": list(ids), "sids": list(sids), "checks": list(checks)}
+        return execute_prepared(_SENT_ATTEMPTS_BY_ARRAYS, {**values, **arrays})
+    names = ("id", "sid", "check_at")
+    columns = {f"{name}{n}": value for n, row in enumerate(answered) for name, value in zip(names, row, strict=True)}
+    rows = ", ".join(f"(%(id{n})s, %(sid{n})s, %(check_at{n})s)" for n in range(len(answered)))
+    return execute(_SENT_ATTEMPTS.format(answered=f"VALUES {rows}"), {**values, **columns})
 
 
 def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta | None:
@@ -147,6 +182,6 @@ def _apply_early_receipts(outcomes: Iterable[Outcome]) -> None:
     sids: dict[uuid.UUID, list[str]] = defaultdict(list)
     for outcome in outcomes:
         if isinstance(outcome.answer, Sent):
-            sids[outcome.claimed.platform_id].append(outcome.answer.sid)
+            sids[outcome.claimed.platform_id] += outcome.answer.parts or (outcome.answer.sid,)
     for platform_id, found in sids.items():
         apply_parked(platform_id, found)

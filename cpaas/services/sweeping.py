@@ -9,9 +9,11 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch
+from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch, Receipt
 from cpaas.models import Attempt, Conversation, CpaasPlatform
 from cpaas.services.attempts import check_time, lock_conversations, move_attempt
+from cpaas.services.parts import open_parts
+from cpaas.services.receipts import settle_attempt
 from cpaas.states import MessageStatus
 from portal import clock
 from portal.events import News, wake
@@ -22,6 +24,7 @@ _BATCH = 200
 _LOOK_UPS_AT_ONCE = 20
 # A record of the carrier this far from our own time of sending is another text.
 _SAME_TEXT = timedelta(minutes=2)
+_OPEN = (MessageStatus.UNKNOWN, MessageStatus.SENT)
 
 
 def expire_due() -> int:
@@ -94,7 +97,7 @@ def wake_waiting(platform_id: uuid.UUID) -> None:
 
 @dataclass(frozen=True)
 class DueLookUp:
-    """A text of unknown fate whose carrier is to be asked."""
+    """A text, or one of its messages, whose carrier is to be asked for its fate."""
 
     attempt_id: uuid.UUID
     carrier: str
@@ -103,9 +106,12 @@ class DueLookUp:
 
 
 def claim_look_ups() -> list[DueLookUp]:
-    """The unknown texts that are due for a look-up, each for one dispatcher; sets when the next one is due."""
+    """The texts that are due for a look-up, each for one dispatcher; sets when the next one is due.
+
+    Those of unknown fate, and those sent through a carrier whose receipts get lost.
+    """
     now = clock.now()
-    due = Attempt.objects.filter(status=MessageStatus.UNKNOWN, next_check_at__lte=now)
+    due = Attempt.objects.filter(status__in=_OPEN, next_check_at__lte=now)
     found = due.select_related("message__number__platform").order_by("next_check_at")[:_LOOK_UPS_AT_ONCE]
     claimed = []
     for attempt in found:
@@ -114,26 +120,31 @@ def claim_look_ups() -> list[DueLookUp]:
         if not due.filter(pk=attempt.pk, checks=attempt.checks).update(checks=attempt.checks + 1, next_check_at=after):
             continue
         number = attempt.message.number
-        query = LookUp(number.number, attempt.message.remote, sent_at, attempt.sid)
-        claimed.append(DueLookUp(attempt.pk, number.platform.carrier, number.platform.account(), query))
+        for sid in open_parts(attempt):
+            query = LookUp(number.number, attempt.message.remote, sent_at, sid)
+            claimed.append(DueLookUp(attempt.pk, number.platform.carrier, number.platform.account(), query))
     return claimed
 
 
-def store_look_up(attempt_id: uuid.UUID, matches: list[LookUpMatch]) -> bool:
-    """Settle an unknown text by the carrier's records; False when they leave it open.
+def store_look_up(attempt_id: uuid.UUID, matches: list[LookUpMatch], sid: str = "") -> bool:
+    """Settle a text, or its message `sid`, by the carrier's records; False when they leave it open.
 
     Records without ids are told apart by time. When several texts to the same party are as near, none is settled:
     better unknown than wrong.
     """
     with transaction.atomic():
-        attempt = Attempt.objects.filter(pk=attempt_id, status=MessageStatus.UNKNOWN).first()
+        attempt = Attempt.objects.filter(pk=attempt_id, status__in=_OPEN).first()
         if attempt is None:
             return False
-        match = _the_one(attempt, matches)
+        match = next((match for match in matches if sid and match.sid == sid), None) or _the_one(attempt, matches)
         if match is None or match.status is None:
             return False
         news = News()
-        moved = move_attempt(attempt, match.status, news, error_text=f"The carrier says: {match.word}", sid=match.sid)
+        said = match.error_text
+        if attempt.status == MessageStatus.UNKNOWN or match.status in ("failed", "undelivered"):
+            said = said or f"The carrier says: {match.word}"
+        receipt = Receipt(match.sid, match.status, match.word, match.error_code, said)
+        moved = settle_attempt(attempt, receipt, news)
         news.write()
     return moved
 
