@@ -213,7 +213,8 @@ class Bandwidth(HostedMedia):
         return Post(hook.url, headers, body)
 
     def inbound_body(self, inbound: Inbound) -> bytes:
-        return events.received(inbound, self.credentials["application_id"])
+        party = events.as_int if self.settings.numbers_as == "int" else str
+        return events.received(inbound, self.credentials["application_id"], party)
 
     def receipt_body(self, message: Message, word: str, error: str | None) -> bytes:
         recipients = [each.to for each in self.by_sid.get(message.sid, [message])]

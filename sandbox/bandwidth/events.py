@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.calls import Inbound
@@ -10,6 +11,7 @@ from sandbox.parties import without_plus
 from sandbox.segments import segments
 from sandbox.store import Message, iso, now
 
+Party = Callable[[str], str | int]
 TYPES = {
     "sent": "message-sending",
     "delivered": "message-delivered",
@@ -30,17 +32,23 @@ def event_type(word: str) -> str:
     return TYPES.get(word) or (word if word.startswith("message-") else f"message-{word}")
 
 
-def received(inbound: Inbound, application_id: str) -> bytes:
+def as_int(number: str) -> str | int:
+    """A number as a JSON number, which no carrier should send and some have sent."""
+    digits = without_plus(number)
+    return int(digits) if digits.isdecimal() else number
+
+
+def received(inbound: Inbound, application_id: str, party: Party) -> bytes:
     own = inbound.own or inbound.to[0]
     message: dict[str, Any] = {
         "id": inbound.sid,
-        "owner": own,
+        "owner": party(own),
         "applicationId": application_id,
         "time": iso(now()),
         "segmentCount": segments(inbound.text),
         "direction": "in",
-        "to": inbound.to,
-        "from": inbound.sender,
+        "to": [party(tn) for tn in inbound.to],
+        "from": party(inbound.sender),
     }
     if inbound.text or not inbound.media_urls:
         message["text"] = inbound.text

@@ -218,13 +218,17 @@ class Restcomm(FormCarrier):
         """As the network wrote it, unless numbers are made uniform."""
         return number if self.settings.normalize else without_plus(number)
 
+    def _dialled(self, number: str) -> str:
+        """As it was written when the text was sent, or `numbers_as` "int": digits alone."""
+        return without_plus(number) if self.settings.numbers_as == "int" else number
+
     def receipt_body(self, message: Message, word: str, error: str | None) -> bytes:
         """The error is the name of a constant, and the body stands there twice."""
         name, _ = wire.ERRORS.get(error or "", (error, ""))
         return as_form(
             [
-                ("From", message.sender),
-                ("To", message.to),
+                ("From", self._dialled(message.sender)),
+                ("To", self._dialled(message.to)),
                 ("Body", message.text),
                 ("AccountSid", self.credentials["account_sid"]),
                 *([("ErrorCode", name)] if name else []),

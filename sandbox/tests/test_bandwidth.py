@@ -228,6 +228,14 @@ async def test_wrong_and_missing_passwords(client, wire, portal: Portal):
     assert (await event_at(portal))[0]["Authorization"] == basic_header("a", "b")
 
 
+async def test_numbers_can_be_json_numbers(client, wire, portal: Portal):
+    await client.set_hook(f"{portal.url}/hook/")
+    await wire.control("PUT", "bandwidth/", {"numbers_as": "int"})
+    await wire.control("POST", "bandwidth/inbound/", {"from": "BANK", "to": OWN, "text": "Hi"})
+    message = (await event_at(portal))[1]["message"]
+    assert (message["from"], message["to"], message["owner"]) == ("BANK", [12019950781], 12019950781)
+
+
 async def test_it_tries_again_until_it_is_answered_with_2xx(client, wire, portal: Portal):
     portal.status = 503
     await wire.control("PUT", "bandwidth/", {"retries": 1})

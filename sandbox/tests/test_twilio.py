@@ -175,6 +175,9 @@ async def test_inbound_texts_are_signed_as_twilios_own_validator_wants(client, w
     assert is_signed(f"{portal.url}/hook/", headers, body)
     assert (form["MessageSid"], form["From"], form["To"], form["Body"]) == ("SM1", "+13123752629", OWN, order["text"])
     assert (form["AccountSid"], form["NumMedia"], form["SmsStatus"]) == (SID, "0", "received")
+    await wire.control("PUT", "twilio/", {"numbers_as": "int"})
+    await wire.control("POST", "twilio/inbound/", order)
+    assert form_of((await portal.next_post())[1])["To"] == OWN[1:]
     for sign in ("wrong", "none"):
         await wire.control("POST", "twilio/inbound/", {**order, "sign": sign})
         headers, body = await portal.next_post()

@@ -24,6 +24,7 @@ from sandbox.forms import FORM_TYPE, as_form, read_form
 from sandbox.hosted_media import HostedMedia, HostedMediaSettings
 from sandbox.media import Media
 from sandbox.numbers import start_numbers
+from sandbox.parties import without_plus
 from sandbox.segments import segments
 from sandbox.store import Hook, Message, Number
 from sandbox.twilio import resources, wire
@@ -163,8 +164,8 @@ class Twilio(FormCarrier, HostedMedia):
             "SmsSid": inbound.sid,
             "SmsMessageSid": inbound.sid,
             "AccountSid": self.credentials["account_sid"],
-            "From": inbound.sender,
-            "To": inbound.own or inbound.to[0],
+            "From": self._party(inbound.sender),
+            "To": self._party(inbound.own or inbound.to[0]),
             "NumMedia": str(len(inbound.media_urls)),
             "NumSegments": str(segments(inbound.text)),
             "SmsStatus": "received",
@@ -175,13 +176,17 @@ class Twilio(FormCarrier, HostedMedia):
         # A picture alone comes without the field.
         return as_form({**fields, **({"Body": inbound.text} if inbound.text or not inbound.media_urls else {})}.items())
 
+    def _party(self, number: str) -> str:
+        """`numbers_as` "int": digits alone, as some servers that speak the same write them."""
+        return without_plus(number) if self.settings.numbers_as == "int" else number
+
     def receipt_body(self, message: Message, word: str, error: str | None) -> bytes:
         fields = {
             "MessageSid": message.sid,
             "SmsSid": message.sid,
             "AccountSid": self.credentials["account_sid"],
-            "From": message.sender,
-            "To": message.to,
+            "From": self._party(message.sender),
+            "To": self._party(message.to),
             "MessageStatus": word,
             "SmsStatus": word,
             "ApiVersion": wire.API_VERSION,
