@@ -173,7 +173,7 @@ def _conversation(
         "new_count": row.new_count,
         "blocked": False,
         "stopped": False,
-        "reserved_by": None,
+        "reserved_by": str(row.user_id) if number.media_stream_id and row.user_id else None,
         # A name as sender ("ACME") cannot be answered (facts 4.5).
         "can_reply": row.remote.startswith("+") or row.remote.isdigit(),
     }

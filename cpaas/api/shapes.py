@@ -6,10 +6,19 @@ from typing import Any
 
 from rest_framework import serializers
 
+from cpaas.models.queue import QueueState
 from cpaas.states import MessageStatus, NumberStatus, OptInState
 from portal.api.fields import ID_SCHEMA, Id, Time
 
-__all__ = ["ID_SCHEMA", "AttachmentShape", "ConversationShape", "MessageShape", "NumberShape", "PreviewShape"]
+__all__ = [
+    "ID_SCHEMA",
+    "AttachmentShape",
+    "ConversationShape",
+    "MessageShape",
+    "NumberShape",
+    "PreviewShape",
+    "QueueRowShape",
+]
 
 
 class _Shape(serializers.Serializer[Any]):
@@ -128,6 +137,23 @@ class ConversationShape(_Shape):
 class PreviewFileShape(_Shape):
     id = Id()
     as_ = serializers.ChoiceField(choices=["mms", "link"])
+
+
+class StreamShape(_Shape):
+    id = Id()
+    name = serializers.CharField()
+
+
+class QueueRowShape(_Shape):
+    id = Id()
+    conversation = Id()
+    media_stream = StreamShape()
+    remote = RemoteShape()
+    waiting_since = Time()
+    offered_to = serializers.ListField(child=Id(), help_text="The agents who are asked now.")
+    offered_until = Time(allow_null=True, help_text="When the offer goes on to the next agent.")
+    state = serializers.ChoiceField(choices=QueueState.choices)
+    reserved_by = Id(allow_null=True)
 
 
 class PreviewShape(_Shape):

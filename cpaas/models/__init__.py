@@ -7,10 +7,13 @@ from cpaas.models.messages import Attempt, Message
 from cpaas.models.numbers import CpaasNumber, NumberPace
 from cpaas.models.parts import AttemptPart
 from cpaas.models.platforms import CpaasPlatform
+from cpaas.models.queue import AgentPresence, AgentTurn, QueueEntry, QueueOffer
 from cpaas.models.traffic import TrafficHour
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 
 __all__ = [
+    "AgentPresence",
+    "AgentTurn",
     "Attachment",
     "Attempt",
     "AttemptPart",
@@ -23,6 +26,8 @@ __all__ = [
     "NumberPace",
     "OptInEvidence",
     "ParkedReceipt",
+    "QueueEntry",
+    "QueueOffer",
     "TrafficHour",
     "WebhookEvent",
 ]

@@ -10,7 +10,8 @@ from portal.models.base import Row
 
 
 class Conversation(Row):
-    """Made by its first message. `user` is a copy of the number's user, for the list a client pages through.
+    """Made by its first message. `user` is a copy of the number's user, for the list a client pages through; of a
+    media stream's conversation it is the agent who has reserved it, null while nobody has (S4.3).
 
     `last_message_at` is null while there is nothing the user may see (held or suppressed texts only, R8).
     `last_position` numbers the messages in order of acceptance. Messages up to `read_position` are read; `new_count`
@@ -38,6 +39,7 @@ class Conversation(Row):
         "group": "number__group_id",
         "user": "user_id",
     }
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("number", "media_stream__agents")}
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["number", "remote"], name="conversation_number_remote")]

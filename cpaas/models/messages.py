@@ -13,7 +13,7 @@ from portal.models.base import Row
 class Message(Row):
     """One text, in or out. `created_at` is when it was accepted or received, and what retention counts from (R18).
 
-    `number` and `user` are copies of the conversation's, so that lists and deletion by number need no join
+    `number` and `user` are copies of the conversation's, kept so, so that lists and deletion by number need no join
     (and need no constraint: a user with a number cannot be deleted). For inbound texts `sid` is the carrier's id, and
     with `number` the key that makes a doubled webhook harmless, and `media_urls` where the carrier has its files.
     `file_count` is how many rows of Attachment it has, so that the many without any need no look for them.
@@ -47,6 +47,7 @@ class Message(Row):
         "group": "number__group_id",
         "user": "user_id",
     }
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("number", "media_stream__agents")}
 
     class Meta:
         constraints = [

@@ -55,6 +55,7 @@ class CpaasNumber(BelowGroup):
     checked_at = models.DateTimeField(null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {**BelowGroup.tenant_paths, "user": "user_id"}
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("media_stream", "agents")}
 
     class Meta:
         verbose_name = "CPaaS number"

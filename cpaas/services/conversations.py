@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Count, Sum
 
 from cpaas.models import Conversation, CpaasNumber, Message
+from cpaas.services.queueing import require_reserved
 from cpaas.states import MessageStatus
 from portal.events import News, Viewer
 from portal.models import EndUser
@@ -19,9 +20,13 @@ RemoteName = tuple[str, str]
 
 
 def mark_read(*, user: EndUser, conversation: Conversation, up_to: Message) -> Conversation:
-    """Clear *new* for `up_to` and older, on every device (S1.54). Going backwards changes nothing."""
+    """Clear *new* for `up_to` and older, on every device (S1.54). Going backwards changes nothing.
+
+    Raises Problem `not_reserved` (409): what waits for an agent is not read by who only looks (S4.3).
+    """
     with transaction.atomic():
         row = get_visible(Conversation.objects.select_for_update(), user, conversation.pk)
+        require_reserved(user=user, conversation=row)
         if up_to.position <= row.read_position:
             return row
         row.read_position = up_to.position

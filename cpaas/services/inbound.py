@@ -20,6 +20,7 @@ from cpaas.segments import count_segments
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
 from cpaas.services.media import MOST_FILES, expect_media
+from cpaas.services.queueing import enqueue
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
 from portal.events import News
@@ -37,7 +38,7 @@ STATUS = """
 """
 # The lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
 ENDPOINT = f"""
-    SELECT n.id, n.user_id, {STATUS} AS status, COALESCE((
+    SELECT n.id, n.user_id, n.media_stream_id, {STATUS} AS status, COALESCE((
         SELECT true FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = {{sid}} AND m.direction = 'in' LIMIT 1
     ), false) AS seen_before
     FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
@@ -63,6 +64,7 @@ class _Endpoint:
 
     id: uuid.UUID
     user_id: uuid.UUID | None
+    media_stream_id: uuid.UUID | None
     status: str
     seen_before: bool
 
@@ -92,8 +94,9 @@ def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
     rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
-    number_id, user_id, status, seen_before = rows[0]
-    return _Endpoint(as_uuid(number_id), as_uuid(user_id) if user_id else None, status, bool(seen_before))
+    number_id, user_id, stream_id, status, seen_before = rows[0]
+    user_id, stream_id = (as_uuid(key) if key else None for key in (user_id, stream_id))
+    return _Endpoint(as_uuid(number_id), user_id, stream_id, status, bool(seen_before))
 
 
 def _was_just_there(endpoint: _Endpoint, text: InboundText, at: datetime) -> bool:
@@ -125,19 +128,21 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
             "at": at,
             "conversation_id": place.conversation_id,
             "number_id": endpoint.id,
-            "user_id": endpoint.user_id,
+            "user_id": place.user_id,
             "position": place.position,
             "status": endpoint.status,
             "file_count": file_count,
         },
     )
     if file_count:
-        expect_media(message_id=message_id, number_id=endpoint.id, user_id=endpoint.user_id, count=file_count)
+        expect_media(message_id=message_id, number_id=endpoint.id, user_id=place.user_id, count=file_count)
     if endpoint.status == MessageStatus.HELD:
         transaction.on_commit(lambda: look_again(endpoint.id))
     if endpoint.status == MessageStatus.RECEIVED:
-        news.add(endpoint.user_id, "message.created", message_id)
-        news.add(endpoint.user_id, "conversation.updated", place.conversation_id)
+        news.add(place.user_id, "message.created", message_id)
+        news.add(place.user_id, "conversation.updated", place.conversation_id)
+        if endpoint.media_stream_id and place.user_id is None:
+            enqueue(media_stream_id=endpoint.media_stream_id, conversation_id=place.conversation_id, since=at)
 
 
 def message_values(text: InboundText) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
+from cpaas.services.queue_news import tell_queue_changed
 from cpaas.services.threads import UPSERT
 from portal.events import wake
 from portal.ids import new_id
@@ -78,7 +79,7 @@ _STATEMENT = f"""
         FROM incoming i LEFT JOIN endpoint e USING (call_id) ORDER BY i.platform_id, i.nonce, i.n
         ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
     ), fresh AS (
-        SELECT i.*, e.id AS number_id, e.user_id, e.status,
+        SELECT i.*, e.id AS number_id, e.user_id, e.media_stream_id, e.status,
                row_number() OVER (PARTITION BY e.id, i.remote ORDER BY i.n) AS place,
                count(*) OVER same AS texts, max(i.at) OVER same AS last_at
         FROM kept JOIN incoming i ON i.call_id = kept.id JOIN endpoint e USING (call_id)
@@ -87,10 +88,16 @@ _STATEMENT = f"""
         {_CONVERSATIONS}
     ), stored AS (
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
-        SELECT f.message_id, f.at, c.id, f.number_id, f.user_id, c.last_position - f.texts + f.place, f.status,
+        SELECT f.message_id, f.at, c.id, f.number_id, c.user_id, c.last_position - f.texts + f.place, f.status,
                'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', ''
         FROM fresh f JOIN conversation c USING (number_id, remote) ORDER BY f.n
         RETURNING id, created_at, conversation_id, user_id, status
+    ), queued AS (
+        INSERT INTO cpaas_queueentry (id, created_at, media_stream_id, conversation_id, state, waiting_since)
+        SELECT f.message_id, f.at, f.media_stream_id, c.id, 'waiting', f.at
+        FROM fresh f JOIN conversation c USING (number_id, remote)
+        WHERE f.media_stream_id IS NOT NULL AND f.place = 1 AND f.status = 'received' AND c.user_id IS NULL
+        ORDER BY c.id ON CONFLICT (conversation_id) DO NOTHING
     ), news AS (
         SELECT user_id, created_at, type, object_id,
                row_number() OVER (PARTITION BY user_id ORDER BY id DESC, type) AS back
@@ -107,7 +114,10 @@ _STATEMENT = f"""
         SELECT user_id, numbered.last_id + 1 - news.back, news.type, news.object_id, news.created_at
         FROM news JOIN numbered USING (user_id) ORDER BY user_id, news.back DESC
     )
-    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, e.user_id
+    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, CASE
+               WHEN e.media_stream_id IS NULL THEN e.user_id ELSE (
+                   SELECT s.user_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
+               ) END, e.media_stream_id
     FROM kept LEFT JOIN endpoint e ON e.call_id = kept.id
 """  # noqa: S608 - made of constants
 
@@ -145,8 +155,9 @@ def is_possible(events: Any) -> bool:
 def receive(calls: Sequence[PlainCall]) -> list[Taken]:
     """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
     found = execute_prepared(_STATEMENT, [json.dumps([_values(call) for call in calls])])
-    kept = {call_id: (status, number_id, user_id) for call_id, status, number_id, user_id in found}
-    topics = {f"user:{user_id}" for status, _, user_id in kept.values() if status == "received" and user_id}
+    kept = {row[0]: row[1:] for row in found}
+    topics = {f"user:{user_id}" for status, _, user_id, _ in kept.values() if status == "received" and user_id}
+    tell_queue_changed({stream_id for status, _, _, stream_id in kept.values() if status == "received" and stream_id})
     transaction.on_commit(lambda: wake(*topics), robust=True)
     return [_taken(kept, call.kept["call_id"]) for call in calls]
 
@@ -154,7 +165,7 @@ def receive(calls: Sequence[PlainCall]) -> list[Taken]:
 def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
     if call_id not in kept:
         return Taken(new=False)
-    status, number_id, _ = kept[call_id]
+    status, number_id, _, _ = kept[call_id]
     return Taken(new=True, held_for=number_id if status == "held" else None)
 
 

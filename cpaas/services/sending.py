@@ -12,8 +12,10 @@ from django.db import transaction
 
 from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
 from cpaas.segments import count_segments
+from cpaas.services.agents import is_agent_of
 from cpaas.services.attachments import Parcel, attach, pack
 from cpaas.services.destinations import check_destination, parse_remote
+from cpaas.services.queueing import require_reserved
 from cpaas.services.threads import take_place
 from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
 from portal import clock
@@ -30,13 +32,15 @@ _ALLOWED_CONTROLS = "\n\r\t"
 def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
     """The own number to send from: by id, by telephone number, or the only one when left out (S1.27).
 
+    A media stream's number is only ever named: leaving it out means one's own.
+
     Raises Problem `from_required`, `number_not_enabled`, `not_found`.
     """
     numbers = CpaasNumber.objects.visible_to(user).exclude(status=NumberStatus.REMOVING).select_related("platform")
     if value:
         key = parse_id(value)
         return _named(numbers.filter(pk=key).first() if key else numbers.filter(number=_e164(value)).first())
-    found = list(numbers[:2])
+    found = list(numbers.filter(user=user)[:2])
     if not found:
         raise conflict("number_not_enabled", "You have no number for text messaging. Ask your administrator for one.")
     if len(found) > 1:
@@ -55,7 +59,8 @@ def send_message(
     once, or ends in a state that says why not.
 
     Raises Problem `invalid_number`, `several_recipients`, `empty`, `too_long`, `number_not_enabled`, `not_licensed`,
-    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`, `unknown_attachment`.
+    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`, `unknown_attachment`, and of a
+    media stream's number `not_reserved` (S4.3).
     """
     _check_text(text, empty_is_fine=bool(attachments))
     remote = parse_remote(user=user, number=number, to=to)
@@ -65,6 +70,9 @@ def send_message(
         # Under the number's lock: it cannot be deleted, reset or declined between this check and our commit.
         row = lock_number(number.pk)
         require_sendable(row, user)
+        if row.media_stream_id:
+            reserved = Conversation.objects.select_for_update().filter(number=row, remote=remote).first()
+            require_reserved(user=user, conversation=reserved)
         parcel = pack(number=row, text=text, files=attachments)
         _check_text(parcel.text, empty_is_fine=bool(attachments))
         message = _store(row, user, remote, parcel)
@@ -89,6 +97,8 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
         row = Message.objects.select_for_update().filter(pk=message.pk).first()
         if conversation is None or row is None:
             raise not_found("Message")
+        if number.media_stream_id:
+            require_reserved(user=user, conversation=conversation)
         if row.direction != "out" or row.status not in RESENDABLE:
             raise conflict("not_resendable", f"Only a failed text can be sent again; this one is {row.status}.")
         now = clock.now()
@@ -129,7 +139,8 @@ def preview_message(
 
 def require_sendable(number: CpaasNumber, user: EndUser) -> None:
     """Raises the Problem that keeps `number` from sending now; the dispatcher asks the same again (R33)."""
-    if number.user_id != user.pk or number.status == NumberStatus.REMOVING:
+    is_theirs = is_agent_of(user, number.media_stream_id) if number.media_stream_id else number.user_id == user.pk
+    if not is_theirs or number.status == NumberStatus.REMOVING:
         raise not_found("CPaaS number")
     if not (user.is_licensed and user.is_active):
         raise conflict("not_licensed", "You have no client licence. Ask your administrator for one.")

@@ -24,17 +24,18 @@ UPSERT = """
         new_count = c.new_count + excluded.new_count,
         message_count = c.message_count + excluded.message_count,
         outbox_at = COALESCE(c.outbox_at, excluded.outbox_at)
-    RETURNING id, last_position, number_id, remote
+    RETURNING id, last_position, number_id, remote, user_id
 """
 _VALUES = "VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s)"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a message stands: its conversation and its position in it."""
+    """Where a message stands: its conversation, whose that is now, and its position in it."""
 
     conversation_id: uuid.UUID
     position: int
+    user_id: uuid.UUID | None
 
 
 def take_place(
@@ -60,4 +61,5 @@ def take_place(
             None if inbound else at,
         ],
     )
-    return Place(as_uuid(rows[0][0]), rows[0][1])
+    conversation_id, position, _, _, now_of = rows[0]
+    return Place(as_uuid(conversation_id), position, as_uuid(now_of) if now_of else None)

@@ -17,6 +17,7 @@ from cpaas.models import (
     MediaStream,
     Message,
     OptInEvidence,
+    QueueEntry,
 )
 from portal.tests.factories import EndUserFactory, GroupFactory, SystemProviderFactory
 
@@ -75,6 +76,19 @@ class ConversationFactory(DjangoModelFactory):
     number = factory.SubFactory(CpaasNumberFactory)
     remote = factory.Sequence(lambda n: f"+1732{5550000 + n:07d}")
     user = factory.SelfAttribute("number.user")
+
+
+class QueueEntryFactory(DjangoModelFactory):
+    """A conversation that waits in its media stream's queue, or that `reserved_by` has."""
+
+    class Meta:
+        model = QueueEntry
+
+    conversation = factory.SubFactory(ConversationFactory, number__media_stream=factory.SubFactory(MediaStreamFactory))
+    media_stream = factory.SelfAttribute("conversation.number.media_stream")
+    waiting_since = factory.LazyFunction(timezone.now)
+    reserved_by = None
+    state = factory.LazyAttribute(lambda entry: "reserved" if entry.reserved_by else "waiting")
 
 
 class MessageFactory(DjangoModelFactory):

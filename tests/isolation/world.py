@@ -16,7 +16,15 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from cpaas.models import CpaasPlatform, NumberAssignment, ParkedReceipt, WebhookEvent
+from cpaas.models import (
+    Conversation,
+    CpaasPlatform,
+    Message,
+    NumberAssignment,
+    ParkedReceipt,
+    QueueOffer,
+    WebhookEvent,
+)
 from cpaas.models.numbers import NumberPace
 from cpaas.services.assignments import begin_assignment
 from cpaas.states import INBOUND, MessageStatus
@@ -29,6 +37,7 @@ from cpaas.tests.factories import (
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
+    QueueEntryFactory,
 )
 from portal.encryption import encrypt
 from portal.events import publish
@@ -232,6 +241,18 @@ def _group(party: Party) -> None:
         )
     )
     _conversation(party, number, 9)
+    _queue(party, number)
+
+
+def _queue(party: Party, number: Any) -> None:
+    """One conversation of the media stream is reserved by the user, the other one is offered."""
+    reserved, offered = Conversation.objects.filter(number=number).order_by("id")
+    Conversation.objects.filter(pk=reserved.pk).update(user=party.user)
+    Message.objects.filter(conversation=reserved).update(user=party.user)
+    party.add(QueueEntryFactory(conversation=reserved, reserved_by=party.user))
+    entry = party.add(QueueEntryFactory(conversation=offered, state="offered"))
+    until = timezone.now() + timedelta(hours=1)
+    party.add(QueueOffer.objects.create(entry=entry, agent=party.user, expires_at=until))
 
 
 def _staff(party: Party, level: str, scope: Any) -> None:
