@@ -254,7 +254,8 @@ def _users() -> list[tuple[uuid.UUID, uuid.UUID, str]]:
     messages = [
         Message(
             conversation=each, number=each.number, user=each.user, position=1, direction="in", status="received",
-            remote=each.remote, text="Hello there",
+            remote=each.remote, text="Hello there", system_provider_id=group.system_provider_id,
+            reseller_id=group.reseller_id, group_id=group.pk,
         )
         for each in conversations
     ]  # fmt: skip

@@ -26,9 +26,11 @@ from cpaas.tests.factories import (
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
+    DeadLetterFactory,
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
+    TicketFactory,
 )
 from portal.models import PortalAccount
 from portal.tests.factories import staff_token
@@ -72,6 +74,9 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "conversations": conversation,
         "messages": message,
         "media-streams": stream,
+        "message-log": message,
+        "tickets": TicketFactory(number=number),
+        "dead-letters": DeadLetterFactory(platform=platform),
         "system-providers": tenant.system_provider,
         "resellers": tenant.reseller,
         "groups": tenant.group,

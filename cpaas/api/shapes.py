@@ -106,6 +106,41 @@ class MessageShape(_Shape):
     delivered_at = Time(allow_null=True)
 
 
+class StepShape(_Shape):
+    at = Time()
+    type = serializers.CharField()
+    title = serializers.CharField(help_text="What happened, as a sentence.")
+    detail = serializers.CharField(allow_blank=True)
+    attempt = serializers.IntegerField(allow_null=True)
+    word = serializers.CharField(allow_null=True, help_text="The carrier's own word.")
+
+
+class LogEntryShape(_Shape):
+    id = Id()
+    at = Time()
+    from_ = serializers.CharField(allow_blank=True)
+    to = serializers.CharField(allow_blank=True)
+    direction = serializers.ChoiceField(choices=["in", "out"])
+    api_direction = serializers.ChoiceField(choices=["outbound-api", "inbound"])
+    kind = serializers.ChoiceField(choices=["sms", "mms"])
+    status = serializers.ChoiceField(choices=[*MessageStatus.values, "unassigned"])
+    sid = serializers.CharField(allow_null=True, help_text="The carrier's id, for tickets to the carrier.")
+    sid_history = serializers.ListField(child=serializers.CharField())
+    text = serializers.CharField(allow_null=True, allow_blank=True)
+    encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])
+    segments = serializers.IntegerField()
+    characters = serializers.IntegerField()
+    price_segments = serializers.IntegerField(help_text="What the carrier counts, over all attempts it took.")
+    number = Id(allow_null=True)
+    user = Id(allow_null=True)
+    group = Id(allow_null=True)
+    reseller = Id(allow_null=True)
+    system_provider = Id(allow_null=True)
+    error = ErrorShape(allow_null=True)
+    attempts = AttemptShape(many=True)
+    events = StepShape(many=True)
+
+
 class OwnNumberShape(_Shape):
     id = Id()
     number = serializers.CharField()

@@ -2,12 +2,14 @@ from cpaas.models.assignments import NumberAssignment
 from cpaas.models.attachments import Attachment
 from cpaas.models.consent import OptInEvidence
 from cpaas.models.conversations import Conversation
+from cpaas.models.exchanges import Exchange
 from cpaas.models.media_streams import MediaStream
 from cpaas.models.messages import Attempt, Message
 from cpaas.models.numbers import CpaasNumber, NumberPace
 from cpaas.models.parts import AttemptPart
 from cpaas.models.platforms import CpaasPlatform
 from cpaas.models.queue import AgentPresence, AgentTurn, QueueEntry, QueueOffer
+from cpaas.models.tickets import Ticket, TicketNote
 from cpaas.models.traffic import TrafficHour
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 
@@ -20,6 +22,7 @@ __all__ = [
     "Conversation",
     "CpaasNumber",
     "CpaasPlatform",
+    "Exchange",
     "MediaStream",
     "Message",
     "NumberAssignment",
@@ -28,6 +31,8 @@ __all__ = [
     "ParkedReceipt",
     "QueueEntry",
     "QueueOffer",
+    "Ticket",
+    "TicketNote",
     "TrafficHour",
     "WebhookEvent",
 ]

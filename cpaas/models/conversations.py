@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Right
 
 from portal.models.base import Row
 
@@ -51,6 +52,8 @@ class Conversation(Row):
                 condition=models.Q(new_count__gt=0),
                 name="conversation_user_new",
             ),
+            # Remote parties are searched by their last digits, those texted last first.
+            models.Index(Right("remote", 4), "last_message_at", name="conversation_last_four"),
             models.Index(fields=["outbox_at"], condition=models.Q(outbox_at__isnull=False), name="conversation_outbox"),
         ]
 

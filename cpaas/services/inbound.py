@@ -24,7 +24,7 @@ from cpaas.services.queueing import enqueue
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
 from portal.events import News
-from portal.ids import new_id
+from portal.ids import new_id_at
 from portal.sql import as_uuid, execute, share_lock
 
 # Nobody writes the same again so soon; the network repeats what it thinks was not taken.
@@ -40,20 +40,20 @@ STATUS = """
 ENDPOINT = f"""
     SELECT n.id, n.user_id, n.media_stream_id, {STATUS} AS status, COALESCE((
         SELECT true FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = {{sid}} AND m.direction = 'in' LIMIT 1
-    ), false) AS seen_before
+    ), false) AS seen_before, n.system_provider_id, n.reseller_id, n.group_id
     FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
     WHERE n.number = {{recipient}} AND n.platform_id = {{platform_id}} AND n.status <> 'removing'
 """  # noqa: S608 - made of constants
 _ENDPOINT = ENDPOINT.format(recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s")
 MESSAGE_COLUMNS = """
     id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
-    segments, characters, media_urls, sid, error_code, error_text
+    segments, characters, media_urls, sid, error_code, error_text, system_provider_id, reseller_id, group_id
 """
 _MESSAGE = f"""
     INSERT INTO cpaas_message ({MESSAGE_COLUMNS}, file_count) VALUES (
         %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s,
         'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s,
-        '', '', %(file_count)s
+        '', '', %(system_provider_id)s, %(reseller_id)s, %(group_id)s, %(file_count)s
     )
 """  # noqa: S608 - made of constants
 
@@ -67,6 +67,7 @@ class _Endpoint:
     media_stream_id: uuid.UUID | None
     status: str
     seen_before: bool
+    levels: dict[str, uuid.UUID]
 
 
 def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: datetime) -> str:
@@ -94,9 +95,10 @@ def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
     rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
-    number_id, user_id, stream_id, status, seen_before = rows[0]
+    number_id, user_id, stream_id, status, seen_before, *ids = rows[0]
     user_id, stream_id = (as_uuid(key) if key else None for key in (user_id, stream_id))
-    return _Endpoint(as_uuid(number_id), user_id, stream_id, status, bool(seen_before))
+    levels = dict(zip(("system_provider_id", "reseller_id", "group_id"), map(as_uuid, ids), strict=True))
+    return _Endpoint(as_uuid(number_id), user_id, stream_id, status, bool(seen_before), levels)
 
 
 def _was_just_there(endpoint: _Endpoint, text: InboundText, at: datetime) -> bool:
@@ -116,13 +118,14 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
         inbound=True,
         visible=endpoint.status == MessageStatus.RECEIVED,
     )
-    message_id = new_id()
+    message_id = new_id_at(at)
     # Of what nobody will be shown, no file is fetched.
     is_kept = endpoint.status in (MessageStatus.RECEIVED, MessageStatus.HELD)
     file_count = min(len(text.media_urls), MOST_FILES) if is_kept else 0
     execute(
         _MESSAGE,
         message_values(text)
+        | endpoint.levels
         | {
             "id": message_id,
             "at": at,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -73,13 +73,16 @@ _STATEMENT = f"""
             LATERAL ({_ENDPOINT} FOR KEY SHARE OF n) AS found
     ), kept AS (
         INSERT INTO cpaas_webhookevent (
-            id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state
+            id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state, sender, recipient, text
         ) SELECT i.call_id, i.at, i.platform_id, i.nonce, i.digest, decode(i.body, 'hex'), i.content_type, i.call_sid,
-            CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END
+            CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END,
+            CASE WHEN e.id IS NULL THEN i.remote ELSE '' END, CASE WHEN e.id IS NULL THEN i.recipient ELSE '' END,
+            CASE WHEN e.id IS NULL THEN i.text ELSE '' END
         FROM incoming i LEFT JOIN endpoint e USING (call_id) ORDER BY i.platform_id, i.nonce, i.n
         ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
     ), fresh AS (
         SELECT i.*, e.id AS number_id, e.user_id, e.media_stream_id, e.status,
+               e.system_provider_id, e.reseller_id, e.group_id,
                row_number() OVER (PARTITION BY e.id, i.remote ORDER BY i.n) AS place,
                count(*) OVER same AS texts, max(i.at) OVER same AS last_at
         FROM kept JOIN incoming i ON i.call_id = kept.id JOIN endpoint e USING (call_id)
@@ -89,7 +92,8 @@ _STATEMENT = f"""
     ), stored AS (
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
         SELECT f.message_id, f.at, c.id, f.number_id, c.user_id, c.last_position - f.texts + f.place, f.status,
-               'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', ''
+               'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', '',
+               f.system_provider_id, f.reseller_id, f.group_id
         FROM fresh f JOIN conversation c USING (number_id, remote) ORDER BY f.n
         RETURNING id, created_at, conversation_id, user_id, status
     ), queued AS (
@@ -130,6 +134,7 @@ class PlainCall:
     kept: Mapping[str, Any]
     text: InboundText
     at: datetime
+    message_id: uuid.UUID = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)
@@ -180,5 +185,5 @@ def _values(call: PlainCall) -> dict[str, str | int]:
         "recipient": call.text.recipients[0],
         "at": call.at.isoformat(),
         "conversation_id": str(new_id()),
-        "message_id": str(new_id()),
+        "message_id": str(call.message_id),
     }

@@ -18,6 +18,8 @@ from cpaas.models import (
     Message,
     OptInEvidence,
     QueueEntry,
+    Ticket,
+    WebhookEvent,
 )
 from portal.tests.factories import EndUserFactory, GroupFactory, SystemProviderFactory
 
@@ -181,3 +183,40 @@ class OptInEvidenceFactory(DjangoModelFactory):
     system_provider_id = factory.SelfAttribute("number.system_provider_id")
     reseller_id = factory.SelfAttribute("number.reseller_id")
     group_id = factory.SelfAttribute("number.group_id")
+
+
+class TicketFactory(DjangoModelFactory):
+    """An open ticket about a number."""
+
+    class Meta:
+        model = Ticket
+
+    class Params:
+        number = factory.SubFactory(CpaasNumberFactory)
+
+    number_id = factory.SelfAttribute("number.pk")
+    tn = factory.SelfAttribute("number.number")
+    subject = factory.Sequence(lambda n: f"Ticket {n}")
+    text = "Nothing arrives."
+    to = "carrier"
+    raised_by = "somebody"
+    system_provider_id = factory.SelfAttribute("number.system_provider_id")
+    reseller_id = factory.SelfAttribute("number.reseller_id")
+    group_id = factory.SelfAttribute("number.group_id")
+
+
+class DeadLetterFactory(DjangoModelFactory):
+    """A call with a text to no number of ours."""
+
+    class Meta:
+        model = WebhookEvent
+
+    platform = factory.SubFactory(CpaasPlatformFactory)
+    nonce = factory.Sequence(lambda n: f"dead-{n}")
+    body_digest = "0" * 64
+    body = b"{}"
+    sid = factory.Sequence(lambda n: f"dead-{n}")
+    state = "unassigned"
+    sender = "+17036089795"
+    recipient = factory.Sequence(lambda n: f"+1201{5559000 + n:07d}")
+    text = "Anybody there?"

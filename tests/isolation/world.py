@@ -23,7 +23,6 @@ from cpaas.models import (
     NumberAssignment,
     ParkedReceipt,
     QueueOffer,
-    WebhookEvent,
 )
 from cpaas.models.numbers import NumberPace
 from cpaas.services.assignments import begin_assignment
@@ -34,10 +33,12 @@ from cpaas.tests.factories import (
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
+    DeadLetterFactory,
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
     QueueEntryFactory,
+    TicketFactory,
 )
 from portal.encryption import encrypt
 from portal.events import publish
@@ -201,10 +202,17 @@ def _top(party: Party) -> None:
             )
         )
     platform = party.rows[CpaasPlatform][0]
-    for n in range(2):
+    for n, state in enumerate(("unassigned", "unreadable")):
         party.add(
-            WebhookEvent.objects.create(
-                platform=platform, nonce=f"{mark} {n}", body_digest="0" * 64, body=mark.encode(), sid=f"{mark} {n}"
+            DeadLetterFactory(
+                platform=platform,
+                nonce=f"{mark} {n}",
+                body=mark.encode(),
+                sid=f"{mark} {n}",
+                state=state,
+                sender=party.number(1, "945"),
+                recipient=party.number(2, "945"),
+                text=f"{mark} is lost",
             )
         )
     party.add(ParkedReceipt.objects.create(platform=platform, sid=f"{mark} parked", status="sent"))
@@ -321,6 +329,9 @@ def _person(party: Party) -> None:
         audit.record(user, "opt_in", number, after={"answer": f"{mark} answer"})
         publish(user.pk, "number.updated", number.pk)
         _conversation(party, number, n)
+        party.add(
+            TicketFactory(number=number, subject=f"{mark} asks", text=f"{mark} misses it", raised_by=f"{mark} staff")
+        )
     _remembered(party, user.pk, f"{mark} user")
     for n in range(2):
         to = f"{mark.lower()}{n}@{mark.lower()}.example"

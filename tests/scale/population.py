@@ -217,6 +217,7 @@ def _texts(size: Size) -> None:
         "created_at": f"{at} n",
         "text": "repeat('Shall we meet at the harbour? ', n::int % 5 + 1)",
         "sid": "'text-' || n",
+        **_levels(size, f"{of} % {size.users} % {size.groups}"),
     }
     ms = f"(extract(epoch FROM {at} n) * 1000)::bigint"
     for row, remainder in ((received, 1), (outbound, 0)):
@@ -242,10 +243,11 @@ def _busy_user(received: Message, size: Size, conversation: dict[str, str], text
     multiply(received.conversation, 0, source=rows, **(conversation | own | counts | times))
     places = {"conversation_id": row_id(Conversation, f"n - {first} + {start}"), "position": "1", "created_at": "now()"}
     texts = f"generate_series({first}, {first + BUSY_CONVERSATIONS - 1}) n"
-    multiply(received, 0, source=texts, ms=ms, **(text | {"number_id": number, "user_id": user} | places))
+    mine = {"number_id": number, "user_id": user, **_levels(size, "0")}
+    multiply(received, 0, source=texts, ms=ms, **(text | mine | places))
     places |= {"conversation_id": row_id(Conversation, str(start)), "position": f"n - {first + BUSY_CONVERSATIONS} + 2"}
     texts = f"generate_series({first + BUSY_CONVERSATIONS}, {first + BUSY_CONVERSATIONS + BUSY_TEXTS - 1}) n"
-    multiply(received, 0, source=texts, ms=ms, **(text | {"number_id": number, "user_id": user} | places))
+    multiply(received, 0, source=texts, ms=ms, **(text | mine | places))
     busiest = Conversation.objects.filter(remote=f"+1732{2000000 + start}")
     busiest.update(last_position=1 + BUSY_TEXTS, message_count=1 + BUSY_TEXTS)
 
