@@ -81,6 +81,7 @@ def _number(carrier: str, credentials: dict[str, str]) -> Any:
             "services_url": f"{carrier}/services",
             "broker_url": f"{carrier}/broker",
             "per_number_per_minute": 100_000,
+            "per_number_per_day": 10_000_000,
         },
     )
     return CpaasNumberFactory(number="+12019920760", user=user, platform=platform)

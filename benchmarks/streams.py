@@ -254,8 +254,7 @@ def _users() -> list[tuple[uuid.UUID, uuid.UUID, str]]:
     messages = [
         Message(
             conversation=each, number=each.number, user=each.user, position=1, direction="in", status="received",
-            remote=each.remote, text="Hello there", system_provider_id=group.system_provider_id,
-            reseller_id=group.reseller_id, group_id=group.pk,
+            remote=each.remote, text="Hello there",
         )
         for each in conversations
     ]  # fmt: skip
