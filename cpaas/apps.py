@@ -15,4 +15,3 @@ class CpaasConfig(AppConfig):
 
         wiring.connect()
         register("cpaas.dispatch.Dispatcher")
-        register("cpaas.router.QueueRouter")
