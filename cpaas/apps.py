@@ -15,3 +15,4 @@ class CpaasConfig(AppConfig):
 
         wiring.connect()
         register("cpaas.dispatch.Dispatcher")
+        register("cpaas.router.QueueRouter")

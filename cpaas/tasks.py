@@ -5,7 +5,18 @@ from __future__ import annotations
 from celery import shared_task
 
 from cpaas.models import CpaasPlatform
-from cpaas.services import discarding, drift_rounds, held, hooks, media, number_work, reconciling, retention, traffic
+from cpaas.services import (
+    discarding,
+    drift_rounds,
+    held,
+    hooks,
+    media,
+    number_work,
+    placing,
+    reconciling,
+    retention,
+    traffic,
+)
 from cpaas.services.platforms import test_platform
 
 
@@ -77,3 +88,9 @@ def count_traffic() -> None:
 def recount_traffic() -> None:
     """Count again what late receipts may have changed, and what was missed."""
     traffic.count_unsettled()
+
+
+@shared_task(name="cpaas.tasks.place_messages")
+def place_messages() -> None:
+    """Place texts that an older release stored, so that each level's log has them."""
+    placing.place_messages()

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from cpaas.carriers.base import Carrier, CarrierAccount, ForbiddenWebhook, Unrea
 from cpaas.carriers.registry import CARRIERS
 from cpaas.metrics import WEBHOOKS
 from cpaas.models import CpaasPlatform
+from cpaas.services.dead_letters import keep_unreadable
 from cpaas.services.webhook_intake import take_in
 from portal.api.problems import problem_response
 from portal.logs import get_logger
@@ -67,6 +69,8 @@ def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) 
         events = adapter.parse_webhook(seen.account, call)
     except UnreadableWebhook as error:
         WEBHOOKS.labels(carrier, "unreadable").inc()
+        with suppress(*spool.DATABASE_AWAY, IntegrityError):
+            keep_unreadable(platform_id=platform.pk, request=call)
         raise Problem("invalid", error.detail, status=400) from error
     try:
         take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)

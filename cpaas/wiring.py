@@ -9,13 +9,16 @@ from django.core.signals import request_started
 
 from cpaas import spool
 from cpaas.api import objects
+from cpaas.live_queue import LiveQueue
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
+from cpaas.services.agents import is_licensed_agent
 from cpaas.services.assignments import follow_licence
 from cpaas.services.conversations import new_counts
 from cpaas.services.held import deliver_held_of_user
+from cpaas.services.queueing import release_unless_agent
 from cpaas.states import NumberStatus
 from portal import extensions, health
-from portal.events import Rendered, Wanted, register_renderer
+from portal.events import Rendered, Wanted, register_live_source, register_renderer
 from portal.models import EndUser, PortalAccount
 from portal.problems import Problem, conflict
 from portal.scoping import TenantQuerySet
@@ -27,11 +30,13 @@ def connect() -> None:
     extensions.register_guard(EndUser, guard_user_with_numbers)
     extensions.register_follower(EndUser, deliver_held_of_user)
     extensions.register_follower(EndUser, follow_licence)
+    extensions.register_follower(EndUser, release_unless_agent)
     extensions.session_contributors.append(session_part)
     register_renderer("message.created", render_messages)
     register_renderer("message.updated", render_messages)
     register_renderer("conversation.updated", render_conversations)
     register_renderer("number.updated", render_numbers)
+    register_live_source(LiveQueue())
     health.gauges += [spool.count_waiting, spool.count_set_aside]
     request_started.connect(drain_what_an_earlier_process_left)
 
@@ -73,12 +78,13 @@ def session_part(user: EndUser) -> dict[str, Any]:
     """What messaging adds to `GET session/`: the enabled numbers with their prompts (S1.1, S1.3) and what is new."""
     numbers = (
         CpaasNumber.objects.visible_to(user)
-        .filter(status=NumberStatus.ENABLED)
+        .filter(user=user, status=NumberStatus.ENABLED)
         .select_related("platform__system_provider", "user")
         .order_by("id")
     )
     shown = [objects.number_object(number) for number in numbers]
-    return {"numbers": shown, "new": new_counts(user), "features": {"sms": bool(shown) and user.is_licensed}}
+    features = {"sms": bool(shown) and user.is_licensed, "contact_centre": is_licensed_agent(user)}
+    return {"numbers": shown, "new": new_counts(user), "features": features}
 
 
 def render_messages(wanted: Wanted) -> Rendered:

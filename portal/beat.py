@@ -45,6 +45,7 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.compare_numbers": schedule(600),
     "cpaas.tasks.count_traffic": schedule(300),
     "cpaas.tasks.recount_traffic": schedule(3600),
+    "cpaas.tasks.place_messages": schedule(60),
 }
 # How long to wait with the broker or database away.
 RETRY_S = 5.0

@@ -12,6 +12,11 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
+def new_id_at(at: datetime) -> uuid.UUID:
+    """A new id as a row made at `at` has it: for what happened earlier than it is stored."""
+    return uuid7(nanoseconds=int(at.timestamp() * 1_000_000) * 1000)
+
+
 def first_id_at(at: datetime) -> uuid.UUID:
     """The smallest id a row made at `at` or later can have: an index range over ids is one over creation times."""
     milliseconds = min(max(int(at.timestamp() * 1000), 0), 2**48 - 1)

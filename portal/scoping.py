@@ -1,7 +1,8 @@
 """Who sees what: `visible_to(actor)`, the one tenant filter of every face.
 
 Staff of a level see that level and what is below it; an end user sees what is theirs. A model says in `tenant_paths`
-where its level is found; a level without a path sees nothing, so a forgotten model is closed, not open.
+where its level is found; a level without a path sees nothing, so a forgotten model is closed, not open. What many may
+see is found through a relation besides: `shared_paths` of the model.
 """
 
 from __future__ import annotations
@@ -46,10 +47,18 @@ class TenantQuerySet(models.QuerySet[ModelT]):
         path = getattr(self.model, "tenant_paths", {}).get(level)
         if path is None:
             return self.none()
-        return self.filter(**{path: actor.actor_scope_id})
+        return self.filter(models.Q(**{path: actor.actor_scope_id}) | self._shared_with(level, actor.actor_scope_id))
+
+    def _shared_with(self, level: str, scope_id: uuid.UUID | None) -> models.Q:
+        """As a set of ids, so that no row is found twice."""
+        relation, lookup = getattr(self.model, "shared_paths", {}).get(level, ("", ""))
+        if not relation:
+            return models.Q()
+        related: Any = self.model._meta.get_field(relation).related_model
+        return models.Q(**{f"{relation}__in": related._base_manager.filter(**{lookup: scope_id}).values("pk")})
 
     def visible_to_users(self, users: Iterable[Actor]) -> Self:
-        """What each of several end users may see, in one query; `seen_by` is the id of the user who sees a row."""
+        """What is each of several end users' own, in one query; `seen_by` is the id of the user who sees a row."""
         path = getattr(self.model, "tenant_paths", {}).get("user")
         if path is None:
             return self.none()
@@ -58,9 +67,14 @@ class TenantQuerySet(models.QuerySet[ModelT]):
 
 
 class TenantModel(models.Model):
-    """A model with tenants: `tenant_paths` maps a level to the lookup that holds that level's id."""
+    """A model with tenants: `tenant_paths` maps a level to the lookup that holds that level's id.
+
+    `shared_paths` maps a level to a relation, and to the lookup from there that holds the id of one of those who also
+    see the row: a contact centre's conversations are seen by all its agents (S4.3).
+    """
 
     tenant_paths: ClassVar[dict[str, str]] = {}
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {}
 
     objects = TenantQuerySet.as_manager()
 

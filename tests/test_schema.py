@@ -23,15 +23,14 @@ from schemathesis.specs.openapi.checks import (
 
 from cpaas.tests.factories import (
     AttemptFactory,
-    BlockedPartyFactory,
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
+    DeadLetterFactory,
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
-    StopEvidenceFactory,
-    StopFactory,
+    TicketFactory,
 )
 from portal.models import PortalAccount
 from portal.tests.factories import staff_token
@@ -68,8 +67,6 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
     message = MessageFactory(conversation=conversation, status="failed")
     AttemptFactory(message=message)
     OptInEvidenceFactory(number=number)
-    for make in (StopFactory, StopEvidenceFactory):
-        make(number=number, remote=conversation.remote)
     stream = MediaStreamFactory(group=tenant.group)
     found = {
         "platforms": platform,
@@ -77,7 +74,9 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "conversations": conversation,
         "messages": message,
         "media-streams": stream,
-        "blocked": BlockedPartyFactory(number=number),
+        "message-log": message,
+        "tickets": TicketFactory(number=number),
+        "dead-letters": DeadLetterFactory(platform=platform),
         "system-providers": tenant.system_provider,
         "resellers": tenant.reseller,
         "groups": tenant.group,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
+from cpaas.admin.live_queue import live_context
 from cpaas.admin.number_forms import assignment_fields, assignment_values, provisioning_notice
 from cpaas.models import CpaasPlatform, MediaStream
 from cpaas.services import media_streams, numbers
@@ -14,7 +16,7 @@ from cpaas.services.platforms import platforms_for
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import StaffModelForm, changes_of
 from portal.admin.navigation import Entry
-from portal.admin.pages import Detail
+from portal.admin.pages import Detail, Route
 from portal.admin.scoped import actor, visible
 from portal.admin.site import site
 from portal.models import EndUser, Group, PortalAccount
@@ -97,12 +99,46 @@ class MediaStreamAdmin(TenantScopedAdmin):
         "There is no media stream here yet. With one, texts to the main number of a business go to the agents of its "
         "contact center."
     )
-    details = ("group", "media_type", "routing")
+    details = ("group", "media_type", "routing", "offer_timeout_s")
     form = MediaStreamForm
     parent_field = "group"
-    form_fields = ("name", "media_type", "routing", "agents")
-    form_groups = (("Media stream", ("group", "name", "media_type", "routing", "agents")),)
+    form_fields = ("name", "media_type", "routing", "offer_timeout_s", "agents")
+    form_groups = (("Media stream", ("group", "name", "media_type", "routing", "offer_timeout_s", "agents")),)
     autocomplete_fields = ("group", "agents")
+
+    def routes(self) -> list[Route]:
+        return [
+            *super().routes(),
+            ("<str:object_id>/queue/", self.queue_view, "queue"),
+            ("<str:object_id>/queue/now/", self.queue_now_view, "queue_now"),
+        ]
+
+    def get_tabs(self, request: HttpRequest, row: Any, active: str = "profile") -> list[dict[str, Any]]:
+        places = [
+            ("profile", "Profile", "detail"),
+            ("queue", "Live queue", "queue"),
+            ("history", "Audit trail", "history"),
+        ]
+        return [
+            {"title": title, "url": self.url(view, row.pk), "active": name == active} for name, title, view in places
+        ]
+
+    def queue_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Who waits, who handles what, what the agents do."""
+        row = self.get_scoped(request, object_id)
+        context = {
+            **live_context(row, actor(request)),
+            "title": f"Live queue of {row}",
+            "crumbs": self.crumbs(row, "Live queue"),
+            "tabs": self.get_tabs(request, row, "queue"),
+            "rows_url": self.url("queue_now", row.pk),
+        }
+        return self.page(request, "cpaas/live_queue.html", row, context)
+
+    def queue_now_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The same by itself, asked for by the page every two seconds."""
+        row = self.get_scoped(request, object_id)
+        return render(request, "cpaas/live_queue_rows.html", live_context(row, actor(request)))
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         agents = visible(EndUser, actor(request)).filter(media_streams=row).order_by("id")[: _MOST_AGENTS + 1]

@@ -1,11 +1,31 @@
 """Everything messaging shows on the staff site; loaded with the site's URLs."""
 
-from cpaas.admin import charges, evidence, media_streams, numbers, platforms, sections
+from cpaas.admin import (
+    charges,
+    dead_letters,
+    evidence,
+    media_streams,
+    message_log,
+    numbers,
+    platforms,
+    sections,
+    tickets,
+)
 from portal import extensions
 
-__all__ = ["charges", "evidence", "media_streams", "numbers", "platforms", "sections"]
+__all__ = [
+    "charges",
+    "dead_letters",
+    "evidence",
+    "media_streams",
+    "message_log",
+    "numbers",
+    "platforms",
+    "sections",
+    "tickets",
+]
 
-extensions.page_tabs += [sections.numbers_tab, sections.streams_tab]
+extensions.page_tabs += [sections.numbers_tab, sections.streams_tab, sections.messages_tab]
 extensions.page_sections += [sections.platforms_section, sections.owner_section]
 extensions.attention.append(sections.attention)
 extensions.landing_sections.append(sections.traffic_section)

@@ -12,7 +12,7 @@ from django.utils.timezone import get_current_timezone
 from cpaas.admin.shown import status_badge
 from cpaas.admin.traffic import draw
 from cpaas.carriers.registry import get_carrier
-from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
+from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, Message
 from cpaas.services.platforms import has_alert_account, platforms_for
 from cpaas.services.traffic import LATELY, not_delivered_since, traffic_by_day
 from cpaas.states import NumberStatus, OptInState
@@ -23,6 +23,7 @@ from portal.extensions import Notice, Section, Tab
 from portal.models import EndUser, Group, PortalAccount, Reseller, SystemProvider
 
 NUMBERS = Tab("numbers", "CPaaS Numbers", CpaasNumber)
+MESSAGES = Tab("messages", "Message log", Message)
 STREAMS = Tab("media-streams", "Media streams", MediaStream)
 _MOST_ON_A_PAGE = 50
 _MOST_ATTENTION = 10
@@ -36,6 +37,11 @@ def numbers_tab(row: models.Model) -> Tab | None:
 
 def streams_tab(row: models.Model) -> Tab | None:
     return STREAMS if isinstance(row, SystemProvider | Reseller | Group) else None
+
+
+def messages_tab(row: models.Model) -> Tab | None:
+    """The message log of that level and below (S1.55)."""
+    return MESSAGES if isinstance(row, SystemProvider | Reseller | Group | EndUser) else None
 
 
 def platforms_section(row: models.Model, account: Any) -> Section | None:

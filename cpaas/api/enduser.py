@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from cpaas.api import blocked, shapes
+from cpaas.api import shapes
 from cpaas.api.attachments import Attachments, UnusedFiles
 from cpaas.api.objects import SHOWN_STATUSES, conversation_objects, message_objects, number_object
 from cpaas.models import Attachment, Conversation, CpaasNumber, Message
@@ -68,7 +68,7 @@ def shown_messages(user: EndUser) -> TenantQuerySet[Message]:
 
 
 def shown_conversations(user: EndUser) -> TenantQuerySet[Conversation]:
-    """Conversations in which there is something to see (S1.20)."""
+    """The conversations in which there is something to see (S1.20)."""
     return Conversation.objects.visible_to(user).filter(last_message_at__isnull=False)
 
 
@@ -80,7 +80,7 @@ class Numbers(UserView):
     order = ("id",)
 
     def get(self, request: Request) -> Response:
-        rows = CpaasNumber.objects.visible_to(self.user).filter(status=NumberStatus.ENABLED)
+        rows = CpaasNumber.objects.visible_to(self.user).filter(user=self.user, status=NumberStatus.ENABLED)
         page = self.page_of(rows.select_related("platform__system_provider", "user"), self.order)
         return Response(page.answer([number_object(number) for number in page.rows]))
 
@@ -100,13 +100,14 @@ class OptIn(UserView):
 
 
 class ConversationQuery(ListQuery):
-    number = Id(required=False, help_text="Id of an own number.")
+    number = Id(required=False, help_text="Id of an own number, or of one of the caller's media streams.")
     new = serializers.ChoiceField(choices=["0", "1"], required=False, help_text="1: only those with new messages.")
     q = Text(required=False, max_length=100, help_text="Part of a number, or of a name.")
 
 
 class Conversations(UserView):
-    """The user's conversations, the one with the last message first (S1.48)."""
+    """The user's conversations, the one with the last message first (S1.48): of own numbers, and of media streams those
+    the user has reserved; with `number`, all of that number (S4.3)."""
 
     serializer_class = shapes.ConversationShape  # type: ignore[assignment]
     query_classes = {"GET": ConversationQuery}
@@ -116,6 +117,8 @@ class Conversations(UserView):
         rows = shown_conversations(self.user)
         if "number" in self.query:
             rows = rows.filter(number_id=self.query["number"])
+        else:
+            rows = rows.filter(user=self.user)
         if self.query.get("new") == "1":
             rows = rows.filter(new_count__gt=0)
         if "q" in self.query:
@@ -243,5 +246,5 @@ urlpatterns = [
     path("messages/preview/", Preview.as_view()),
     path("messages/<str:pk>/", MessageItem.as_view()),
     path("messages/<str:pk>/resend/", Resend.as_view()),
-    *blocked.urlpatterns,
+    path("", include("cpaas.api.queue")),
 ]

@@ -22,7 +22,7 @@ class MediaStreamSerializer(StrictModelSerializer):
 
     class Meta:
         model = MediaStream
-        fields = ["id", "group", "name", "media_type", "routing", "agents", "created_at"]
+        fields = ["id", "group", "name", "media_type", "routing", "offer_timeout_s", "agents", "created_at"]
         read_only_fields = ["id", "created_at"]
 
 

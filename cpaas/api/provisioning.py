@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from cpaas.api import charges, media_streams, numbers, platforms, stops
+from cpaas.api import charges, media_streams, message_log, numbers, platforms, tickets
 
 urlpatterns = [
     path("platforms/", platforms.Platforms.as_view()),
@@ -23,5 +23,12 @@ urlpatterns = [
     path("numbers/<str:pk>/opt-in-history/", numbers.NumberHistory.as_view()),
     path("charges/", charges.Charges.as_view()),
     path("opt-in-history/", numbers.History.as_view()),
-    path("stops/", stops.Stops.as_view()),
+    path("message-log/", message_log.MessageLog.as_view()),
+    path("message-log/<str:pk>/", message_log.MessageLogItem.as_view()),
+    path("message-log/<str:pk>/advice/", message_log.MessageAdvice.as_view()),
+    path("tickets/", tickets.Tickets.as_view()),
+    path("tickets/<str:pk>/", tickets.TicketItem.as_view()),
+    path("tickets/<str:pk>/notes/", tickets.TicketNotes.as_view()),
+    path("dead-letters/", tickets.DeadLetters.as_view()),
+    path("dead-letters/<str:pk>/replay/", tickets.Replay.as_view()),
 ]

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
-from uuid_utils.compat import uuid7
 
 from cpaas.demo.scripts import CONVERSATIONS, Text
 from cpaas.models import Attempt, Conversation, CpaasNumber, Message, OptInEvidence
 from cpaas.segments import count_segments
 from cpaas.services.opt_in import prompt_text
+from portal.ids import new_id_at
 from portal.services import audit
 
 _ACCEPTED_BEFORE = timedelta(days=45)
@@ -34,7 +34,7 @@ class Historian:
         number.opt_in_at = self._now - _ACCEPTED_BEFORE
         number.save(update_fields=["opt_in_at"])
         OptInEvidence.objects.create(
-            id=_id_at(number.opt_in_at),
+            id=new_id_at(number.opt_in_at),
             created_at=number.opt_in_at,
             number_id=number.pk,
             tn=number.number,
@@ -60,7 +60,7 @@ class Historian:
         shown = [at for at, text in zip(times, texts, strict=True) if text.status not in ("held", "suppressed")]
         received = [at for at, text in zip(times, texts, strict=True) if text.status == "received"]
         conversation = Conversation(
-            id=_id_at(times[0]),
+            id=new_id_at(times[0]),
             created_at=times[0],
             number=number,
             remote=remote,
@@ -83,7 +83,7 @@ class Historian:
     def _message(self, conversation: Conversation, text: Text, at: datetime) -> Message:
         counted = count_segments(text.text)
         return Message.objects.create(
-            id=_id_at(at),
+            id=new_id_at(at),
             created_at=at,
             conversation=conversation,
             number=conversation.number,
@@ -111,7 +111,7 @@ class Historian:
                 conversation.last_position += 1
             at = message.created_at + timedelta(minutes=10 * (n - 1))
             Attempt.objects.create(
-                id=_id_at(at),
+                id=new_id_at(at),
                 created_at=at,
                 message=message,
                 conversation_id=conversation.pk,
@@ -129,8 +129,3 @@ class Historian:
                 checks=len(settings.RECHECK_S),
                 changed_at=at + _ARRIVED,
             )
-
-
-def _id_at(at: datetime) -> uuid.UUID:
-    """A new id as a row made at `at` has it, so that lists that page by id show the past in its order."""
-    return uuid7(nanoseconds=int(at.timestamp() * 1_000_000) * 1000)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from portal.indexes import Folded, level_indexes
@@ -9,6 +12,8 @@ from portal.models.base import BelowGroup
 
 
 class MediaStream(BelowGroup):
+    """Its agents see it, its queue and its conversations. `offer_timeout_s`: how long one agent is asked."""
+
     name = models.CharField(max_length=120)
     media_type = models.CharField(max_length=10, choices=[("web_chat", "Web chat"), ("sms", "SMS")], default="sms")
     routing = models.CharField(
@@ -16,7 +21,15 @@ class MediaStream(BelowGroup):
         choices=[("ring_all", "Ring all"), ("longest_idle", "Longest idle"), ("round_robin", "Round robin")],
         default="ring_all",
     )
+    offer_timeout_s = models.PositiveSmallIntegerField(
+        "offer timeout",
+        default=20,
+        validators=[MinValueValidator(5), MaxValueValidator(600)],
+        help_text="Seconds an agent has to take a conversation before it is offered to the next; 5 to 600.",
+    )
     agents = models.ManyToManyField("portal.EndUser", blank=True, related_name="media_streams")
+
+    tenant_paths: ClassVar[dict[str, str]] = {**BelowGroup.tenant_paths, "user": "agents"}
 
     class Meta:
         verbose_name = "media stream"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import uuid
+from typing import Any, ClassVar
 
 from django.db import models
 
@@ -13,10 +14,12 @@ from portal.models.base import Row
 class Message(Row):
     """One text, in or out. `created_at` is when it was accepted or received, and what retention counts from (R18).
 
-    `number` and `user` are copies of the conversation's, so that lists and deletion by number need no join
-    (and need no constraint: a user with a number cannot be deleted). For inbound texts `sid` is the carrier's id, and
-    with `number` the key that makes a doubled webhook harmless, and `media_urls` where the carrier has its files.
-    `file_count` is how many rows of Attachment it has, so that the many without any need no look for them.
+    `number` and `user` are copies of the conversation's, kept so, so that lists and deletion by number need no join
+    (and need no constraint: a user with a number cannot be deleted). So are the ids of the number's levels, by which
+    each level's log is an index range; empty only in rows of an older release (placing.py). For inbound texts `sid` is
+    the carrier's id, and with `number` the key that makes a doubled webhook harmless, and `media_urls` where the
+    carrier has its files. `file_count` is how many rows of Attachment it has, so that the many without any need no look
+    for them.
     """
 
     conversation = models.ForeignKey("cpaas.Conversation", models.CASCADE, related_name="messages", db_index=False)
@@ -40,13 +43,17 @@ class Message(Row):
     error_text = models.CharField(max_length=300, blank=True, default="")
     sent_at = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
+    system_provider_id: uuid.UUID | None = models.UUIDField(null=True)  # type: ignore[assignment]
+    reseller_id: uuid.UUID | None = models.UUIDField(null=True)  # type: ignore[assignment]
+    group_id: uuid.UUID | None = models.UUIDField(null=True)  # type: ignore[assignment]
 
     tenant_paths: ClassVar[dict[str, str]] = {
-        "system_provider": "number__system_provider_id",
-        "reseller": "number__reseller_id",
-        "group": "number__group_id",
+        "system_provider": "system_provider_id",
+        "reseller": "reseller_id",
+        "group": "group_id",
         "user": "user_id",
     }
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("number", "media_stream__agents")}
 
     class Meta:
         constraints = [
@@ -56,7 +63,6 @@ class Message(Row):
             ),
         ]
         indexes = [
-            models.Index(fields=["number", "id"], name="message_number_id"),
             models.Index(fields=["created_at"], name="message_created"),
             models.Index(fields=["number", "id"], condition=models.Q(status="held"), name="message_held"),
             models.Index(
@@ -64,10 +70,22 @@ class Message(Row):
                 condition=models.Q(direction="out", status__in=["failed", "undelivered"]),
                 name="message_not_delivered",
             ),
+            # The log of each level, of one status or of several merged (message_log.py).
+            models.Index(fields=["system_provider_id", "status", "id"], name="message_log_sp"),
+            models.Index(fields=["reseller_id", "status", "id"], name="message_log_reseller"),
+            models.Index(fields=["group_id", "status", "id"], name="message_log_group"),
+            models.Index(fields=["number", "status", "id"], name="message_log_number"),
+            models.Index(fields=["id"], condition=models.Q(system_provider_id=None), name="message_unplaced"),
         ]
 
     def __str__(self) -> str:
         return f"{self.direction} {self.status} {self.id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.system_provider_id = self.number.system_provider_id
+            self.reseller_id, self.group_id = self.number.reseller_id, self.number.group_id
+        super().save(*args, **kwargs)
 
 
 class Attempt(Row):

@@ -55,6 +55,7 @@ class CpaasNumber(BelowGroup):
     checked_at = models.DateTimeField(null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {**BelowGroup.tenant_paths, "user": "user_id"}
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("media_stream", "agents")}
 
     class Meta:
         verbose_name = "CPaaS number"
@@ -119,8 +120,7 @@ class CpaasNumber(BelowGroup):
 
 
 class NumberPace(models.Model):
-    """How fast a number sends: the theoretical arrival time of its bucket (GCRA), moved by any dispatcher. A platform
-    whose whole traffic is limited has a row too, under its own id.
+    """How fast a number sends: the theoretical arrival time of its bucket (GCRA), moved by any dispatcher.
 
     Apart from the number and without a constraint, so that sending never waits for whoever edits or deletes it.
     """

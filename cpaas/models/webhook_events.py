@@ -9,11 +9,17 @@ from django.utils import timezone
 
 from portal.models.base import Row
 
+# What nobody got: it came to no number of ours, or could not be read; also when it was taken in since.
+DEAD = ("unassigned", "unreadable")
+_DEAD = models.Q(state__in=(*DEAD, "replayed"))
+
 
 class WebhookEvent(Row):
     """One authenticated webhook call. `nonce` makes a replay visible: the same with another body is a forgery.
 
-    `body` is removed with the messages it brought (R18).
+    `body` is removed with the messages it brought (R18). `word` is the carrier's own for a text's fate. Of a text that
+    came to no number of ours (`unassigned`), `sender`, `recipient` and `text` are kept too: it is in no other table.
+    What could not be read is kept, and cut, as `unreadable`. Both wait to be replayed (dead_letters.py).
     """
 
     platform = models.ForeignKey("cpaas.CpaasPlatform", models.CASCADE, related_name="+", db_index=False)
@@ -30,8 +36,14 @@ class WebhookEvent(Row):
             ("unassigned", "Unassigned"),
             ("parked", "Parked"),
             ("ignored", "Ignored"),
+            ("unreadable", "Unreadable"),
+            ("replayed", "Replayed"),
         ],
     )
+    word = models.CharField(max_length=60, blank=True, default="", db_default="")
+    sender = models.CharField(max_length=32, blank=True, default="", db_default="")
+    recipient = models.CharField(max_length=32, blank=True, default="", db_default="")
+    text = models.TextField(blank=True, default="", db_default="")
 
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "platform__system_provider_id"}
 
@@ -42,6 +54,8 @@ class WebhookEvent(Row):
             models.Index(fields=["platform", "id"], name="webhook_platform_id"),
             models.Index(fields=["created_at"], name="webhook_created"),
             models.Index(fields=["platform", "sid"], name="webhook_platform_sid"),
+            models.Index(fields=["id"], condition=_DEAD, name="webhook_dead"),
+            models.Index(fields=["platform", "id"], condition=_DEAD, name="webhook_dead_platform"),
         ]
 
     def __str__(self) -> str:
@@ -56,7 +70,6 @@ class ParkedReceipt(models.Model):
     status = models.CharField(max_length=12)
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_text = models.CharField(max_length=300, blank=True, default="")
-    opted_out = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from cpaas.models import Attachment, Attempt, AttemptPart, Conversation, CpaasNumber, Message, WebhookEvent
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.discarding import discard_gone, mark_gone
+from cpaas.services.queueing import forget_entries
 from portal.models import IdempotencyKey
 
 # So many files whoever deletes a number waits for.
@@ -52,8 +53,11 @@ def delete_number_messages(number: CpaasNumber) -> int:
     The conversations are locked first, as everywhere (attempts.py). The addresses of its files are dead with the
     commit; the files themselves go right after it, the rest of very many with the next sweep.
     """
-    lock_conversations(Conversation.objects.filter(number=number))
+    conversations = Conversation.objects.filter(number=number)
+    lock_conversations(conversations)
+    if number.media_stream_id:
+        forget_entries(conversations)
     deleted = delete_messages_of(Message.objects.filter(number=number)).messages
-    Conversation.objects.filter(number=number)._raw_delete(Conversation.objects.db)
+    conversations._raw_delete(conversations.db)
     transaction.on_commit(lambda: discard_gone(number_id=number.pk, most=AT_ONCE), robust=True)
     return deleted

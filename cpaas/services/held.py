@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from cpaas.models import Conversation, CpaasNumber, Message
 from cpaas.services.attempts import lock_conversations
+from cpaas.services.queueing import enqueue
 from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal.events import News
 from portal.models import EndUser, Licence
@@ -21,7 +22,7 @@ def deliver_held(number: CpaasNumber, news: News) -> int:
     new = Count("pk", filter=Q(position__gt=F("conversation__read_position")))
     rows = held.values("conversation_id").annotate(new=new, last=Max("created_at"))
     found = {row["conversation_id"]: row for row in rows}
-    message_ids = list(held.order_by("position").values_list("pk", flat=True))
+    messages = list(held.order_by("position").values_list("pk", "user_id"))
     held.update(status=MessageStatus.RECEIVED)
     for conversation in Conversation.objects.filter(pk__in=locked).order_by("pk"):
         last = found[conversation.pk]["last"]
@@ -29,10 +30,12 @@ def deliver_held(number: CpaasNumber, news: News) -> int:
         conversation.last_message_at = max(conversation.last_message_at or last, last)
         conversation.last_received_at = max(conversation.last_received_at or last, last)
         conversation.save(update_fields=["new_count", "last_message_at", "last_received_at"])
-        news.add(number.user_id, "conversation.updated", conversation.pk)
-    for message_id in message_ids:
-        news.add(number.user_id, "message.created", message_id)
-    return len(message_ids)
+        news.add(conversation.user_id, "conversation.updated", conversation.pk)
+        if number.media_stream_id and conversation.user_id is None:
+            enqueue(media_stream_id=number.media_stream_id, conversation_id=conversation.pk, since=last)
+    for message_id, user_id in messages:
+        news.add(user_id, "message.created", message_id)
+    return len(messages)
 
 
 def look_again(number_id: uuid.UUID) -> None:

@@ -15,54 +15,45 @@ from typing import Any
 from django.db import transaction
 
 from cpaas.carriers.base import InboundText
-from cpaas.keywords import keyword_of
 from cpaas.models import Conversation, Message
 from cpaas.segments import count_segments
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
-from cpaas.services.keyword_obeying import obey_keyword
 from cpaas.services.media import MOST_FILES, expect_media
+from cpaas.services.queueing import enqueue
 from cpaas.services.threads import take_place
 from cpaas.states import MessageStatus
 from portal.events import News
-from portal.ids import new_id
+from portal.ids import new_id_at
 from portal.sql import as_uuid, execute, share_lock
 
 # Nobody writes the same again so soon; the network repeats what it thinks was not taken.
 SAME_TEXT = timedelta(seconds=4)
-# Delivered, held until the number may be used, suppressed after a *No* (R8), or blocked by the user (R19). The platform
-# is looked at only for a party that is blocked.
+# Delivered, held until the number may be used, or suppressed after a *No* (R8).
 STATUS = """
     CASE WHEN n.opt_in_state = 'declined' THEN 'suppressed'
-         WHEN EXISTS (SELECT 1 FROM cpaas_blockedparty b WHERE b.number_id = n.id AND b.remote = {sender}) AND (
-              CASE n.can_block WHEN 'inherit'
-                   THEN (SELECT p.user_can_block FROM cpaas_cpaasplatform p WHERE p.id = n.platform_id)
-                   ELSE n.can_block = 'on' END
-         ) THEN 'blocked'
          WHEN n.status = 'enabled' AND n.opt_in_state IN ('accepted', 'not_required')
               AND (n.user_id IS NULL OR (u.licence <> 'none' AND u.is_active)) THEN 'received'
          ELSE 'held' END
 """
 # The lock on the number keeps deletion out until we commit, and is taken before any conversation (attempts.py).
 ENDPOINT = f"""
-    SELECT n.id, n.user_id, {STATUS} AS status, COALESCE((
+    SELECT n.id, n.user_id, n.media_stream_id, {STATUS} AS status, COALESCE((
         SELECT true FROM cpaas_message m WHERE m.number_id = n.id AND m.sid = {{sid}} AND m.direction = 'in' LIMIT 1
-    ), false) AS seen_before
+    ), false) AS seen_before, n.system_provider_id, n.reseller_id, n.group_id
     FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
     WHERE n.number = {{recipient}} AND n.platform_id = {{platform_id}} AND n.status <> 'removing'
 """  # noqa: S608 - made of constants
-_ENDPOINT = ENDPOINT.format(
-    recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s", sender="%(sender)s"
-)
+_ENDPOINT = ENDPOINT.format(recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s")
 MESSAGE_COLUMNS = """
     id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
-    segments, characters, media_urls, sid, error_code, error_text
+    segments, characters, media_urls, sid, error_code, error_text, system_provider_id, reseller_id, group_id
 """
 _MESSAGE = f"""
     INSERT INTO cpaas_message ({MESSAGE_COLUMNS}, file_count) VALUES (
         %(id)s, %(at)s, %(conversation_id)s, %(number_id)s, %(user_id)s, %(position)s, %(status)s,
         'in', %(kind)s, %(remote)s, %(text)s, %(encoding)s, %(segments)s, %(characters)s, %(media_urls)s, %(sid)s,
-        '', '', %(file_count)s
+        '', '', %(system_provider_id)s, %(reseller_id)s, %(group_id)s, %(file_count)s
     )
 """  # noqa: S608 - made of constants
 
@@ -73,8 +64,10 @@ class _Endpoint:
 
     id: uuid.UUID
     user_id: uuid.UUID | None
+    media_stream_id: uuid.UUID | None
     status: str
     seen_before: bool
+    levels: dict[str, uuid.UUID]
 
 
 def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: datetime) -> str:
@@ -83,7 +76,7 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     Runs in the caller's transaction. (number, sid) is unique, so a parallel replay raises IntegrityError; the caller
     starts its transaction again and then finds the text there.
     """
-    found = [_find(platform_id, recipient, text) for recipient in sorted(set(text.recipients))]
+    found = [_find(platform_id, recipient, text.sid) for recipient in sorted(set(text.recipients))]
     endpoints = [endpoint for endpoint in found if endpoint is not None]
     fresh = [each for each in endpoints if not each.seen_before and not _was_just_there(each, text, at)]
     if len(fresh) > 1:
@@ -97,13 +90,15 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     return "duplicate" if endpoints else "unassigned"
 
 
-def _find(platform_id: uuid.UUID, number: str, text: InboundText) -> _Endpoint | None:
-    values = {"platform_id": platform_id, "recipient": number, "sid": text.sid, "sender": text.sender}
+def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
+    values = {"platform_id": platform_id, "recipient": number, "sid": sid}
     rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
-    number_id, user_id, status, seen_before = rows[0]
-    return _Endpoint(as_uuid(number_id), as_uuid(user_id) if user_id else None, status, bool(seen_before))
+    number_id, user_id, stream_id, status, seen_before, *ids = rows[0]
+    user_id, stream_id = (as_uuid(key) if key else None for key in (user_id, stream_id))
+    levels = dict(zip(("system_provider_id", "reseller_id", "group_id"), map(as_uuid, ids), strict=True))
+    return _Endpoint(as_uuid(number_id), user_id, stream_id, status, bool(seen_before), levels)
 
 
 def _was_just_there(endpoint: _Endpoint, text: InboundText, at: datetime) -> bool:
@@ -120,38 +115,37 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
         user_id=endpoint.user_id,
         remote=text.sender,
         at=at,
+        inbound=True,
         visible=endpoint.status == MessageStatus.RECEIVED,
     )
-    message_id = new_id()
+    message_id = new_id_at(at)
     # Of what nobody will be shown, no file is fetched.
     is_kept = endpoint.status in (MessageStatus.RECEIVED, MessageStatus.HELD)
     file_count = min(len(text.media_urls), MOST_FILES) if is_kept else 0
     execute(
         _MESSAGE,
         message_values(text)
+        | endpoint.levels
         | {
             "id": message_id,
             "at": at,
             "conversation_id": place.conversation_id,
             "number_id": endpoint.id,
-            "user_id": endpoint.user_id,
+            "user_id": place.user_id,
             "position": place.position,
             "status": endpoint.status,
             "file_count": file_count,
         },
     )
     if file_count:
-        expect_media(message_id=message_id, number_id=endpoint.id, user_id=endpoint.user_id, count=file_count)
+        expect_media(message_id=message_id, number_id=endpoint.id, user_id=place.user_id, count=file_count)
     if endpoint.status == MessageStatus.HELD:
         transaction.on_commit(lambda: look_again(endpoint.id))
     if endpoint.status == MessageStatus.RECEIVED:
-        news.add(endpoint.user_id, "message.created", message_id)
-        news.add(endpoint.user_id, "conversation.updated", place.conversation_id)
-    keyword = keyword_of(text.text)
-    if keyword is not None:
-        obey_keyword(
-            number_id=endpoint.id, remote=text.sender, keyword=keyword, message_id=message_id, at=at, news=news
-        )
+        news.add(place.user_id, "message.created", message_id)
+        news.add(place.user_id, "conversation.updated", place.conversation_id)
+        if endpoint.media_stream_id and place.user_id is None:
+            enqueue(media_stream_id=endpoint.media_stream_id, conversation_id=place.conversation_id, since=at)
 
 
 def message_values(text: InboundText) -> dict[str, Any]:

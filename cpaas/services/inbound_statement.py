@@ -11,16 +11,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
-from cpaas.keywords import keyword_of
-from cpaas.models.conversations import NO_PLATFORM
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
+from cpaas.services.queue_news import tell_queue_changed
 from cpaas.services.threads import UPSERT
 from portal.events import wake
 from portal.ids import new_id
@@ -52,19 +51,18 @@ _TYPES = {
     "sid": "text",
 }
 _COLUMNS = ", ".join(f"{name} {type}" for name, type in _TYPES.items())
-_ENDPOINT = ENDPOINT.format(sid="i.sid", recipient="i.recipient", platform_id="i.platform_id", sender="i.remote")
+_ENDPOINT = ENDPOINT.format(sid="i.sid", recipient="i.recipient", platform_id="i.platform_id")
 # Conversations that are there in the order of their keys, as everybody locks them, then new ones.
 _CONVERSATIONS = UPSERT.format(
-    source=f"""
+    source="""
     SELECT first.conversation_id, first.at, first.number_id, first.remote, first.user_id,
            CASE WHEN first.status = 'received' THEN first.last_at END,
            CASE WHEN first.status = 'received' THEN first.last_at END,
-           first.texts, 0, CASE WHEN first.status = 'received' THEN first.texts ELSE 0 END, first.texts, NULL,
-           '{NO_PLATFORM}'::uuid
+           first.texts, 0, CASE WHEN first.status = 'received' THEN first.texts ELSE 0 END, first.texts, NULL
     FROM fresh first WHERE first.place = 1 ORDER BY (
         SELECT old.id FROM cpaas_conversation old WHERE old.number_id = first.number_id AND old.remote = first.remote
     ) NULLS LAST, first.number_id, first.remote
-    """  # noqa: S608 - made of constants
+    """
 )
 _STATEMENT = f"""
     WITH incoming AS (
@@ -75,13 +73,16 @@ _STATEMENT = f"""
             LATERAL ({_ENDPOINT} FOR KEY SHARE OF n) AS found
     ), kept AS (
         INSERT INTO cpaas_webhookevent (
-            id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state
+            id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state, sender, recipient, text
         ) SELECT i.call_id, i.at, i.platform_id, i.nonce, i.digest, decode(i.body, 'hex'), i.content_type, i.call_sid,
-            CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END
+            CASE e.seen_before WHEN false THEN 'applied' WHEN true THEN 'duplicate' ELSE 'unassigned' END,
+            CASE WHEN e.id IS NULL THEN i.remote ELSE '' END, CASE WHEN e.id IS NULL THEN i.recipient ELSE '' END,
+            CASE WHEN e.id IS NULL THEN i.text ELSE '' END
         FROM incoming i LEFT JOIN endpoint e USING (call_id) ORDER BY i.platform_id, i.nonce, i.n
         ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
     ), fresh AS (
-        SELECT i.*, e.id AS number_id, e.user_id, e.status,
+        SELECT i.*, e.id AS number_id, e.user_id, e.media_stream_id, e.status,
+               e.system_provider_id, e.reseller_id, e.group_id,
                row_number() OVER (PARTITION BY e.id, i.remote ORDER BY i.n) AS place,
                count(*) OVER same AS texts, max(i.at) OVER same AS last_at
         FROM kept JOIN incoming i ON i.call_id = kept.id JOIN endpoint e USING (call_id)
@@ -90,10 +91,17 @@ _STATEMENT = f"""
         {_CONVERSATIONS}
     ), stored AS (
         INSERT INTO cpaas_message ({MESSAGE_COLUMNS})
-        SELECT f.message_id, f.at, c.id, f.number_id, f.user_id, c.last_position - f.texts + f.place, f.status,
-               'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', ''
+        SELECT f.message_id, f.at, c.id, f.number_id, c.user_id, c.last_position - f.texts + f.place, f.status,
+               'in', f.kind, f.remote, f.text, f.encoding, f.segments, f.characters, f.media_urls::jsonb, f.sid, '', '',
+               f.system_provider_id, f.reseller_id, f.group_id
         FROM fresh f JOIN conversation c USING (number_id, remote) ORDER BY f.n
         RETURNING id, created_at, conversation_id, user_id, status
+    ), queued AS (
+        INSERT INTO cpaas_queueentry (id, created_at, media_stream_id, conversation_id, state, waiting_since)
+        SELECT f.message_id, f.at, f.media_stream_id, c.id, 'waiting', f.at
+        FROM fresh f JOIN conversation c USING (number_id, remote)
+        WHERE f.media_stream_id IS NOT NULL AND f.place = 1 AND f.status = 'received' AND c.user_id IS NULL
+        ORDER BY c.id ON CONFLICT (conversation_id) DO NOTHING
     ), news AS (
         SELECT user_id, created_at, type, object_id,
                row_number() OVER (PARTITION BY user_id ORDER BY id DESC, type) AS back
@@ -110,7 +118,10 @@ _STATEMENT = f"""
         SELECT user_id, numbered.last_id + 1 - news.back, news.type, news.object_id, news.created_at
         FROM news JOIN numbered USING (user_id) ORDER BY user_id, news.back DESC
     )
-    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, e.user_id
+    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, CASE
+               WHEN e.media_stream_id IS NULL THEN e.user_id ELSE (
+                   SELECT s.user_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
+               ) END, e.media_stream_id
     FROM kept LEFT JOIN endpoint e ON e.call_id = kept.id
 """  # noqa: S608 - made of constants
 
@@ -123,6 +134,7 @@ class PlainCall:
     kept: Mapping[str, Any]
     text: InboundText
     at: datetime
+    message_id: uuid.UUID = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)
@@ -134,8 +146,7 @@ class Taken:
 
 
 def is_possible(events: Any) -> bool:
-    """Whether `receive` can take this call in: PostgreSQL, and one text without files to one number that is no word
-    like STOP."""
+    """Whether `receive` can take this call in: PostgreSQL, and one text without files to one number."""
     return (
         connection.vendor == "postgresql"
         and len(events) == 1
@@ -143,15 +154,15 @@ def is_possible(events: Any) -> bool:
         and len(events[0].recipients) == 1
         and not events[0].media_urls
         and not events[0].renamed_when_repeated
-        and keyword_of(events[0].text) is None
     )
 
 
 def receive(calls: Sequence[PlainCall]) -> list[Taken]:
     """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
     found = execute_prepared(_STATEMENT, [json.dumps([_values(call) for call in calls])])
-    kept = {call_id: (status, number_id, user_id) for call_id, status, number_id, user_id in found}
-    topics = {f"user:{user_id}" for status, _, user_id in kept.values() if status == "received" and user_id}
+    kept = {row[0]: row[1:] for row in found}
+    topics = {f"user:{user_id}" for status, _, user_id, _ in kept.values() if status == "received" and user_id}
+    tell_queue_changed({stream_id for status, _, _, stream_id in kept.values() if status == "received" and stream_id})
     transaction.on_commit(lambda: wake(*topics), robust=True)
     return [_taken(kept, call.kept["call_id"]) for call in calls]
 
@@ -159,7 +170,7 @@ def receive(calls: Sequence[PlainCall]) -> list[Taken]:
 def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
     if call_id not in kept:
         return Taken(new=False)
-    status, number_id, _ = kept[call_id]
+    status, number_id, _, _ = kept[call_id]
     return Taken(new=True, held_for=number_id if status == "held" else None)
 
 
@@ -174,5 +185,5 @@ def _values(call: PlainCall) -> dict[str, str | int]:
         "recipient": call.text.recipients[0],
         "at": call.at.isoformat(),
         "conversation_id": str(new_id()),
-        "message_id": str(new_id()),
+        "message_id": str(call.message_id),
     }

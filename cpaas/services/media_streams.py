@@ -8,7 +8,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models.deletion import ProtectedError
 
-from cpaas.models import MediaStream
+from cpaas.models import MediaStream, QueueOffer
+from cpaas.services.queue_news import tell_queue_changed
+from cpaas.services.queueing import release_reservations_of
+from portal import clock
 from portal.models import EndUser, Group
 from portal.problems import conflict, invalid
 from portal.scoping import Actor, require_writer
@@ -16,7 +19,7 @@ from portal.services import audit
 from portal.services.changes import apply_changes, validate
 from portal.services.tenants import in_use_sentence
 
-STREAM_FIELDS = {"name", "media_type", "routing"}
+STREAM_FIELDS = {"name", "media_type", "routing", "offer_timeout_s"}
 
 
 def create_media_stream(
@@ -70,8 +73,13 @@ def delete_media_stream(*, actor: Actor | None, media_stream: MediaStream) -> No
 
 
 def _set_agents(stream: MediaStream, agents: Iterable[EndUser]) -> None:
+    """Whoever is no agent any more keeps nothing of the stream: what they had reserved waits again."""
     agents = list(agents)
     for agent in agents:
         if agent.group_id != stream.group_id:
             raise invalid(agents=f"{agent.name} is not a user of this group.")
+    gone = set(stream.agents.values_list("pk", flat=True)) - {agent.pk for agent in agents}
     stream.agents.set(agents)
+    release_reservations_of(media_stream_id=stream.pk, agent_ids=sorted(gone))
+    QueueOffer.objects.filter(entry__media_stream=stream, agent__in=gone).update(expires_at=clock.now())
+    tell_queue_changed([stream.pk])

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from cpaas.carriers.base import InboundText, WebhookEvent, WebhookRequest
+from cpaas.carriers.base import InboundText, Receipt, WebhookEvent, WebhookRequest
 from cpaas.services import inbound_statement
 from cpaas.services.group_commit import GroupCommit
 from cpaas.services.held import look_again
@@ -19,20 +19,26 @@ from cpaas.services.inbound_statement import PlainCall, Taken
 from cpaas.services.receipts import apply_parked, apply_receipt
 from portal import clock
 from portal.events import News
-from portal.ids import new_id
+from portal.ids import new_id, new_id_at
 from portal.problems import Problem
 from portal.sql import execute
 
 _KEEP = """
-    INSERT INTO cpaas_webhookevent (id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state)
-    VALUES (%(call_id)s, %(at)s, %(platform_id)s, %(nonce)s, %(digest)s, %(body)s, %(content_type)s, %(call_sid)s,
-            'applied')
+    INSERT INTO cpaas_webhookevent (
+        id, created_at, platform_id, nonce, body_digest, body, content_type, sid, state, word, sender, recipient, text
+    ) VALUES (
+        %(call_id)s, %(at)s, %(platform_id)s, %(nonce)s, %(digest)s, %(body)s, %(content_type)s, %(call_sid)s,
+        'applied', %(word)s, '', '', ''
+    )
     ON CONFLICT (platform_id, nonce) DO NOTHING RETURNING id
 """
 _DIGEST = "SELECT body_digest FROM cpaas_webhookevent WHERE platform_id = %s AND nonce = %s"
 # So many calls in one statement; their bodies have at most 1 MB each.
 _plain_calls: GroupCommit[PlainCall, Taken] = GroupCommit(inbound_statement.receive, most=32)
-_STATE = "UPDATE cpaas_webhookevent SET state = %s WHERE id = %s"
+_STATE = """
+    UPDATE cpaas_webhookevent
+    SET state = %(state)s, sender = %(sender)s, recipient = %(recipient)s, text = %(text)s WHERE id = %(id)s
+"""
 
 
 def take_in(
@@ -51,11 +57,12 @@ def take_in(
     """
     at = received_at or clock.now()
     call = _call(nonce, request, events)
+    message_id = new_id_at(at) if received_at else new_id()
     try:
-        _apply(platform_id, call, events, at)
+        _apply(platform_id, call, events, at, message_id)
     except IntegrityError:
         # A parallel replay stored the same text between our look and our insert: now we find it there.
-        _apply(platform_id, call, events, at)
+        _apply(platform_id, call, events, at, message_id)
 
 
 def _call(nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> dict[str, Any]:
@@ -68,14 +75,21 @@ def _call(nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -
         "body": request.body,
         "content_type": request.content_type[:100],
         "call_sid": events[0].sid[:100] if events else "",
+        "word": next((event.word[:60] for event in events if isinstance(event, Receipt)), ""),
     }
 
 
-def _apply(platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[WebhookEvent], at: datetime) -> None:
+def _apply(
+    platform_id: uuid.UUID,
+    call: Mapping[str, Any],
+    events: Sequence[WebhookEvent],
+    at: datetime,
+    message_id: uuid.UUID,
+) -> None:
     if inbound_statement.is_possible(events):
         text = events[0]
         assert isinstance(text, InboundText)
-        taken = _plain_calls.store(PlainCall(platform_id, call, text, at))
+        taken = _plain_calls.store(PlainCall(platform_id, call, text, at, message_id))
         if not taken.new:
             _require_same_body(platform_id, call)
         if taken.held_for is not None:
@@ -84,30 +98,42 @@ def _apply(platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[Web
     states: set[str] = set()
     # One transaction each, for each takes locks in their order. The call itself is kept with the last one: until then
     # a repetition starts again, and what was applied stays as it is.
-    *earlier, last = events
-    for event in earlier:
+    for event in events[:-1]:
         with transaction.atomic():
             news = News()
             states.add(_apply_event(platform_id, event, news, at))
             news.write()
-    states |= _apply_last(platform_id, call, last, states, at)
+    states |= _apply_last(platform_id, call, events, states, at)
     if "parked" in states:
         apply_parked(platform_id, [event.sid for event in events])
 
 
 def _apply_last(
-    platform_id: uuid.UUID, call: Mapping[str, Any], event: WebhookEvent, earlier: set[str], at: datetime
+    platform_id: uuid.UUID,
+    call: Mapping[str, Any],
+    events: Sequence[WebhookEvent],
+    earlier: set[str],
+    at: datetime,
 ) -> set[str]:
     with transaction.atomic():
         if not execute(_KEEP, {**call, "platform_id": platform_id, "at": at}):
             _require_same_body(platform_id, call)
             return set()
         news = News()
-        states = earlier | {_apply_event(platform_id, event, news, at)}
+        states = earlier | {_apply_event(platform_id, events[-1], news, at)}
         news.write()
         if "applied" not in states:
-            execute(_STATE, [min(states), call["call_id"]])
+            state = min(states)
+            execute(_STATE, {"state": state, "id": call["call_id"], **_said(state, events)})
     return states
+
+
+def _said(state: str, events: Sequence[WebhookEvent]) -> dict[str, str]:
+    """What is kept beside the body of a call whose texts came to no number of ours."""
+    texts = [event for event in events if isinstance(event, InboundText)] if state == "unassigned" else []
+    if not texts:
+        return {"sender": "", "recipient": "", "text": ""}
+    return {"sender": texts[0].sender[:32], "recipient": min(texts[0].recipients)[:32], "text": texts[0].text}
 
 
 def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News, at: datetime) -> str:

@@ -11,10 +11,15 @@ from pytest_django.live_server_helper import LiveServer
 from cpaas import transport
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
+from cpaas.services.number_work import work_due_numbers
+from cpaas.services.numbers import assign_number
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
 from cpaas.tests.running import DispatcherThread
 from portal.tests.factories import EndUserFactory
-from tests.sandbox_process import NUMBERS, SandboxProcess
+from tests.sandbox_process import NUMBERS, CarrierControl, SandboxProcess
+from tests.simulated_carriers import SIMULATED
+
+WIRE_TN = "+15515550100"
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +66,34 @@ def hooked(number: CpaasNumber, live_server: LiveServer, settings: Any, sandbox:
     settings.PUBLIC_URL = live_server.url
     transport.run(get_carrier("inteliquent").set_hook(number.platform.account(), number.number))
     return number
+
+
+@pytest.fixture(params=list(SIMULATED))
+def wire(
+    request: pytest.FixtureRequest, sandbox: SandboxProcess, live_server: LiveServer, settings: Any
+) -> CarrierControl:
+    """One of the carriers, each in turn, with `WIRE_TN` on its account; it reaches us at a live server of ours."""
+    settings.PUBLIC_URL = live_server.url
+    control = sandbox.of(request.param)
+    control.carrier(retries=0)
+    control.receipts(mode="manual")
+    control.put_number(WIRE_TN)
+    return control
+
+
+@pytest.fixture
+def wired(wire: CarrierControl) -> CpaasNumber:
+    """`WIRE_TN` as a number of ours, set up at the carrier by ourselves."""
+    platform = CpaasPlatformFactory(
+        carrier=wire.kind.code,
+        credentials=wire.credentials,
+        options=wire.options,
+        user_confirmation_required=False,
+        mms=wire.kind.has_mms,
+    )
+    user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
+    row = assign_number(actor=None, user=user, number=WIRE_TN)
+    work_due_numbers()
+    row.refresh_from_db()
+    assert row.status == "enabled", row.status_detail
+    return row

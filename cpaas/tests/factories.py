@@ -11,15 +11,15 @@ from factory.django import DjangoModelFactory
 from cpaas.models import (
     Attachment,
     Attempt,
-    BlockedParty,
     Conversation,
     CpaasNumber,
     CpaasPlatform,
     MediaStream,
     Message,
     OptInEvidence,
-    Stop,
-    StopEvidence,
+    QueueEntry,
+    Ticket,
+    WebhookEvent,
 )
 from portal.tests.factories import EndUserFactory, GroupFactory, SystemProviderFactory
 
@@ -78,6 +78,19 @@ class ConversationFactory(DjangoModelFactory):
     number = factory.SubFactory(CpaasNumberFactory)
     remote = factory.Sequence(lambda n: f"+1732{5550000 + n:07d}")
     user = factory.SelfAttribute("number.user")
+
+
+class QueueEntryFactory(DjangoModelFactory):
+    """A conversation that waits in its media stream's queue, or that `reserved_by` has."""
+
+    class Meta:
+        model = QueueEntry
+
+    conversation = factory.SubFactory(ConversationFactory, number__media_stream=factory.SubFactory(MediaStreamFactory))
+    media_stream = factory.SelfAttribute("conversation.number.media_stream")
+    waiting_since = factory.LazyFunction(timezone.now)
+    reserved_by = None
+    state = factory.LazyAttribute(lambda entry: "reserved" if entry.reserved_by else "waiting")
 
 
 class MessageFactory(DjangoModelFactory):
@@ -172,41 +185,38 @@ class OptInEvidenceFactory(DjangoModelFactory):
     group_id = factory.SelfAttribute("number.group_id")
 
 
-class BlockedPartyFactory(DjangoModelFactory):
-    """A party that the number's user has blocked; it counts only while the number may block."""
+class TicketFactory(DjangoModelFactory):
+    """An open ticket about a number."""
 
     class Meta:
-        model = BlockedParty
-
-    number = factory.SubFactory(CpaasNumberFactory)
-    remote = factory.Sequence(lambda n: f"+1732{6660000 + n:07d}")
-    user = factory.SelfAttribute("number.user")
-
-
-class StopEvidenceFactory(DjangoModelFactory):
-    """One STOP of a remote party to `number`."""
-
-    class Meta:
-        model = StopEvidence
+        model = Ticket
 
     class Params:
         number = factory.SubFactory(CpaasNumberFactory)
 
     number_id = factory.SelfAttribute("number.pk")
     tn = factory.SelfAttribute("number.number")
-    remote = factory.Sequence(lambda n: f"+1732{7770000 + n:07d}")
-    stopped = True
-    keyword = "STOP"
+    subject = factory.Sequence(lambda n: f"Ticket {n}")
+    text = "Nothing arrives."
+    to = "carrier"
+    raised_by = "somebody"
     system_provider_id = factory.SelfAttribute("number.system_provider_id")
     reseller_id = factory.SelfAttribute("number.reseller_id")
     group_id = factory.SelfAttribute("number.group_id")
 
 
-class StopFactory(StopEvidenceFactory):
-    """A pair that is stopped now."""
+class DeadLetterFactory(DjangoModelFactory):
+    """A call with a text to no number of ours."""
 
     class Meta:
-        model = Stop
-        exclude = ("number_id",)
+        model = WebhookEvent
 
-    at = factory.LazyFunction(timezone.now)
+    platform = factory.SubFactory(CpaasPlatformFactory)
+    nonce = factory.Sequence(lambda n: f"dead-{n}")
+    body_digest = "0" * 64
+    body = b"{}"
+    sid = factory.Sequence(lambda n: f"dead-{n}")
+    state = "unassigned"
+    sender = "+17036089795"
+    recipient = factory.Sequence(lambda n: f"+1201{5559000 + n:07d}")
+    text = "Anybody there?"

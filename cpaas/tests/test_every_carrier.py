@@ -8,14 +8,10 @@ import pytest
 
 from cpaas.models import Attempt, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.sending import send_message
-from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
 from cpaas.tests.running import DispatcherThread
 from portal import clock
-from portal.tests.factories import EndUserFactory
-from tests.sandbox_process import CarrierControl, SandboxProcess, wait_for
-from tests.simulated_carriers import SIMULATED
+from tests.sandbox_process import CarrierControl, wait_for
 
-TN = "+15515550100"
 # How sending goes wrong for each recipient, the state in which the text ends, and how often the carrier took it.
 FATES: dict[str, tuple[dict[str, Any], str, int]] = {
     "+17036080001": ({"kind": "html"}, "unknown", 0),
@@ -30,22 +26,6 @@ FATES: dict[str, tuple[dict[str, Any], str, int]] = {
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=list(SIMULATED))
-def wire(request: pytest.FixtureRequest, sandbox: SandboxProcess) -> CarrierControl:
-    """One of the carriers, with our number on its account."""
-    control = sandbox.of(request.param)
-    control.receipts(mode="manual")
-    control.put_number(TN)
-    return control
-
-
-@pytest.fixture
-def number(wire: CarrierControl) -> CpaasNumber:
-    platform = CpaasPlatformFactory(carrier=wire.kind.code, credentials=wire.credentials, options=wire.options)
-    user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
-    return CpaasNumberFactory(number=TN, user=user, platform=platform)
-
-
 def send(number: CpaasNumber, to: str, text: str = "Hello") -> Message:
     return send_message(user=number.user, number=number, to=to, text=text)
 
@@ -55,11 +35,11 @@ def statuses() -> dict[str, str]:
 
 
 def test_r32_every_bad_answer_ends_in_the_right_state_and_no_text_goes_twice(
-    number: CpaasNumber, wire: CarrierControl
+    wired: CpaasNumber, wire: CarrierControl
 ) -> None:
     for to, (fault, _, _) in FATES.items():
         wire.fault("send", **{"times": None, **fault}, to=to)
-        send(number, to)
+        send(wired, to)
     expected = {to: status for to, (_, status, _) in FATES.items()}
     with DispatcherThread():
         wait_for(lambda: statuses() == expected, what=f"{expected}")
@@ -73,12 +53,12 @@ def test_r32_every_bad_answer_ends_in_the_right_state_and_no_text_goes_twice(
 
 
 def test_r32_a_text_whose_answer_never_came_is_found_at_the_carrier(
-    number: CpaasNumber, wire: CarrierControl, settings: Any
+    wired: CpaasNumber, wire: CarrierControl, settings: Any
 ) -> None:
     settings.CARRIER_TIMEOUT_S, settings.RECHECK_S = 2, [3, 60]
     wire.receipts(mode="none", sequence=["sent", "delivered"])
     wire.fault("send", "timeout", after_accept=True, delay_s=30)
-    message = send(number, "+17036080009")
+    message = send(wired, "+17036080009")
     with DispatcherThread():
         wait_for(lambda: statuses()[message.remote] == "delivered", what="the look-up")
     [taken] = wire.taken()
@@ -86,9 +66,9 @@ def test_r32_a_text_whose_answer_never_came_is_found_at_the_carrier(
     assert Attempt.objects.get().sid in ("", taken["sid"])
 
 
-def test_r32_a_carrier_that_is_down_gets_what_waited_for_it_once(number: CpaasNumber, wire: CarrierControl) -> None:
+def test_r32_a_carrier_that_is_down_gets_what_waited_for_it_once(wired: CpaasNumber, wire: CarrierControl) -> None:
     wire.carrier(state="refusing")
-    message = send(number, "+17036080010")
+    message = send(wired, "+17036080010")
     with DispatcherThread():
         wait_for(lambda: not CpaasPlatform.objects.get().reachable, what="the first try")
         wait_for(lambda: statuses() == {message.remote: "queued"}, what="the text to wait")
@@ -98,14 +78,14 @@ def test_r32_a_carrier_that_is_down_gets_what_waited_for_it_once(number: CpaasNu
     assert [row["text"] for row in wire.taken()] == ["Hello"]
 
 
-def test_texts_arrive_as_they_were_written(number: CpaasNumber, wire: CarrierControl) -> None:
+def test_texts_arrive_as_they_were_written(wired: CpaasNumber, wire: CarrierControl) -> None:
     texts = {
         "+17036080011": "Grüße 😀 & 50% + ⇒ \"'<>",
         "+17036080012": "two\nlines, {braces} and €",
         "+17036080013": "é" * 1600,
     }
     for to, text in texts.items():
-        send(number, to, text)
+        send(wired, to, text)
     with DispatcherThread():
         wait_for(lambda: set(statuses().values()) == {"sent"}, what="the texts to be sent")
     arrived: dict[str, str] = {}

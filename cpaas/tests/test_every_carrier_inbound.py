@@ -6,52 +6,19 @@ import base64
 from typing import Any
 
 import pytest
-from pytest_django.live_server_helper import LiveServer
 
 from cpaas.models import CpaasNumber, Message
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.numbers import assign_number, delete_number
 from cpaas.services.sending import send_message
-from cpaas.tests.factories import CpaasPlatformFactory
 from cpaas.tests.running import DispatcherThread
 from portal.problems import Problem
-from portal.tests.factories import EndUserFactory
-from tests.sandbox_process import CarrierControl, SandboxProcess, wait_for
-from tests.simulated_carriers import SIMULATED
+from tests.sandbox_process import CarrierControl, wait_for
 
 TN, OTHER = "+15515550100", "+15515550101"
 REMOTE = "+17036080001"
 SUCCESS = {200, 204}
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(params=list(SIMULATED))
-def wire(request: pytest.FixtureRequest, sandbox: SandboxProcess, live_server: LiveServer, settings: Any) -> Any:
-    """One of the carriers, which reaches us at a live server of ours."""
-    settings.PUBLIC_URL = live_server.url
-    control = sandbox.of(request.param)
-    control.carrier(retries=0)
-    control.receipts(mode="manual")
-    for tn in (TN, OTHER):
-        control.put_number(tn)
-    return control
-
-
-@pytest.fixture
-def number(wire: CarrierControl) -> CpaasNumber:
-    """A number that was set up by ourselves."""
-    platform = CpaasPlatformFactory(
-        carrier=wire.kind.code,
-        credentials=wire.credentials,
-        options=wire.options,
-        user_confirmation_required=False,
-    )
-    user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
-    row = assign_number(actor=None, user=user, number=TN)
-    work_due_numbers()
-    row.refresh_from_db()
-    assert row.status == "enabled", row.status_detail
-    return row
 
 
 def texts() -> list[str]:
@@ -62,22 +29,23 @@ def came(posted: dict[str, Any]) -> set[int | None]:
     return {delivery["http_status"] for delivery in posted["deliveries"]}
 
 
-def test_s4_31_s4_40_a_number_gets_its_hook_and_gives_it_back(number: CpaasNumber, wire: CarrierControl) -> None:
+def test_s4_31_s4_40_a_number_gets_its_hook_and_gives_it_back(wired: CpaasNumber, wire: CarrierControl) -> None:
     [hook] = wire.hooks()
-    assert hook["url"] == number.platform.inbound_url
-    delete_number(actor=None, number=number)
+    assert hook["url"] == wired.platform.inbound_url
+    delete_number(actor=None, number=wired)
     work_due_numbers()
     assert not CpaasNumber.objects.exists()
     assert wire.hooks() == []
 
 
 def test_s4_40_what_numbers_share_stays_until_the_last_of_them_is_gone(
-    number: CpaasNumber, wire: CarrierControl
+    wired: CpaasNumber, wire: CarrierControl
 ) -> None:
-    assert number.user is not None
-    other = assign_number(actor=None, user=number.user, number=OTHER)
+    assert wired.user is not None
+    wire.put_number(OTHER)
+    other = assign_number(actor=None, user=wired.user, number=OTHER)
     work_due_numbers()
-    delete_number(actor=None, number=number)
+    delete_number(actor=None, number=wired)
     work_due_numbers()
     assert came(wire.inbound(**{"from": REMOTE, "to": OTHER, "text": "still here"})) <= SUCCESS
     assert texts() == ["still here"]
@@ -86,14 +54,14 @@ def test_s4_40_what_numbers_share_stays_until_the_last_of_them_is_gone(
     assert wire.hooks() == []
 
 
-def test_s4_29_a_number_that_is_not_on_the_account_is_refused(number: CpaasNumber, wire: CarrierControl) -> None:
-    assert number.user is not None
+def test_s4_29_a_number_that_is_not_on_the_account_is_refused(wired: CpaasNumber, wire: CarrierControl) -> None:
+    assert wired.user is not None
     with pytest.raises(Problem, match=f"not assigned to this {wire.kind.label} account") as problem:
-        assign_number(actor=None, user=number.user, number="+15515550199")
+        assign_number(actor=None, user=wired.user, number="+15515550199")
     assert problem.value.code == "number_not_on_account"
 
 
-def test_texts_are_taken_once_in_every_shape(number: CpaasNumber, wire: CarrierControl) -> None:
+def test_texts_are_taken_once_in_every_shape(wired: CpaasNumber, wire: CarrierControl) -> None:
     """Doubled and parallel calls, digits without a plus, short codes, emoji, long texts; forged calls leave nothing."""
     posts = [
         wire.inbound(**{"from": REMOTE, "to": TN, "text": "once 😀"}, copies=3, parallel=True),
@@ -110,7 +78,7 @@ def test_texts_are_taken_once_in_every_shape(number: CpaasNumber, wire: CarrierC
 
 
 def test_bytes_that_are_no_text_are_answered_and_never_a_fault_of_ours(
-    number: CpaasNumber, wire: CarrierControl
+    wired: CpaasNumber, wire: CarrierControl
 ) -> None:
     for content in (b"\xff\xfe\x00{", b"", b"[]", b"{}", b"a" * 1_100_000):
         raw = {"headers": {}, "body_base64": base64.b64encode(content).decode()}
@@ -119,11 +87,11 @@ def test_bytes_that_are_no_text_are_answered_and_never_a_fault_of_ours(
 
 
 def test_r21_receipts_before_the_answer_doubled_and_reversed_end_in_delivered(
-    number: CpaasNumber, wire: CarrierControl
+    wired: CpaasNumber, wire: CarrierControl
 ) -> None:
     wire.receipts(before_answer=True, copies=2, reverse=True, delay_s=0)
-    assert number.user is not None
-    message = send_message(user=number.user, number=number, to=REMOTE, text="Hello")
+    assert wired.user is not None
+    message = send_message(user=wired.user, number=wired, to=REMOTE, text="Hello")
     with DispatcherThread():
         wait_for(lambda: Message.objects.get(pk=message.pk).status == "delivered", what="the parked receipts")
     [taken] = wire.taken()

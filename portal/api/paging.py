@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -51,10 +51,42 @@ def paginate(
     `name` is from `list_name`. Raises Problem `invalid_cursor` (400).
     """
     keyset = _Keyset(rows.model, order)
+
+    def find(values: Sequence[Any] | None, backward: bool, count: int) -> list[RowT]:
+        selected = rows.filter(keyset.beyond(values, backward)) if values else rows
+        return list(selected.order_by(*keyset.order_by(backward))[:count])
+
+    return _page(keyset, find, name=name, cursor=cursor, limit=limit)
+
+
+def paginate_found(
+    find: Callable[[uuid.UUID | None, bool, int], list[RowT]],
+    model: type[Model],
+    *,
+    name: str,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[RowT]:
+    """As `paginate`, newest id first, of rows found by a statement of their own: `find(beyond, backward, count)` gives
+    so many below the id `beyond`, or backward above it, oldest first."""
+
+    def find_beyond(values: Sequence[Any] | None, backward: bool, count: int) -> list[RowT]:
+        return find(values[0] if values else None, backward, count)
+
+    return _page(_Keyset(model, ("-id",)), find_beyond, name=name, cursor=cursor, limit=limit)
+
+
+def _page(
+    keyset: _Keyset,
+    find: Callable[[Sequence[Any] | None, bool, int], list[RowT]],
+    *,
+    name: str,
+    cursor: str | None,
+    limit: int,
+) -> Page[RowT]:
     size = min(limit, MAX_LIMIT)
     backward, values = _read_cursor(cursor, name, keyset) if cursor else (False, None)
-    selected = rows.filter(keyset.beyond(values, backward)) if values else rows
-    found = list(selected.order_by(*keyset.order_by(backward))[: size + 1])
+    found = find(values, backward, size + 1)
     more, page = len(found) > size, found[:size]
     if backward:
         page.reverse()

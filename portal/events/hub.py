@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, close_old_connections
 
-from portal.events import reading
+from portal.events import live, reading
+from portal.events.live import LiveState
 from portal.events.reading import Reading, Wanted
 from portal.events.wake import listen
 from portal.logs import get_logger
@@ -41,7 +42,7 @@ class Subscription:
     """One open stream or waiting poll, made by the task that serves it. `ending` is the reason to stop.
 
     `is_due` says: look again. `question` is what waits until it is; `writing_since` and `quiet_since` are times of the
-    event loop.
+    event loop. `is_live`: its user has something live, of which it has been `told`.
     """
 
     __slots__ = (
@@ -49,12 +50,14 @@ class Subscription:
         "ending",
         "is_dropped",
         "is_due",
+        "is_live",
         "is_poll",
         "last",
         "opened",
         "question",
         "quiet_since",
         "task",
+        "told",
         "user_id",
         "writing_since",
     )  # fmt: skip
@@ -66,6 +69,8 @@ class Subscription:
         self.is_poll = is_poll
         self.is_due = True
         self.is_dropped = False
+        self.is_live = False
+        self.told: LiveState = {}
         self.ending: str | None = None
         self.question: asyncio.Future[Reading] | None = None
         self.quiet_since = asyncio.get_running_loop().time()
@@ -93,7 +98,7 @@ class Subscription:
             self.answer(Reading(self.last, keep_alive=True))
 
     def wanted(self) -> Wanted:
-        return Wanted(self.device_id, self.user_id, self.last)
+        return Wanted(self.device_id, self.user_id, self.last, self.told if self.is_live else None)
 
 
 class Hub:
@@ -207,7 +212,8 @@ class Hub:
             self._pump()
 
     async def _sweep(self) -> None:
-        """Find what no wake-up told: news whose wake-up was lost, devices whose token ended or expired."""
+        """Find what no wake-up told: news whose wake-up was lost, what is live, and devices whose token ended
+        or expired."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_S):
@@ -217,9 +223,10 @@ class Hub:
             if not subscriptions:
                 continue
             devices = {one.device_id for one in subscriptions}
-            newest, gone = await self.in_thread(_look, {one.user_id for one in subscriptions}, devices)
+            newest, gone, live_users = await self.in_thread(_look, {one.user_id for one in subscriptions}, devices)
             for one in subscriptions:
-                if one.device_id in gone or newest.get(one.user_id, 0) != one.last:
+                one.is_live = not one.is_poll and (one.user_id in live_users or bool(one.told))
+                if one.device_id in gone or newest.get(one.user_id, 0) != one.last or one.is_live:
                     self._look_again(one)
 
     async def _tend(self) -> None:
@@ -250,8 +257,10 @@ async def _forever(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.sleep(1)
 
 
-def _look(users: set[uuid.UUID], devices: set[uuid.UUID]) -> tuple[dict[uuid.UUID, int], set[uuid.UUID]]:
-    return reading.newest_of(users), reading.gone_devices(devices)
+def _look(
+    users: set[uuid.UUID], devices: set[uuid.UUID]
+) -> tuple[dict[uuid.UUID, int], set[uuid.UUID], set[uuid.UUID]]:
+    return reading.newest_of(users), reading.gone_devices(devices), live.listening(users)
 
 
 def _with_connection(work: Callable[..., T], *arguments: Any) -> T:

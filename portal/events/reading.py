@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,7 +18,9 @@ from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subqu
 from django.utils import timezone
 
 from portal import clock
+from portal.events import live
 from portal.events.departures import why_gone
+from portal.events.live import LiveState
 from portal.events.rendering import Told, Viewer, render
 from portal.logs import get_logger
 from portal.models import Device, EventStream
@@ -37,11 +39,13 @@ compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a stream asks: the events of its user after number `after`."""
+    """What a stream asks: the events of its user after number `after`, and what is live and different from what it was
+    `told` (None: nothing live)."""
 
     device_id: uuid.UUID
     user_id: uuid.UUID
     after: int
+    told: LiveState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class Line:
 class Reading:
     """What a stream is told. `last` is its new cursor; `bye` and `failed` end it; `reset` is the reason of one.
 
-    `keep_alive`: nothing was read, the stream just should not fall silent.
+    `keep_alive`: nothing was read, the stream just should not fall silent. `told`: what the stream has been told of
+    what is live, if it asked.
     """
 
     last: int
@@ -67,6 +72,7 @@ class Reading:
     bye: str | None = None
     failed: bool = False
     keep_alive: bool = False
+    told: LiveState | None = None
 
     @cached_property
     def frames(self) -> bytes:
@@ -117,11 +123,12 @@ def frame(line: Line) -> bytes:
     return f"{number}event: {line.type}\ndata: {line.json}\n\n".encode()
 
 
-def open_device(plain: str) -> tuple[uuid.UUID, uuid.UUID, int]:
-    """Device, user and newest event number behind a token. Raises Problem (401)."""
+def open_device(plain: str) -> tuple[uuid.UUID, uuid.UUID, int, bool]:
+    """Device, user and newest event number behind a token, and whether its user has something live. Raises Problem
+    (401)."""
     device = tokens.device_of_token(plain)
     newest = EventStream.objects.filter(pk=device.user_id).values_list("last_id", flat=True).first()
-    return device.pk, device.user_id, newest or 0
+    return device.pk, device.user_id, newest or 0, bool(live.listening({device.user_id}))
 
 
 def read(wanted: Sequence[Wanted]) -> list[Reading]:
@@ -132,12 +139,28 @@ def read(wanted: Sequence[Wanted]) -> list[Reading]:
     events = _events_after({cursor for cursor in cursors if users[cursor[0]].newest > cursor[1]})
     lines = _lines(users, events)
     readings = {cursor: _reading(cursor, users[cursor[0]].newest, events.get(cursor, []), lines) for cursor in cursors}
-    return [
+    found = [
         Reading(item.after, bye=device)
         if isinstance(device := devices[item.device_id], str)
         else readings[item.user_id, item.after]
         for item in wanted
     ]
+    return _with_live(wanted, found, users)
+
+
+def _with_live(wanted: Sequence[Wanted], readings: list[Reading], users: Mapping[uuid.UUID, Listener]) -> list[Reading]:
+    """The readings with what is live added to those of streams that asked for it and go on."""
+    asked = [
+        n
+        for n, item in enumerate(wanted)
+        if item.told is not None and not (readings[n].bye or readings[n].failed or readings[n].reset)
+    ]
+    if asked:
+        found = live.news([(users[wanted[n].user_id], wanted[n].told or {}) for n in asked])
+        for n, news in zip(asked, found, strict=True):
+            lines = [*readings[n].lines, *(line(type, data) for type, data in news.events)]
+            readings[n] = replace(readings[n], lines=lines, told=news.told)
+    return readings
 
 
 def newest_of(user_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:

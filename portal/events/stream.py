@@ -48,7 +48,7 @@ async def serve(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
             raise Problem("method_not_allowed", "Only GET is possible here.", status=405)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         plain = bearer_of(headers.get("authorization", ""))
-        device_id, user_id, newest = await hub.in_thread(reading.open_device, plain)
+        device_id, user_id, newest, is_live = await hub.in_thread(reading.open_device, plain)
         if hub.closing:
             raise Problem("unavailable", "The server is about to restart.", status=503, retry_after_s=2)
         query = _query(scope["query_string"])
@@ -59,6 +59,7 @@ async def serve(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
         await _send_problem(send, _logged(error))
         return
     subscription = Subscription(device_id, user_id, after, is_poll=is_poll)
+    subscription.is_live = is_live and not is_poll
     with hub.subscribed(subscription):
         watcher = asyncio.create_task(_watch(receive, subscription))
         try:
@@ -89,6 +90,7 @@ async def _tell_news(hub: Hub, subscription: Subscription, send: Send) -> None:
         if subscription.ending is None:
             found = await _news(hub, subscription)
             subscription.last = found.last
+            subscription.told = subscription.told if found.told is None else found.told
             subscription.is_due |= found.more
             if found.frames:
                 await _write(subscription, send, found.frames)

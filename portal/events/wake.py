@@ -1,6 +1,7 @@
 """Wake-ups: a hint, after commit, that a row wants attention. Lost ones cost latency, never data (architecture 3.3).
 
-A topic is `user:<id>` (an event stream has news), `dispatch` (a text is queued) or `services` (staff changed one).
+A topic is `user:<id>` (an event stream has news), `dispatch` (a text is queued), `queue` (of a contact centre, has
+changed) or `services` (staff changed one).
 The road is Redis when configured, else PostgreSQL LISTEN/NOTIFY, else listeners poll every 0.5 s (SQLite).
 """
 

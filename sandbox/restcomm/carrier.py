@@ -137,7 +137,11 @@ class Restcomm(FormCarrier):
             if known is None:
                 raise wire.Failure(404)
             return "SMSMessage", resources.message_row(account_sid, known[0])
-        everything = [*self.messages.entries(), *self.received.entries()]
+        received = [
+            replace(message, sender=self._party(message.sender), to=self._party(message.to))
+            for message in self.received.entries()
+        ]
+        everything = [*self.messages.entries(), *received]
         found = resources.matching_messages(everything, call.request.query)
         rows = [resources.message_row(account_sid, message) for message in found]
         return "SMSMessages", resources.page("messages", rows, call.request.path, call.request.query)

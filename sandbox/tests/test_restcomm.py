@@ -186,6 +186,8 @@ async def test_lists_hold_both_directions_and_filter_by_part(client, wire):
         ({"From": "930781", "StartTime": "2020-01-01"}, ["out"]),
         ({"EndTime": "2020-01-01"}, []),
         ({"Status": "received"}, ["in"]),
+        # As the network wrote it, without a plus.
+        ({"To": OWN}, []),
     ):
         _, found = await client.call("GET", f"{SID}/SMS/Messages.json", params=query)
         assert [row["body"] for row in found["messages"]] == expected, query

@@ -1,4 +1,4 @@
-"""J9, steps 4 to 6: saved messages deleted, the number deleted, and the purge."""
+"""J9: the log, a text in it, whose ticket it is; then saved messages deleted, the number deleted, and the purge."""
 
 from __future__ import annotations
 
@@ -13,6 +13,55 @@ from tests.sandbox_process import wait_for
 from tests.stack_process import Stack
 
 REMOTE = "+12125550134"
+
+
+def test_j9_the_log_answers_and_a_ticket_is_raised_s1_55_to_s1_60(page: Page, tenant: Tenant) -> None:
+    tenant.platform()
+    number = tenant.number()
+    device = tenant.device()
+    body = "x" * 91 + " harbor"
+    sent = device.send(REMOTE, body)
+    wait_for(lambda: device.message(sent["id"])["status"] == "sent", what="the text to be taken")
+    sid = device.message(sent["id"])["attempts"][0]["sid"]
+    tenant.carrier.inbound(REMOTE, number["number"], "Something else")
+    tenant.carrier.receipt(sid, "sent")
+
+    # The same over REST: by the last digits, by the text, and who reads is written down.
+    rows = tenant.staff.get("message-log/", to=REMOTE[-4:], text="HARBOR")["results"]
+    assert [(row["id"], row["sid"], row["segments"], row["characters"]) for row in rows] == [(sent["id"], sid, 1, 98)]
+    assert tenant.staff.get(f"message-log/{sent['id']}/advice/")["ticket"] == "carrier"
+
+    # 1 Log → filter From/To/time/body → rows.
+    log_in(page, tenant.administrator)
+    page.get_by_role("link", name="Message log").first.click()
+    expect(page.get_by_role("row")).to_have_count(3)
+    page.get_by_label("From").fill(number["number"][-7:])
+    page.get_by_label("To").fill(REMOTE)
+    page.get_by_label("Message body").fill("harbor")
+    page.get_by_role("button", name="Search", exact=True).last.click()
+    expect(page.get_by_role("row")).to_have_count(2)
+
+    # 2 Row → SID, segments.
+    page.get_by_role("row").nth(1).get_by_role("link").click()
+    expect(page.get_by_label("SID")).to_have_value(sid)
+    expect(page.get_by_text("98 chars (1 segment)")).to_be_visible()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").press("Enter")
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == sid
+
+    # 3 Whose ticket? → raise ticket, with the story attached and mailed.
+    expect(page.get_by_text("raise a ticket with Inteliquent")).to_be_visible()
+    page.get_by_role("button", name="Raise ticket").click()
+    page.get_by_label("What is wrong").fill("The customer did not get it.")
+    page.get_by_role("button", name="Raise ticket").click()
+    expect(page.get_by_text("was raised and mailed")).to_be_visible()
+    [ticket] = tenant.staff.get("tickets/", state="open")["results"]
+    assert (ticket["sid"], ticket["to"], ticket["message"]) == (sid, "carrier", sent["id"])
+    mails = wait_for(lambda: tenant.carrier.mails(tenant.administrator["email"]), what="the mail")
+    assert any(sid in mail["text"] for mail in mails)
+    trail = tenant.staff.get("audit/", object=number["id"], action="open_message")["results"]
+    assert trail
 
 
 def test_j9_messages_and_number_are_deleted_s4_39_s4_40_r18(page: Page, tenant: Tenant) -> None:

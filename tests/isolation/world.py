@@ -16,22 +16,29 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from cpaas.models import CpaasPlatform, NumberAssignment, ParkedReceipt, WebhookEvent
+from cpaas.models import (
+    Conversation,
+    CpaasPlatform,
+    Message,
+    NumberAssignment,
+    ParkedReceipt,
+    QueueOffer,
+)
 from cpaas.models.numbers import NumberPace
 from cpaas.services.assignments import begin_assignment
 from cpaas.states import INBOUND, MessageStatus
 from cpaas.tests.factories import (
     AttachmentFactory,
     AttemptFactory,
-    BlockedPartyFactory,
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
+    DeadLetterFactory,
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
-    StopEvidenceFactory,
-    StopFactory,
+    QueueEntryFactory,
+    TicketFactory,
 )
 from portal.encryption import encrypt
 from portal.events import publish
@@ -195,10 +202,17 @@ def _top(party: Party) -> None:
             )
         )
     platform = party.rows[CpaasPlatform][0]
-    for n in range(2):
+    for n, state in enumerate(("unassigned", "unreadable")):
         party.add(
-            WebhookEvent.objects.create(
-                platform=platform, nonce=f"{mark} {n}", body_digest="0" * 64, body=mark.encode(), sid=f"{mark} {n}"
+            DeadLetterFactory(
+                platform=platform,
+                nonce=f"{mark} {n}",
+                body=mark.encode(),
+                sid=f"{mark} {n}",
+                state=state,
+                sender=party.number(1, "945"),
+                recipient=party.number(2, "945"),
+                text=f"{mark} is lost",
             )
         )
     party.add(ParkedReceipt.objects.create(platform=platform, sid=f"{mark} parked", status="sent"))
@@ -235,6 +249,18 @@ def _group(party: Party) -> None:
         )
     )
     _conversation(party, number, 9)
+    _queue(party, number)
+
+
+def _queue(party: Party, number: Any) -> None:
+    """One conversation of the media stream is reserved by the user, the other one is offered."""
+    reserved, offered = Conversation.objects.filter(number=number).order_by("id")
+    Conversation.objects.filter(pk=reserved.pk).update(user=party.user)
+    Message.objects.filter(conversation=reserved).update(user=party.user)
+    party.add(QueueEntryFactory(conversation=reserved, reserved_by=party.user))
+    entry = party.add(QueueEntryFactory(conversation=offered, state="offered"))
+    until = timezone.now() + timedelta(hours=1)
+    party.add(QueueOffer.objects.create(entry=entry, agent=party.user, expires_at=until))
 
 
 def _staff(party: Party, level: str, scope: Any) -> None:
@@ -299,13 +325,13 @@ def _person(party: Party) -> None:
         party.add(NumberAssignment.objects.get(number_id=number.pk))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="no"))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="yes"))
-        party.add(BlockedPartyFactory(number=number, remote=party.number(300 + n, "945")))
-        for make in (StopFactory, StopEvidenceFactory):
-            party.add(make(number=number, remote=party.number(400 + n, "945")))
         party.add(NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now()))
         audit.record(user, "opt_in", number, after={"answer": f"{mark} answer"})
         publish(user.pk, "number.updated", number.pk)
         _conversation(party, number, n)
+        party.add(
+            TicketFactory(number=number, subject=f"{mark} asks", text=f"{mark} misses it", raised_by=f"{mark} staff")
+        )
     _remembered(party, user.pk, f"{mark} user")
     for n in range(2):
         to = f"{mark.lower()}{n}@{mark.lower()}.example"

@@ -2,8 +2,9 @@
 
 The shape is the same at every size: a tenth as many numbers and users as texts, five texts a conversation, half of the
 conversations brief and half lasting all the time, five providers of which the first has 80 % of everything, and one
-busy user with more than a page of conversations and, in the first of them, more than a page of texts. Columns that are
-not named here are copied from a row of the factories.
+busy user with more than a page of conversations and, in the first of them, more than a page of texts. Each conversation
+is also in a queue, and in that of the busy user there is more than a page. Columns that are not named here are copied
+from a row of the factories.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cpaas.models import (
     MediaStream,
     Message,
     OptInEvidence,
+    QueueEntry,
     WebhookEvent,
 )
 from cpaas.tests.factories import (
@@ -34,6 +36,7 @@ from cpaas.tests.factories import (
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
+    QueueEntryFactory,
 )
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
 from portal.services import audit
@@ -44,7 +47,7 @@ TEXTS_A_CONVERSATION = 5
 BUSY_CONVERSATIONS = BUSY_TEXTS = 300
 DAYS = 120
 _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform, CpaasNumber, MediaStream]
-_KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent]
+_KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -90,6 +93,7 @@ def populate(messages: int, **shape: int) -> Size:
         _numbers(size)
         _texts(size)
         _trails(size)
+        _queues(size)
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("ANALYZE")
@@ -213,6 +217,7 @@ def _texts(size: Size) -> None:
         "created_at": f"{at} n",
         "text": "repeat('Shall we meet at the harbour? ', n::int % 5 + 1)",
         "sid": "'text-' || n",
+        **_levels(size, f"{of} % {size.users} % {size.groups}"),
     }
     ms = f"(extract(epoch FROM {at} n) * 1000)::bigint"
     for row, remainder in ((received, 1), (outbound, 0)):
@@ -238,10 +243,11 @@ def _busy_user(received: Message, size: Size, conversation: dict[str, str], text
     multiply(received.conversation, 0, source=rows, **(conversation | own | counts | times))
     places = {"conversation_id": row_id(Conversation, f"n - {first} + {start}"), "position": "1", "created_at": "now()"}
     texts = f"generate_series({first}, {first + BUSY_CONVERSATIONS - 1}) n"
-    multiply(received, 0, source=texts, ms=ms, **(text | {"number_id": number, "user_id": user} | places))
+    mine = {"number_id": number, "user_id": user, **_levels(size, "0")}
+    multiply(received, 0, source=texts, ms=ms, **(text | mine | places))
     places |= {"conversation_id": row_id(Conversation, str(start)), "position": f"n - {first + BUSY_CONVERSATIONS} + 2"}
     texts = f"generate_series({first + BUSY_CONVERSATIONS}, {first + BUSY_CONVERSATIONS + BUSY_TEXTS - 1}) n"
-    multiply(received, 0, source=texts, ms=ms, **(text | {"number_id": number, "user_id": user} | places))
+    multiply(received, 0, source=texts, ms=ms, **(text | mine | places))
     busiest = Conversation.objects.filter(remote=f"+1732{2000000 + start}")
     busiest.update(last_position=1 + BUSY_TEXTS, message_count=1 + BUSY_TEXTS)
 
@@ -286,6 +292,22 @@ def _trails(size: Size) -> None:
         object_id=row_id(CpaasNumber, f"n % {size.users}"),
         **levels,
     )
+
+
+def _queues(size: Size) -> None:
+    entry = QueueEntryFactory()
+    busy = size.conversations + BUSY_CONVERSATIONS
+    reserved = "n % 3 = 0"
+    multiply(
+        entry,
+        busy,
+        media_stream_id=row_id(MediaStream, f"CASE WHEN n < {size.conversations} THEN n % {size.groups} ELSE 0 END"),
+        conversation_id=row_id(Conversation, "n"),
+        state=f"CASE WHEN {reserved} THEN 'reserved' ELSE 'waiting' END",
+        reserved_by_id=f"CASE WHEN {reserved} THEN {row_id(EndUser, '0')} END",
+        waiting_since=f"now() - interval '1 second' * ({busy} - n)",
+    )
+    MediaStream.objects.earliest("id").agents.add(EndUser.objects.earliest("id"))
 
 
 @contextmanager

@@ -1,0 +1,154 @@
+"""The whole story of a text: when it came or was accepted, each attempt, and every word of the carrier (S1.57)."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cpaas.carriers.registry import CARRIER_LABELS
+from cpaas.models import Attempt, Message, WebhookEvent
+from cpaas.services.advice import Facts
+from portal import clock
+
+_STORED = {
+    "received": "Stored and made known to the user's clients",
+    "held": "Held: the number may not be used yet",
+    "suppressed": "Stored without delivery: the user has declined text messaging",
+    "blocked": "Stored without delivery: the user has blocked the sender",
+}
+_CALLS = {
+    "applied": "",
+    "duplicate": "changed nothing",
+    "parked": "came before the answer to the send, and was kept for it",
+    "ignored": "a word that changes nothing",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened to a text. `attempt` is the number of the attempt it belongs to, `word` the carrier's."""
+
+    at: datetime
+    type: str
+    title: str
+    detail: str = ""
+    attempt: int | None = None
+    word: str = ""
+
+
+@dataclass
+class Story:
+    """A text with its attempts, the oldest first, and its steps in the order they happened."""
+
+    message: Message
+    attempts: list[Attempt] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def sid(self) -> str:
+        """The carrier's id, of an outbound text that of its newest attempt which has one."""
+        return self.sid_history[-1] if self.sid_history else ""
+
+    @property
+    def sid_history(self) -> list[str]:
+        if self.message.direction == "in":
+            return [self.message.sid] if self.message.sid else []
+        return [attempt.sid for attempt in self.attempts if attempt.sid]
+
+
+def stories(messages: Sequence[Message]) -> list[Story]:
+    """The stories of `messages` (with number and platform loaded), in their order; two queries however many."""
+    found = {message.pk: Story(message) for message in messages}
+    sent = [message.pk for message in messages if message.direction == "out"]
+    for attempt in Attempt.objects.filter(message_id__in=sent).order_by("n"):
+        found[attempt.message_id].attempts.append(attempt)
+    calls = _calls(found.values())
+    for story in found.values():
+        story.steps = sorted(_steps(story, calls), key=lambda step: step.at)
+    return list(found.values())
+
+
+Calls = dict[tuple[uuid.UUID, str], list[WebhookEvent]]
+
+
+def _calls(told: Iterable[Story]) -> Calls:
+    """What carriers said of these texts, by platform and id, without the bodies."""
+    wanted: set[tuple[uuid.UUID, str]] = set()
+    for story in told:
+        platform_id = story.message.number.platform_id
+        wanted |= {(attempt.platform_id, attempt.sid) for attempt in story.attempts if attempt.sid}
+        wanted |= {(platform_id, story.message.sid)} if story.message.sid else set()
+    found: Calls = defaultdict(list)
+    if wanted:
+        rows = WebhookEvent.objects.filter(
+            platform_id__in={platform_id for platform_id, _ in wanted}, sid__in={sid for _, sid in wanted}
+        )
+        for call in rows.defer("body", "text").order_by("id"):
+            found[call.platform_id, call.sid].append(call)
+    return found
+
+
+def facts_of(entry: Message | WebhookEvent) -> Facts:
+    """What *Whose ticket?* goes by. The entry comes with its platform, a message with its conversation too."""
+    if isinstance(entry, WebhookEvent):
+        return Facts("in", "unassigned", CARRIER_LABELS[entry.platform.carrier], sid=entry.sid)
+    platform, read = entry.number.platform, entry.position <= entry.conversation.read_position
+    return Facts(
+        direction=entry.direction,
+        status=entry.status,
+        carrier=CARRIER_LABELS[platform.carrier],
+        sid=stories([entry])[0].sid,
+        error_code=entry.error_code,
+        error_text=entry.error_text,
+        age_s=(clock.now() - entry.created_at).total_seconds(),
+        platform_reachable=platform.reachable,
+        fetched_by=("read",) if read and entry.direction == "in" else (),
+    )
+
+
+def _steps(story: Story, calls: Calls) -> Iterable[Step]:
+    if story.message.direction == "in":
+        yield from _inbound_steps(story.message, calls)
+        return
+    yield Step(story.message.created_at, "accepted", "Accepted from the user's client")
+    for attempt in story.attempts:
+        yield from _attempt_steps(attempt, story.message, calls)
+
+
+def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
+    carrier = CARRIER_LABELS[message.number.platform.carrier]
+    for call in calls.get((message.number.platform_id, message.sid), []):
+        again = call.state == "duplicate"
+        title = f"{carrier} called again with the same text" if again else f"{carrier} called with the text"
+        yield Step(call.created_at, "webhook", title, _CALLS.get(call.state, ""))
+    yield Step(message.created_at, "stored", _STORED[message.status])
+
+
+def _attempt_steps(attempt: Attempt, message: Message, calls: Calls) -> Iterable[Step]:
+    carrier = CARRIER_LABELS[message.number.platform.carrier]
+    n = attempt.n
+    if n > 1:
+        yield Step(attempt.created_at, "resent", "Sent again by the user", attempt=n)
+    if attempt.sending_at:
+        yield Step(attempt.sending_at, "sending", f"Handed to {carrier}", attempt=n)
+    if attempt.changed_at:
+        yield Step(attempt.changed_at, "status", _outcome(attempt, carrier), attempt.error_text, n)
+    for call in calls.get((attempt.platform_id, attempt.sid), []):
+        title = f"{carrier} reported “{call.word}”" if call.word else f"{carrier} sent a receipt"
+        yield Step(call.created_at, "receipt", title, _CALLS.get(call.state, ""), n, call.word)
+
+
+def _outcome(attempt: Attempt, carrier: str) -> str:
+    words = {
+        "queued": f"Waits to be tried again (try {attempt.tries})",
+        "sending": f"Handed to {carrier}",
+        "unknown": f"It is open whether {carrier} took it",
+        "sent": f"{carrier} took it",
+        "undelivered": f"{carrier} could not deliver it",
+        "failed": "It failed",
+        "delivered": "Delivered to the handset",
+    }
+    return words[attempt.status]
