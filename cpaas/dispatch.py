@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import nullcontext
+from typing import Any
 
 import aiohttp
 from django.conf import settings
@@ -34,13 +36,18 @@ CHORES_S = 2.0
 AHEAD_S = 0.1
 # One in so many of those is also begun ahead, because its place would be empty for as long as that transaction takes.
 BEGUN_AHEAD = 8
+# One in so many places is there besides, for platforms that have not even so many texts in flight: a carrier that
+# answers late, or not at all, keeps the places of its own texts only.
+GUEST_PLACES = 4
 # Under load, answers gather so long: a transaction costs nearly the same for ten as for one.
 GATHER_S = 0.01
 # A dispatcher that slept this long between claim and request gives the text back instead of sending it late: by then
 # others take it for dead, and the text may have been sent again by its user.
 STALE_S = min(15.0, settings.LEASE_TTL_S)
-# Ways a carrier says "slower": it is there, so it is not probed.
+# Ways a carrier says "slower": it is there, so it is not probed. One that does not say for how long is left alone for
+# a moment.
 _THROTTLES = frozenset({"429", "431", "20429", "21611", "30001", "30022", "throttled"})
+PAUSE_S = 1.0
 
 
 class Dispatcher(Resident):
@@ -60,9 +67,13 @@ class Dispatcher(Resident):
         self._beginning = 0
         self._landings: deque[float] = deque(maxlen=settings.DISPATCH_IN_FLIGHT)
         self._answers: list[Outcome] = []
-        # Begun: with the carrier, or waiting for one of its places.
+        # Begun: with the carrier, or waiting for one of its places. `_at` counts them by platform, `_guests` are those
+        # on places of their own.
         self._flying: set[asyncio.Task[None]] = set()
+        self._at: Counter[uuid.UUID] = Counter()
         self._places = asyncio.Semaphore(settings.DISPATCH_IN_FLIGHT)
+        self._guest_places = max(int(settings.DISPATCH_IN_FLIGHT) // GUEST_PLACES, 1)
+        self._guests = 0
         self._more_is_due = False
         self._all_landed = False
 
@@ -106,6 +117,8 @@ class Dispatcher(Resident):
             wanted = self._wanted()
             if wanted > 0:
                 self._more_is_due = await self._reserve_some(wanted)
+            elif guests := self._guests_wanted():
+                await self._reserve_some(guests, [key for key, count in self._at.items() if not self._is_guest(count)])
             if wanted <= 0 or not self._more_is_due:
                 await _wait(self._work, SWEEP_S)
         left, self._ready = self._ready, deque()
@@ -117,22 +130,30 @@ class Dispatcher(Resident):
         missing = self._room() + ahead - len(self._ready)
         return missing if missing > ahead // 2 else 0
 
+    def _guests_wanted(self) -> int:
+        """How many texts of other platforms to reserve while all places are taken and none becomes free."""
+        return 0 if self._ready or self._ahead() else self._guest_places - self._guests
+
+    def _is_guest(self, count: int) -> bool:
+        """Whether a platform with so many texts in flight may use the places that are there besides."""
+        return count < self._guest_places
+
     def _room(self) -> int:
         """How many texts may be begun now: for the free places, and a few for those free next."""
         places = int(settings.DISPATCH_IN_FLIGHT) + self._ahead() // BEGUN_AHEAD
-        return max(places - len(self._flying) - self._beginning, 0)
+        return max(places - (len(self._flying) - self._guests) - self._beginning, 0)
 
     def _ahead(self) -> int:
         """How many places are expected to become free next: as many as lately, and not more than there are."""
         recent = time.monotonic() - AHEAD_S
         return sum(landed_at > recent for landed_at in self._landings)
 
-    async def _reserve_some(self, wanted: int) -> bool:
-        """Reserve up to `wanted` texts; whether there may be more."""
+    async def _reserve_some(self, wanted: int, passed: Collection[uuid.UUID] = ()) -> bool:
+        """Reserve up to `wanted` texts, none of the platforms `passed` over; whether there may be more."""
         # From before the claim: we may be held up between its commit and here.
         asked_at = time.monotonic()
         try:
-            reserved = await in_database(reserve_texts, wanted, self._claim)
+            reserved = await in_database(reserve_texts, wanted, self._claim, passed)
         except Exception as error:
             # With the database away nothing is claimed.
             await self._database_failed(error)
@@ -146,7 +167,9 @@ class Dispatcher(Resident):
         while not self.stopping.is_set():
             self._may_begin.clear()
             if texts := self._take_ready():
-                await self._begin(session, texts)
+                await self._begin(session, texts, are_guests=False)
+            elif texts := self._take_guests():
+                await self._begin(session, texts, are_guests=True)
             else:
                 await self._may_begin.wait()
         while self._flying:
@@ -161,8 +184,23 @@ class Dispatcher(Resident):
             self._ready.popleft()
         return [self._ready.popleft() for _ in range(min(self._room(), len(self._ready)))]
 
-    async def _begin(self, session: aiohttp.ClientSession, texts: list[tuple[Claimed, float]]) -> None:
-        self._beginning = len(texts)
+    def _take_guests(self) -> list[tuple[Claimed, float]]:
+        """Of platforms with little in flight, as many as there are places besides."""
+        counts = Counter(self._at)
+        guests: list[tuple[Claimed, float]] = []
+        for ready in self._ready:
+            key = ready[0].platform_id
+            if len(guests) < self._guest_places - self._guests and self._is_guest(counts[key]):
+                counts[key] += 1
+                guests.append(ready)
+        if guests:
+            self._ready = deque(ready for ready in self._ready if ready not in guests)
+        return guests
+
+    async def _begin(
+        self, session: aiohttp.ClientSession, texts: list[tuple[Claimed, float]], *, are_guests: bool
+    ) -> None:
+        self._beginning = 0 if are_guests else len(texts)
         try:
             begun = await in_database(begin_texts, [text for text, _ in texts])
         except Exception as error:
@@ -173,13 +211,21 @@ class Dispatcher(Resident):
             if self._more_is_due:
                 self._work.set()
         for text in begun:
-            task = asyncio.create_task(self._send(session, text, texts[0][1]))
-            self._flying.add(task)
-            task.add_done_callback(self._landed)
+            self._fly(self._send(session, text, texts[0][1], is_guest=are_guests), text.platform_id, are_guests)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _fly(self, sending: Coroutine[Any, Any, None], platform_id: uuid.UUID, is_guest: bool) -> None:
+        self._at[platform_id] += 1
+        self._guests += is_guest
+        task = asyncio.create_task(sending)
+        self._flying.add(task)
+        task.add_done_callback(lambda done: self._landed(done, platform_id, is_guest))
+
+    def _landed(self, task: asyncio.Task[None], platform_id: uuid.UUID, is_guest: bool) -> None:
         self._flying.discard(task)
-        self._landings.append(time.monotonic())
+        self._at -= Counter((platform_id,))
+        self._guests -= is_guest
+        if not is_guest:
+            self._landings.append(time.monotonic())
         if self._ready:
             self._may_begin.set()
         elif self._more_is_due:
@@ -209,16 +255,24 @@ class Dispatcher(Resident):
         self.count("database_errors")
         await asyncio.sleep(SWEEP_S)
 
-    async def _send(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> None:
+    async def _send(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float, *, is_guest: bool) -> None:
         """Hand one text over as soon as there is a place; whatever happens becomes an outcome (R32)."""
-        async with self._places:
+        async with nullcontext() if is_guest else self._places:
             answer = await self._exchange(session, text, claimed_at)
         self._count(answer)
         self._answers.append(Outcome(text, answer))
         self._answered.set()
-        if _may_be_away(answer):
-            self._ready = deque(ready for ready in self._ready if ready[0].platform_id != text.platform_id)
+        pause_s = _pause_s(answer)
+        if pause_s:
+            self._give_up_ready(text.platform_id)
+            await in_database(sweeping.pause_platform, text.platform_id, pause_s)
+        elif _may_be_away(answer):
+            self._give_up_ready(text.platform_id)
             await in_database(sweeping.mark_unreachable, text.platform_id)
+
+    def _give_up_ready(self, platform_id: uuid.UUID) -> None:
+        """What is ready for a platform that takes no texts now; others look at it again later."""
+        self._ready = deque(ready for ready in self._ready if ready[0].platform_id != platform_id)
 
     async def _exchange(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> Sent | CarrierError:
         try:
@@ -294,6 +348,13 @@ async def _again_and_again(
 def _may_be_away(answer: Sent | CarrierError) -> bool:
     """Whether the answer looks as if nobody is there, so that the platform is probed before more texts go to it."""
     return isinstance(answer, NotTaken | Doubtful) and answer.code not in _THROTTLES and answer.code != "late"
+
+
+def _pause_s(answer: Sent | CarrierError) -> float:
+    """For how long the whole platform sends nothing, because the carrier asked for it (facts 4.7)."""
+    if not isinstance(answer, NotTaken):
+        return 0
+    return answer.retry_after_s or (PAUSE_S if answer.code in _THROTTLES else 0)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

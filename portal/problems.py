@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -10,6 +10,7 @@ class Problem(Exception):
     """A rule was broken. `code`, `status` (HTTP), `detail`: a sentence that says what to do.
 
     `errors` holds sentences by field, `extra` further members of the problem object (`message_count`, `by` ...).
+    `afterwards` is done by the face when the transaction of what was refused is rolled back: what is to stay of it.
     """
 
     def __init__(
@@ -20,6 +21,7 @@ class Problem(Exception):
         status: int = 400,
         errors: Mapping[str, Sequence[str]] | None = None,
         retry_after_s: int | None = None,
+        afterwards: Callable[[], object] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(detail)
@@ -28,6 +30,7 @@ class Problem(Exception):
         self.status = status
         self.errors = {name: list(sentences) for name, sentences in (errors or {}).items()}
         self.retry_after_s = retry_after_s
+        self.afterwards = afterwards
         self.extra = extra
 
 

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from cpaas.tests.factories import (
     AttemptFactory,
+    BlockedPartyFactory,
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
@@ -30,6 +31,8 @@ from cpaas.tests.factories import (
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
+    StopEvidenceFactory,
+    StopFactory,
     TicketFactory,
 )
 from portal.models import PortalAccount
@@ -67,6 +70,8 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
     message = MessageFactory(conversation=conversation, status="failed")
     AttemptFactory(message=message)
     OptInEvidenceFactory(number=number)
+    for make in (StopFactory, StopEvidenceFactory):
+        make(number=number, remote=conversation.remote)
     stream = MediaStreamFactory(group=tenant.group)
     found = {
         "platforms": platform,
@@ -77,6 +82,7 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "message-log": message,
         "tickets": TicketFactory(number=number),
         "dead-letters": DeadLetterFactory(platform=platform),
+        "blocked": BlockedPartyFactory(number=number),
         "system-providers": tenant.system_provider,
         "resellers": tenant.reseller,
         "groups": tenant.group,

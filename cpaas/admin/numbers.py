@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from cpaas.admin.number_drift import DifferenceFilter, DriftPages
 from cpaas.admin.number_forms import SETTINGS, AssignForm, NumberForm, provisioning_notice
 from cpaas.admin.number_transfer import TransferPages
+from cpaas.admin.protection import blocked_count, blocking_setting, stops_section
 from cpaas.admin.searching import searched_number
 from cpaas.admin.shown import class_words, compared_at, opt_in_badge, opt_in_sentence, status_badge
 from cpaas.models import CpaasNumber, MediaStream, OptInEvidence
@@ -127,8 +128,6 @@ class NumberAdmin(TransferPages, DriftPages):
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         owner = row.user or row.media_stream
         found = {detail.label: detail for detail in super().get_details(request, row)}
-        default = row.platform.user_can_block
-        blocking = f"Default ({'On' if default else 'Off'})" if row.can_block == "inherit" else None
         shown = [
             Detail("Number", row.national),
             Detail("Friendly name", row.friendly_name or row.national),
@@ -136,7 +135,8 @@ class NumberAdmin(TransferPages, DriftPages):
             found["Platform"],
             Detail("Status", status_badge(row)),
             Detail("Messaging Type", row.messaging_type),
-            Detail("User Can Block Numbers", blocking or row.get_can_block_display()),
+            Detail("User Can Block Numbers", blocking_setting(row)),
+            Detail("Blocked parties", blocked_count(row)),
             Detail("Opt-in", opt_in_sentence(row)),
             Detail("Saved messages", str(numbers.message_counts([row])[row.pk])),
             Detail("Messaging class", class_words(row)),
@@ -150,7 +150,8 @@ class NumberAdmin(TransferPages, DriftPages):
 
     def get_sections(self, request: HttpRequest, row: Any) -> list[Section]:
         rows = visible(OptInEvidence, actor(request)).filter(number_id=row.pk).order_by("-id")[:_MOST_EVIDENCE]
-        return [*super().get_sections(request, row), Section("cpaas/evidence.html", {"rows": rows, "number": row})]
+        evidence = Section("cpaas/evidence.html", {"rows": rows, "number": row})
+        return [*super().get_sections(request, row), stops_section(row, actor(request)), evidence]
 
     def status_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The badge of a number that is on its way, asked for by the page every two seconds."""

@@ -24,15 +24,22 @@ _OPTION_LABELS = {
     "allowed_countries": "Allowed countries",
     "per_number_per_minute": "Segments per number and minute",
     "per_number_per_day": "Segments per number and day",
+    "per_platform_per_minute": "Segments of all numbers per minute",
+    "per_platform_per_day": "Segments of all numbers per day",
     "queue_ttl_s": "Longest wait of a message, in seconds",
     "mms_limit_bytes": "Largest MMS, in bytes",
     "stop_reply": "Answer to STOP",
     "brand_id": "10DLC brand",
     "campaign_id": "10DLC campaign",
 }
+_NUMBERS_WITHOUT_DEFAULT = ("per_platform_per_minute", "per_platform_per_day")
 _OPTION_HELP = {
     "allowed_countries": "Two-letter codes with commas between. Empty: the system provider's country.",
-    "stop_reply": "Empty: no answer is sent.",
+    "per_number_per_minute": "What is more is refused, and the system provider's alert accounts get a mail a day.",
+    "per_number_per_day": "A day of the system provider's time zone. What is more is refused.",
+    "per_platform_per_minute": "For a campaign's or brand's limit; texts wait for their turn. Empty: no limit.",
+    "per_platform_per_day": "What is more is refused. Empty: no limit.",
+    "stop_reply": "Sent once to whoever writes STOP. Empty: no answer is sent.",
 }
 
 
@@ -125,8 +132,11 @@ class PlatformForm(StaffForm):
             if option == "mms_limit_bytes" and not self.adapter.supports_mms:
                 continue
             attrs = {"placeholder": _as_text(default)}
-            kind = forms.IntegerField if isinstance(default, int) else forms.CharField
-            widget = forms.NumberInput(attrs=attrs) if kind is forms.IntegerField else forms.TextInput(attrs=attrs)
+            is_number = isinstance(default, int) or option in _NUMBERS_WITHOUT_DEFAULT
+            kind = forms.IntegerField if is_number else forms.CharField
+            widget: forms.Widget = forms.NumberInput(attrs=attrs) if is_number else forms.TextInput(attrs=attrs)
+            if option == "stop_reply":
+                widget = forms.Textarea(attrs=attrs | {"rows": 2})
             name = f"option-{option}"
             self.fields[name] = kind(
                 label=_OPTION_LABELS.get(option, option),

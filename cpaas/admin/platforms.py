@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from cpaas.admin.platform_form import PlatformForm
+from cpaas.admin.protection import limits_of, pause_of
 from cpaas.carriers.registry import CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.services import drift_rounds, platforms
@@ -149,12 +150,15 @@ class PlatformAdmin(TenantScopedAdmin):
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         """Secrets by their last four characters only (R9); the webhook address to those who may hold it."""
         details = [Detail("State", f"{row.get_state_display()}{': ' + row.state_detail if row.state_detail else ''}")]
+        if pause := pause_of(row):
+            details.append(Detail("Pause", pause))
         *plain, prompt = super().get_details(request, row)
         details += plain
         for field in get_carrier(row.carrier).credential_fields:
             stored = row.credentials.get(field.name, "")
             details.append(Detail(field.label, mask(stored) if field.secret and stored else stored))
-        details.append(prompt)
+        details += [prompt, Detail("Limits", limits_of(row))]
+        details.append(Detail("Answer to STOP", row.option("stop_reply") or "None", kind="long"))
         if actor(request).level == "system_provider" and actor(request).may_write:
             details.append(Detail("Webhook address", row.inbound_url, kind="long"))
         return details

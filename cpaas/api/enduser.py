@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from cpaas.api import shapes
+from cpaas.api import blocked, shapes
 from cpaas.api.attachments import Attachments, UnusedFiles
 from cpaas.api.objects import SHOWN_STATUSES, conversation_objects, message_objects, number_object
 from cpaas.models import Attachment, Conversation, CpaasNumber, Message
@@ -247,4 +247,5 @@ urlpatterns = [
     path("messages/<str:pk>/", MessageItem.as_view()),
     path("messages/<str:pk>/resend/", Resend.as_view()),
     path("", include("cpaas.api.queue")),
+    *blocked.urlpatterns,
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from django.db.models import OuterRef
 
-from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
+from cpaas.models import Attachment, Attempt, BlockedParty, Conversation, CpaasNumber, Message
 from cpaas.services.attachments import files_of
-from cpaas.services.conversations import RemoteName, remote_names
+from cpaas.services.conversations import RemoteName, remote_names, standings
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
 from portal.clock import iso
@@ -103,9 +103,30 @@ def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[di
     numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
     names = remote_names((user, row.remote) for user, row in pairs)
     last = _last_messages(rows)
+    standing = standings(rows, numbers)
     return [
-        _conversation(row, numbers[row.number_id], names.get((user.group_id, row.remote)), last.get(row.pk))
+        {
+            **_conversation(row, numbers[row.number_id], names.get((user.group_id, row.remote)), last.get(row.pk)),
+            **standing[row.pk]._asdict(),
+        }
         for user, row in pairs
+    ]
+
+
+def blocked_objects(user: Viewer, rows: Sequence[BlockedParty]) -> list[dict[str, Any]]:
+    """Blocked parties as their user sees them, with the names that directories know."""
+    names = remote_names((user, row.remote) for row in rows)
+    remotes = [remote_object(row.remote, names.get((user.group_id, row.remote))) for row in rows]
+    return [
+        {
+            "id": str(row.pk),
+            "number": str(row.number_id),
+            "remote": row.remote,
+            "national": remote["national"],
+            "name": remote["name"],
+            "at": iso(row.created_at),
+        }
+        for row, remote in zip(rows, remotes, strict=True)
     ]
 
 
@@ -171,8 +192,6 @@ def _conversation(
         "last_received_at": iso(row.last_received_at),
         "last_message": last,
         "new_count": row.new_count,
-        "blocked": False,
-        "stopped": False,
         "reserved_by": str(row.user_id) if number.media_stream_id and row.user_id else None,
         # A name as sender ("ACME") cannot be answered (facts 4.5).
         "can_reply": row.remote.startswith("+") or row.remote.isdigit(),

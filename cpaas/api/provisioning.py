@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from cpaas.api import charges, media_streams, message_log, numbers, platforms, tickets
+from cpaas.api import charges, media_streams, message_log, numbers, platforms, stops, tickets
 
 urlpatterns = [
     path("platforms/", platforms.Platforms.as_view()),
@@ -31,4 +31,5 @@ urlpatterns = [
     path("tickets/<str:pk>/notes/", tickets.TicketNotes.as_view()),
     path("dead-letters/", tickets.DeadLetters.as_view()),
     path("dead-letters/<str:pk>/replay/", tickets.Replay.as_view()),
+    path("stops/", stops.Stops.as_view()),
 ]

@@ -13,6 +13,7 @@ from portal.api.fields import ID_SCHEMA, Id, Time
 __all__ = [
     "ID_SCHEMA",
     "AttachmentShape",
+    "BlockedShape",
     "ConversationShape",
     "MessageShape",
     "NumberShape",
@@ -167,6 +168,15 @@ class ConversationShape(_Shape):
     stopped = serializers.BooleanField()
     reserved_by = Id(allow_null=True)
     can_reply = serializers.BooleanField()
+
+
+class BlockedShape(_Shape):
+    id = Id()
+    number = Id(help_text="Id of the own number.")
+    remote = serializers.CharField(help_text="E.164, or a short code or name as it writes to us.")
+    national = serializers.CharField()
+    name = serializers.CharField(allow_null=True)
+    at = Time()
 
 
 class PreviewFileShape(_Shape):

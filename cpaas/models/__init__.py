@@ -1,5 +1,6 @@
 from cpaas.models.assignments import NumberAssignment
 from cpaas.models.attachments import Attachment
+from cpaas.models.blocking import BlockedParty
 from cpaas.models.consent import OptInEvidence
 from cpaas.models.conversations import Conversation
 from cpaas.models.exchanges import Exchange
@@ -9,8 +10,10 @@ from cpaas.models.numbers import CpaasNumber, NumberPace
 from cpaas.models.parts import AttemptPart
 from cpaas.models.platforms import CpaasPlatform
 from cpaas.models.queue import AgentPresence, AgentTurn, QueueEntry, QueueOffer
+from cpaas.models.stops import Stop, StopEvidence
 from cpaas.models.tickets import Ticket, TicketNote
 from cpaas.models.traffic import TrafficHour
+from cpaas.models.usage import SegmentUsage
 from cpaas.models.webhook_events import ParkedReceipt, WebhookEvent
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Attachment",
     "Attempt",
     "AttemptPart",
+    "BlockedParty",
     "Conversation",
     "CpaasNumber",
     "CpaasPlatform",
@@ -31,6 +35,9 @@ __all__ = [
     "ParkedReceipt",
     "QueueEntry",
     "QueueOffer",
+    "SegmentUsage",
+    "Stop",
+    "StopEvidence",
     "Ticket",
     "TicketNote",
     "TrafficHour",

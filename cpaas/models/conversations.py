@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Right
 
 from portal.models.base import Row
+
+# Of a conversation that never sent anything.
+NO_PLATFORM = uuid.UUID(int=0)
 
 
 class Conversation(Row):
@@ -18,7 +22,8 @@ class Conversation(Row):
     `last_position` numbers the messages in order of acceptance. Messages up to `read_position` are read; `new_count`
     counts received ones above it; `message_count` counts all. `outbox_at` is when a dispatcher should look here next:
     null when nothing waits, in the future while a dispatcher has its next text ready or at the carrier (one text at a
-    time, R35) or while it backs off (R32).
+    time, R35) or while it backs off (R32). `outbox_platform` is the id of the platform what waits goes through: texts
+    are taken fairly over the platforms (claiming.py).
     """
 
     number = models.ForeignKey("cpaas.CpaasNumber", models.CASCADE, related_name="conversations", db_index=False)
@@ -33,6 +38,7 @@ class Conversation(Row):
     new_count = models.PositiveIntegerField(default=0)
     message_count = models.PositiveIntegerField(default=0)
     outbox_at = models.DateTimeField(null=True)
+    outbox_platform = models.UUIDField(default=NO_PLATFORM, db_default=NO_PLATFORM)
 
     tenant_paths: ClassVar[dict[str, str]] = {
         "system_provider": "number__system_provider_id",
@@ -54,7 +60,11 @@ class Conversation(Row):
             ),
             # Remote parties are searched by their last digits, those texted last first.
             models.Index(Right("remote", 4), "last_message_at", name="conversation_last_four"),
-            models.Index(fields=["outbox_at"], condition=models.Q(outbox_at__isnull=False), name="conversation_outbox"),
+            models.Index(
+                fields=["outbox_platform", "outbox_at"],
+                condition=models.Q(outbox_at__isnull=False),
+                name="conversation_outbox_platform",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -120,7 +120,8 @@ class CpaasNumber(BelowGroup):
 
 
 class NumberPace(models.Model):
-    """How fast a number sends: the theoretical arrival time of its bucket (GCRA), moved by any dispatcher.
+    """How fast a number sends: the theoretical arrival time of its bucket (GCRA), moved by any dispatcher. A platform
+    whose whole traffic is limited has a row too, under its own id.
 
     Apart from the number and without a constraint, so that sending never waits for whoever edits or deletes it.
     """

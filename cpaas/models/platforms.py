@@ -31,11 +31,14 @@ def new_webhook_secret() -> str:
 
 
 def default_options() -> dict[str, Any]:
-    """What a platform's options are when not set (contracts 2). `allowed_countries` None: the tenant's country."""
+    """What a platform's options are when not set (contracts 2). `allowed_countries` None: the tenant's country; limits
+    None: there is none."""
     return {
         "allowed_countries": None,
         "per_number_per_minute": 60,
         "per_number_per_day": 1000,
+        "per_platform_per_minute": None,
+        "per_platform_per_day": None,
         "queue_ttl_s": settings.QUEUE_TTL_S,
         "mms_limit_bytes": 614400,
         "stop_reply": None,
@@ -60,6 +63,7 @@ class CpaasPlatform(Row):
     repeat old calls any more. At `hooks_due_at` the hooks are to be set again. At `comparing_due_at` its numbers are to
     be compared with the carrier (R44), on from the number `compared_up_to`; `compared_at` is when that was last done.
     Up to `inbound_listed_at` we know every text that came in (R37).
+    The carrier wants no texts until `paused_until` (facts 4.7).
     """
 
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="cpaas_platforms")
@@ -103,6 +107,7 @@ class CpaasPlatform(Row):
     comparing_due_at = models.DateTimeField(null=True, editable=False)
     compared_up_to = models.UUIDField(null=True, editable=False)
     compared_at = models.DateTimeField("numbers compared", null=True, editable=False)
+    paused_until = models.DateTimeField(null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "system_provider_id"}
 

@@ -70,6 +70,7 @@ class ParkedReceipt(models.Model):
     status = models.CharField(max_length=12)
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_text = models.CharField(max_length=300, blank=True, default="")
+    opted_out = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

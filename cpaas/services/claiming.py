@@ -13,7 +13,7 @@ so wait for the number, which others lock before conversations.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -25,13 +25,14 @@ from cpaas.carriers.base import CarrierAccount, OutboundText
 from cpaas.models import Attempt, Conversation, CpaasPlatform
 from cpaas.services.attachments import mms_urls
 from cpaas.services.attempts import move_attempt
-from cpaas.services.pacing import take_pace
+from cpaas.services.fairness import lock_due
+from cpaas.services.pacing import Bucket, take_pace
 from cpaas.services.sweeping import wake_waiting
 from cpaas.states import OPT_IN_USABLE, MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.models import Licence
-from portal.sql import as_time, as_uuid, execute, execute_for
+from portal.sql import as_time, as_uuid, execute_for
 
 # How long a text may lie ready; others look at it again then.
 RESERVATION = timedelta(seconds=min(2.0, settings.LEASE_TTL_S / 2))
@@ -42,7 +43,6 @@ _LOOKS = 20
 # A platform that cannot be reached wakes its conversations itself; this is only the net below it.
 UNREACHABLE_WAIT = timedelta(minutes=5)
 
-_DUE = "SELECT id FROM cpaas_conversation WHERE outbox_at <= %s ORDER BY outbox_at LIMIT %s {lock}"
 _LOOK_AT = "UPDATE cpaas_conversation SET outbox_at = %(at)s WHERE id {among}"
 # With the conditions of `_refusal`: what it would refuse by now stays as it is, and is refused at the next look.
 _BEGIN = """
@@ -54,29 +54,37 @@ _BEGIN = """
         WHERE cpaas_message.id = cpaas_attempt.message_id AND cpaas_message.status <> 'delivered'
         AND cpaas_cpaasnumber.status = 'enabled' AND cpaas_cpaasnumber.opt_in_state IN ('accepted', 'not_required')
         AND (portal_enduser.id IS NULL OR portal_enduser.is_active AND portal_enduser.licence <> 'none')
+        AND NOT {stopped}
     ) RETURNING id, message_id
 """
+# The one automatic answer to a stop may still go (R20).
+_STOPPED = """EXISTS (
+    SELECT 1 FROM cpaas_stop s WHERE s.system_provider_id = {number}.system_provider_id AND s.tn = {number}.number
+    AND s.remote = {message}.remote AND s.stopped AND (s.reply_id IS NULL OR s.reply_id <> {message}.id)
+)"""
+_BEGIN_STOPPED = _STOPPED.format(number="cpaas_cpaasnumber", message="cpaas_message")
 # A receipt for an older attempt may just have said that it is delivered, and that wins (R21).
 _SHOW_SENDING = "UPDATE cpaas_message SET status = 'sending' WHERE status <> 'delivered' AND {chosen}"
 # On PostgreSQL in one round trip: a place stays empty meanwhile.
 _AT_ONCE = "WITH begun AS ({begin}), shown AS ({show}) SELECT id FROM begun"
 _BEGIN_AND_SHOW = _AT_ONCE.format(
-    begin=_BEGIN.format(chosen="cpaas_attempt.id {among}"),
+    begin=_BEGIN.format(chosen="cpaas_attempt.id {among}", stopped=_BEGIN_STOPPED),
     show=_SHOW_SENDING.format(chosen="id IN (SELECT message_id FROM begun)"),
 )
 # The first waiting attempt of each conversation, in the order of the fields of `Head`.
-_HEADS = """
+_HEADS = f"""
     SELECT a.id, a.status, a.tries, a.sending_at, a.expires_at, a.platform_id, a.conversation_id, a.message_id,
-        m.status, m.kind, m.text, m.segments, m.remote, n.id, n.number, n.status, n.opt_in_state, u.licence, u.is_active
+        m.status, m.kind, m.text, m.segments, m.remote, n.id, n.number, n.status, n.opt_in_state, u.licence,
+        u.is_active, {_STOPPED.format(number="n", message="m")}
     FROM (
         SELECT *, row_number() OVER (PARTITION BY conversation_id ORDER BY position) AS place
-        FROM cpaas_attempt WHERE status IN ('queued', 'sending') AND conversation_id {among}
+        FROM cpaas_attempt WHERE status IN ('queued', 'sending') AND conversation_id {{among}}
     ) a
     JOIN cpaas_message m ON m.id = a.message_id
     JOIN cpaas_cpaasnumber n ON n.id = m.number_id
     LEFT JOIN portal_enduser u ON u.id = n.user_id
     WHERE a.place = 1
-"""
+"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Head(NamedTuple):
     opt_in_state: str
     licence: str | None
     user_is_active: bool | None
+    is_stopped: bool
 
     @property
     def given_up_at(self) -> datetime:
@@ -127,13 +136,14 @@ class Head(NamedTuple):
         return self.sending_at + LEASE
 
 
-def reserve_texts(limit: int, claim: uuid.UUID) -> list[Claimed]:
-    """Look for up to `limit` texts that the dispatcher `claim` may begin, at most one of a conversation.
+def reserve_texts(limit: int, claim: uuid.UUID, passed: Collection[uuid.UUID] = ()) -> list[Claimed]:
+    """Look for up to `limit` texts that the dispatcher `claim` may begin, at most one of a conversation and none of the
+    platforms `passed` over.
 
     Settles on the way what must not be sent any more.
     """
     for _ in range(_LOOKS):
-        looked_at, reserved = _reserve_once(limit, claim)
+        looked_at, reserved = _reserve_once(limit, claim, passed)
         if reserved or looked_at < limit:
             return reserved
     return []
@@ -167,20 +177,18 @@ def release_texts(reserved: Iterable[Claimed]) -> None:
 def _begin_step_by_step(values: Mapping[str, Any], attempts: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     """For SQLite, which has no statement that updates two tables."""
     with transaction.atomic():
-        begun = execute_for(_BEGIN.format(chosen="id {among}"), attempts, values)
+        begun = execute_for(_BEGIN.format(chosen="id {among}", stopped=_BEGIN_STOPPED), attempts, values)
         if begun:
             execute_for(_SHOW_SENDING.format(chosen="id {among}"), [as_uuid(row[1]) for row in begun], {})
     return [as_uuid(row[0]) for row in begun]
 
 
-def _reserve_once(limit: int, claim: uuid.UUID) -> tuple[int, list[Claimed]]:
+def _reserve_once(limit: int, claim: uuid.UUID, passed: Collection[uuid.UUID]) -> tuple[int, list[Claimed]]:
     """How many conversations were due, and the texts that may go."""
     now = clock.now()
     until = now + RESERVATION
-    lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     with transaction.atomic():
-        rows = execute(_DUE.format(lock=lock), [now, limit])
-        conversations = [as_uuid(row[0]) for row in rows]
+        conversations = lock_due(limit, now, passed)
         if not conversations:
             return 0, []
         heads = _heads(conversations)
@@ -239,6 +247,8 @@ def _sort_out(
         elif refusal is not None:
             _settle(head, MessageStatus.FAILED, *refusal, news)
             due_at[conversation_id] = now
+        elif platform.paused_until is not None and platform.paused_until > now:
+            due_at[conversation_id] = min(platform.paused_until, head.expires_at)
         elif not platform.reachable:
             due_at[conversation_id] = min(now + UNREACHABLE_WAIT, head.expires_at)
         else:
@@ -252,9 +262,13 @@ def _paced(
     due_at: dict[uuid.UUID, datetime | None],
     now: datetime,
 ) -> list[Head]:
-    """Hold back what would exceed its number's rate, in segments a minute."""
+    """Hold back what would exceed the rate of its number or platform, in segments a minute."""
     rates = {key: platform.option("per_number_per_minute") for key, platform in platforms.items()}
-    wanted = [(head.number_id, head.segments, rates[head.platform_id]) for head in candidates]
+    of_platform = {key: _bucket_of(platform) for key, platform in platforms.items()}
+    wanted = [
+        (head.segments, [Bucket(head.number_id, rates[head.platform_id]), *of_platform[head.platform_id]])
+        for head in candidates
+    ]
     allowed = []
     for head, wait_until in zip(candidates, take_pace(wanted, now), strict=True):
         if wait_until is None:
@@ -262,6 +276,12 @@ def _paced(
         else:
             due_at[head.conversation_id] = wait_until
     return allowed
+
+
+def _bucket_of(platform: CpaasPlatform) -> list[Bucket]:
+    """The platform's own, when there is a limit on its whole traffic."""
+    rate = platform.option("per_platform_per_minute")
+    return [] if rate is None else [Bucket(platform.pk, rate)]
 
 
 def _refusal(head: Head, now: datetime) -> tuple[str, str] | None:
@@ -278,6 +298,8 @@ def _refusal(head: Head, now: datetime) -> tuple[str, str] | None:
         return code, "Text messaging for this number is no longer confirmed."
     if licence is not None and (licence == Licence.NONE or not active):
         return "not_licensed", "The user has no client licence any more."
+    if head.is_stopped:
+        return "remote_opted_out", "The other party has asked for no more texts from this number."
     return None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Sum, Value
 
-from cpaas.models import Conversation, CpaasNumber, Message
+from cpaas.models import BlockedParty, Conversation, CpaasNumber, Message, Stop
 from cpaas.services.queueing import require_reserved
 from cpaas.states import MessageStatus
 from portal.events import News, Viewer
@@ -46,6 +47,35 @@ def new_counts(user: EndUser) -> dict[str, int]:
         conversations=Count("pk"), messages=Sum("new_count")
     )
     return {"conversations": totals["conversations"], "messages": totals["messages"] or 0}
+
+
+class Standing(NamedTuple):
+    """Whether a user has blocked the remote party (S4.15), and whether that party has stopped the number (R20)."""
+
+    blocked: bool
+    stopped: bool
+
+
+def standings(
+    conversations: Collection[Conversation], numbers: Mapping[uuid.UUID, CpaasNumber]
+) -> dict[uuid.UUID, Standing]:
+    """How each conversation stands, by its id; one query however many. `numbers` are theirs, by id."""
+    remotes = {row.remote for row in conversations}
+    blocks = BlockedParty.objects.in_force().filter(number__among=set(numbers), remote__among=remotes)
+    stops = Stop.objects.filter(
+        stopped=True,
+        system_provider_id__among={number.system_provider_id for number in numbers.values()},
+        tn__among={number.number for number in numbers.values()},
+        remote__among=remotes,
+    )
+    found = blocks.values_list(Value("blocked"), "number__number", "remote").union(
+        stops.values_list(Value("stopped"), "tn", "remote"), all=True
+    )
+    known = set(found)
+    return {
+        row.pk: Standing(*((word, numbers[row.number_id].number, row.remote) in known for word in Standing._fields))
+        for row in conversations
+    }
 
 
 def remote_names(seen: Iterable[tuple[Viewer, str]]) -> dict[tuple[uuid.UUID, str], RemoteName]:

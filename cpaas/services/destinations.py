@@ -5,6 +5,7 @@ from __future__ import annotations
 import phonenumbers
 
 from cpaas.models import Conversation, CpaasNumber
+from cpaas.services.limit_mail import alert_once
 from portal.models import EndUser, UserSettings
 from portal.phone_numbers import InvalidNumber, is_short_code, parse_number
 from portal.problems import Problem, conflict
@@ -45,7 +46,9 @@ def check_destination(*, user: EndUser, number: CpaasNumber, remote: str) -> Non
     country = phonenumbers.region_code_for_number(phonenumbers.parse(remote))
     if country not in allowed:
         raise conflict(
-            "destination_not_allowed", f"Texts to this country are not allowed. Allowed: {', '.join(allowed)}."
+            "destination_not_allowed",
+            f"Texts to this country are not allowed. Allowed: {', '.join(allowed)}.",
+            afterwards=lambda: alert_once(number.pk, f"A text to {remote} was refused: this country is not allowed."),
         )
     if not _settings_of(user).allow_any_number and not _is_known_mobile(user, remote):
         raise conflict(

@@ -15,10 +15,12 @@ from typing import Any
 from django.db import transaction
 
 from cpaas.carriers.base import InboundText
+from cpaas.keywords import keyword_of
 from cpaas.models import Conversation, Message
 from cpaas.segments import count_segments
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.held import look_again
+from cpaas.services.keyword_obeying import obey_keyword
 from cpaas.services.media import MOST_FILES, expect_media
 from cpaas.services.queueing import enqueue
 from cpaas.services.threads import take_place
@@ -29,9 +31,15 @@ from portal.sql import as_uuid, execute, share_lock
 
 # Nobody writes the same again so soon; the network repeats what it thinks was not taken.
 SAME_TEXT = timedelta(seconds=4)
-# Delivered, held until the number may be used, or suppressed after a *No* (R8).
+# Delivered, held until the number may be used, suppressed after a *No* (R8), or blocked by the user (R19). The platform
+# is looked at only for a party that is blocked.
 STATUS = """
     CASE WHEN n.opt_in_state = 'declined' THEN 'suppressed'
+         WHEN EXISTS (SELECT 1 FROM cpaas_blockedparty b WHERE b.number_id = n.id AND b.remote = {sender}) AND (
+              CASE n.can_block WHEN 'inherit'
+                   THEN (SELECT p.user_can_block FROM cpaas_cpaasplatform p WHERE p.id = n.platform_id)
+                   ELSE n.can_block = 'on' END
+         ) THEN 'blocked'
          WHEN n.status = 'enabled' AND n.opt_in_state IN ('accepted', 'not_required')
               AND (n.user_id IS NULL OR (u.licence <> 'none' AND u.is_active)) THEN 'received'
          ELSE 'held' END
@@ -44,7 +52,9 @@ ENDPOINT = f"""
     FROM cpaas_cpaasnumber n LEFT JOIN portal_enduser u ON u.id = n.user_id
     WHERE n.number = {{recipient}} AND n.platform_id = {{platform_id}} AND n.status <> 'removing'
 """  # noqa: S608 - made of constants
-_ENDPOINT = ENDPOINT.format(recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s")
+_ENDPOINT = ENDPOINT.format(
+    recipient="%(recipient)s", platform_id="%(platform_id)s", sid="%(sid)s", sender="%(sender)s"
+)
 MESSAGE_COLUMNS = """
     id, created_at, conversation_id, number_id, user_id, position, status, direction, kind, remote, text, encoding,
     segments, characters, media_urls, sid, error_code, error_text, system_provider_id, reseller_id, group_id
@@ -76,7 +86,7 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     Runs in the caller's transaction. (number, sid) is unique, so a parallel replay raises IntegrityError; the caller
     starts its transaction again and then finds the text there.
     """
-    found = [_find(platform_id, recipient, text.sid) for recipient in sorted(set(text.recipients))]
+    found = [_find(platform_id, recipient, text) for recipient in sorted(set(text.recipients))]
     endpoints = [endpoint for endpoint in found if endpoint is not None]
     fresh = [each for each in endpoints if not each.seen_before and not _was_just_there(each, text, at)]
     if len(fresh) > 1:
@@ -90,8 +100,8 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
     return "duplicate" if endpoints else "unassigned"
 
 
-def _find(platform_id: uuid.UUID, number: str, sid: str) -> _Endpoint | None:
-    values = {"platform_id": platform_id, "recipient": number, "sid": sid}
+def _find(platform_id: uuid.UUID, number: str, text: InboundText) -> _Endpoint | None:
+    values = {"platform_id": platform_id, "recipient": number, "sid": text.sid, "sender": text.sender}
     rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
     if not rows:
         return None
@@ -115,7 +125,6 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
         user_id=endpoint.user_id,
         remote=text.sender,
         at=at,
-        inbound=True,
         visible=endpoint.status == MessageStatus.RECEIVED,
     )
     message_id = new_id_at(at)
@@ -146,6 +155,11 @@ def _store(endpoint: _Endpoint, text: InboundText, news: News, at: datetime) -> 
         news.add(place.user_id, "conversation.updated", place.conversation_id)
         if endpoint.media_stream_id and place.user_id is None:
             enqueue(media_stream_id=endpoint.media_stream_id, conversation_id=place.conversation_id, since=at)
+    keyword = keyword_of(text.text)
+    if keyword is not None:
+        obey_keyword(
+            number_id=endpoint.id, remote=text.sender, keyword=keyword, message_id=message_id, at=at, news=news
+        )
 
 
 def message_values(text: InboundText) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
+from cpaas.keywords import keyword_of
+from cpaas.models.conversations import NO_PLATFORM
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
 from cpaas.services.queue_news import tell_queue_changed
 from cpaas.services.threads import UPSERT
@@ -51,18 +53,19 @@ _TYPES = {
     "sid": "text",
 }
 _COLUMNS = ", ".join(f"{name} {type}" for name, type in _TYPES.items())
-_ENDPOINT = ENDPOINT.format(sid="i.sid", recipient="i.recipient", platform_id="i.platform_id")
+_ENDPOINT = ENDPOINT.format(sid="i.sid", recipient="i.recipient", platform_id="i.platform_id", sender="i.remote")
 # Conversations that are there in the order of their keys, as everybody locks them, then new ones.
 _CONVERSATIONS = UPSERT.format(
-    source="""
+    source=f"""
     SELECT first.conversation_id, first.at, first.number_id, first.remote, first.user_id,
            CASE WHEN first.status = 'received' THEN first.last_at END,
            CASE WHEN first.status = 'received' THEN first.last_at END,
-           first.texts, 0, CASE WHEN first.status = 'received' THEN first.texts ELSE 0 END, first.texts, NULL
+           first.texts, 0, CASE WHEN first.status = 'received' THEN first.texts ELSE 0 END, first.texts, NULL,
+           '{NO_PLATFORM}'::uuid
     FROM fresh first WHERE first.place = 1 ORDER BY (
         SELECT old.id FROM cpaas_conversation old WHERE old.number_id = first.number_id AND old.remote = first.remote
     ) NULLS LAST, first.number_id, first.remote
-    """
+    """  # noqa: S608 - made of constants
 )
 _STATEMENT = f"""
     WITH incoming AS (
@@ -146,7 +149,8 @@ class Taken:
 
 
 def is_possible(events: Any) -> bool:
-    """Whether `receive` can take this call in: PostgreSQL, and one text without files to one number."""
+    """Whether `receive` can take this call in: PostgreSQL, and one text without files to one number that is no word
+    like STOP."""
     return (
         connection.vendor == "postgresql"
         and len(events) == 1
@@ -154,6 +158,7 @@ def is_possible(events: Any) -> bool:
         and len(events[0].recipients) == 1
         and not events[0].media_urls
         and not events[0].renamed_when_repeated
+        and keyword_of(events[0].text) is None
     )
 
 

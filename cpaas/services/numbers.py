@@ -16,6 +16,7 @@ from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, MediaStream, 
 from cpaas.services.assignments import begin_assignment, end_assignment
 from cpaas.services.deletion import delete_number_messages
 from cpaas.services.platforms import carrier_problem, platforms_for
+from cpaas.services.stops import keep_with_owner
 from cpaas.states import NumberStatus, OptInState, Override
 from portal import clock
 from portal.background import run_soon
@@ -276,6 +277,7 @@ def insert_number(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
             removing.delete()
             row.save(force_insert=True)
             begin_assignment(row)
+            keep_with_owner(row)
             owner = row.user or row.media_stream
             audit.record(actor, "create", row, after={"number": row.number, "owner": str(owner)})
             tell_number_changed(row)

@@ -1,11 +1,13 @@
-"""How fast a number may send: so many segments a minute, over any number of dispatchers (GCRA on one row a number)."""
+"""How fast numbers and platforms may send: so many segments a minute, over any number of dispatchers (GCRA on one row
+each)."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from cpaas.models import NumberPace
 from portal.sql import execute
@@ -17,26 +19,41 @@ _MOVE = """
 """
 
 
-def take_pace(wanted: Sequence[tuple[uuid.UUID, int, int]], now: datetime) -> list[datetime | None]:
-    """For each (number id, segments, segments a minute) in turn: None when it may go now, else when to ask again.
+class Bucket(NamedTuple):
+    """What is paced, a number or a platform by its id, and how many segments a minute it may send."""
+
+    owner_id: uuid.UUID
+    rate: int
+
+
+def take_pace(wanted: Sequence[tuple[int, Sequence[Bucket]]], now: datetime) -> list[datetime | None]:
+    """For each (segments, the buckets they come out of) in turn: None when it may go now, else when to ask again.
 
     A minute's worth may go at once, after that one segment per minute / rate. Runs in the caller's transaction.
     """
-    keys = sorted({number_id for number_id, _, _ in wanted})
+    keys = sorted({bucket.owner_id for _, buckets in wanted for bucket in buckets})
     known = NumberPace.objects.select_for_update().filter(pk__in=keys).order_by("pk")
-    arrivals = {row.number_id: row.arrival_at for row in known}
+    arrivals = dict.fromkeys(keys, now) | {row.number_id: max(row.arrival_at, now) for row in known}
     answers: list[datetime | None] = []
+    moved: set[uuid.UUID] = set()
     refused: Counter[uuid.UUID] = Counter()
-    for number_id, segments, rate in wanted:
-        arrival = max(arrivals.get(number_id, now), now)
-        if arrival - now > _WINDOW - _WINDOW / rate:
-            # One behind the other, or a long queue of one number would be asked about again and again.
-            refused[number_id] += segments
-            answers.append(arrival - _WINDOW + refused[number_id] * _WINDOW / rate)
+    for segments, buckets in wanted:
+        empty = [bucket for bucket in buckets if arrivals[bucket.owner_id] - now > _WINDOW - _WINDOW / bucket.rate]
+        # One behind the other, or a long queue would be asked about again and again.
+        refused.update({bucket.owner_id: segments for bucket in empty})
+        if empty:
+            answers.append(max(_turn(bucket, arrivals, refused) for bucket in empty))
             continue
-        arrivals[number_id] = arrival + segments * _WINDOW / rate
+        for bucket in buckets:
+            arrivals[bucket.owner_id] += segments * _WINDOW / bucket.rate
+            moved.add(bucket.owner_id)
         answers.append(None)
-    moved = [value for key in keys if key in arrivals for value in (key, arrivals[key])]
-    if moved:
-        execute(_MOVE.format(rows=", ".join(["(%s, %s)"] * (len(moved) // 2))), moved)
+    values = [value for key in sorted(moved) for value in (key, arrivals[key])]
+    if values:
+        execute(_MOVE.format(rows=", ".join(["(%s, %s)"] * len(moved))), values)
     return answers
+
+
+def _turn(bucket: Bucket, arrivals: Mapping[uuid.UUID, datetime], refused: Mapping[uuid.UUID, int]) -> datetime:
+    """When the last of those that were refused may go."""
+    return arrivals[bucket.owner_id] - _WINDOW + refused[bucket.owner_id] * _WINDOW / bucket.rate

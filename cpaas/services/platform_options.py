@@ -42,6 +42,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "allowed_countries": _countries,
     "per_number_per_minute": _whole(1, 100_000),
     "per_number_per_day": _whole(1, 10_000_000),
+    "per_platform_per_minute": _whole(1, 10_000_000),
+    "per_platform_per_day": _whole(1, 1_000_000_000),
     "queue_ttl_s": _whole(1, 7 * 86_400),
     "mms_limit_bytes": _whole(1, 5 * 1024 * 1024),
     "stop_reply": _text(320),

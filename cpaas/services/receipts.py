@@ -11,9 +11,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from cpaas.carriers.base import Receipt, ReceiptStatus
-from cpaas.models import Attempt, AttemptPart, ParkedReceipt
+from cpaas.models import Attempt, AttemptPart, Message, ParkedReceipt
 from cpaas.services.attempts import move_attempt
 from cpaas.services.parts import attempt_of_part, whole_receipt
+from cpaas.services.stops import stop_by_carrier
 from portal import clock
 from portal.events import News
 from portal.scoping import parse_id
@@ -42,16 +43,28 @@ def apply_receipt(*, platform_id: uuid.UUID, receipt: Receipt, news: News) -> st
 
 
 def settle_attempt(attempt: Attempt, receipt: Receipt, news: News) -> bool:
-    """Move an attempt on by a receipt for it or for one of its messages; False when that changes nothing (R21).
+    """Move an attempt on by a receipt for it or for one of its messages; False when that changes nothing (R21). A
+    remote who told the carrier STOP has stopped the pair here too (R20).
 
     Runs in the caller's transaction.
     """
     whole = whole_receipt(attempt, receipt)
     if whole.status is None:
         return False
-    return move_attempt(
+    moved = move_attempt(
         attempt, whole.status, news, error_code=whole.error_code, error_text=whole.error_text, sid=whole.sid
     )
+    if moved and receipt.opted_out:
+        message = Message.objects.select_related("number").get(pk=attempt.message_id)
+        stop_by_carrier(
+            tn=message.number.number,
+            remote=message.remote,
+            carrier_code=receipt.error_code or whole.status,
+            message_id=message.pk,
+            conversation_id=message.conversation_id,
+            news=news,
+        )
+    return moved
 
 
 def _by_reference(platform_id: uuid.UUID, reference: str) -> Attempt | None:
@@ -92,6 +105,7 @@ def _park(platform_id: uuid.UUID, receipt: Receipt) -> None:
         status=receipt.status or "",
         error_code=receipt.error_code[:60],
         error_text=receipt.error_text[:300],
+        opted_out=receipt.opted_out,
     )
 
 
@@ -101,7 +115,8 @@ def _apply_to(attempt: Attempt, sid: str) -> None:
         with transaction.atomic():
             news = News()
             status = cast(ReceiptStatus, parked.status)
-            settle_attempt(attempt, Receipt(sid, status, "", parked.error_code, parked.error_text), news)
+            receipt = Receipt(sid, status, "", parked.error_code, parked.error_text, parked.opted_out)
+            settle_attempt(attempt, receipt, news)
             # Only what was applied: another may have been parked meanwhile.
             ParkedReceipt.objects.filter(pk=parked.pk).delete()
             news.write()

@@ -13,9 +13,11 @@ from django.db import transaction
 from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
 from cpaas.segments import count_segments
 from cpaas.services.agents import is_agent_of
-from cpaas.services.attachments import Parcel, attach, pack
+from cpaas.services.attachments import attach, pack
 from cpaas.services.destinations import check_destination, parse_remote
+from cpaas.services.limits import spend_segments
 from cpaas.services.queueing import require_reserved
+from cpaas.services.stops import require_not_stopped
 from cpaas.services.threads import take_place
 from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
 from portal import clock
@@ -59,8 +61,8 @@ def send_message(
     once, or ends in a state that says why not.
 
     Raises Problem `invalid_number`, `several_recipients`, `empty`, `too_long`, `number_not_enabled`, `not_licensed`,
-    `opt_in_pending`, `opt_in_declined`, `not_a_known_mobile`, `destination_not_allowed`, `unknown_attachment`, and of a
-    media stream's number `not_reserved` (S4.3).
+    `opt_in_pending`, `opt_in_declined`, `remote_opted_out`, `not_a_known_mobile`, `destination_not_allowed`,
+    `unknown_attachment`, `rate_limited`, and of a media stream's number `not_reserved` (S4.3).
     """
     _check_text(text, empty_is_fine=bool(attachments))
     remote = parse_remote(user=user, number=number, to=to)
@@ -73,26 +75,30 @@ def send_message(
         if row.media_stream_id:
             reserved = Conversation.objects.select_for_update().filter(number=row, remote=remote).first()
             require_reserved(user=user, conversation=reserved)
+        require_not_stopped(row, remote)
         parcel = pack(number=row, text=text, files=attachments)
         _check_text(parcel.text, empty_is_fine=bool(attachments))
-        message = _store(row, user, remote, parcel)
+        spend_segments(number=row, segments=count_segments(parcel.text).segments)
+        message = queue_text(
+            number=row, remote=remote, text=parcel.text, kind=parcel.kind, file_count=len(parcel.files)
+        )
         attach(parcel, message)
         news = News()
         news.add(user.pk, "message.created", message.pk)
         news.add(user.pk, "conversation.updated", message.conversation_id)
         news.write()
-        transaction.on_commit(lambda: wake("dispatch"), robust=True)
     return message
 
 
 def resend_message(*, user: EndUser, message: Message) -> Message:
     """A new attempt of a text that failed, was not delivered, or whose fate is unknown (S1.43, R22).
 
-    Raises Problem `not_resendable` (409) and what `send_message` raises of number, opt-in and licence.
+    Raises Problem `not_resendable` (409) and what `send_message` raises of number, opt-in, licence, STOP and limits.
     """
     with transaction.atomic():
         number = lock_number(message.number_id)
         require_sendable(number, user)
+        require_not_stopped(number, message.remote)
         conversation = Conversation.objects.select_for_update().filter(pk=message.conversation_id).first()
         row = Message.objects.select_for_update().filter(pk=message.pk).first()
         if conversation is None or row is None:
@@ -101,10 +107,12 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
             require_reserved(user=user, conversation=conversation)
         if row.direction != "out" or row.status not in RESENDABLE:
             raise conflict("not_resendable", f"Only a failed text can be sent again; this one is {row.status}.")
+        spend_segments(number=number, segments=row.segments)
         now = clock.now()
         conversation.last_position += 1
         conversation.outbox_at = conversation.outbox_at or now
-        conversation.save(update_fields=["last_position", "outbox_at"])
+        conversation.outbox_platform = number.platform_id
+        conversation.save(update_fields=["last_position", "outbox_at", "outbox_platform"])
         last = Attempt.objects.filter(message=row).order_by("-n").values_list("n", flat=True).first() or 0
         _queue(row, number, n=last + 1, position=conversation.last_position)
         row.status, row.error_code, row.error_text = MessageStatus.QUEUED, "", ""
@@ -114,6 +122,42 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
         news.write()
         transaction.on_commit(lambda: wake("dispatch"), robust=True)
     return row
+
+
+def queue_text(*, number: CpaasNumber, remote: str, text: str, kind: str = "sms", file_count: int = 0) -> Message:
+    """Store a text from `number` as queued, whoever wants it sent. Whether it may be is the caller's to check.
+
+    Runs in the caller's transaction, which holds the number locked or shared, and wakes the dispatcher when it is over.
+    """
+    now = clock.now()
+    place = take_place(
+        number_id=number.pk,
+        user_id=number.user_id,
+        remote=remote,
+        at=now,
+        visible=True,
+        send_through=number.platform_id,
+    )
+    counted = count_segments(text)
+    message = Message.objects.create(
+        created_at=now,
+        conversation_id=place.conversation_id,
+        number=number,
+        user_id=place.user_id,
+        position=place.position,
+        direction="out",
+        status=MessageStatus.QUEUED,
+        kind=kind,
+        remote=remote,
+        text=text,
+        file_count=file_count,
+        encoding=counted.encoding,
+        segments=counted.segments,
+        characters=counted.characters,
+    )
+    _queue(message, number, n=1, position=place.position)
+    transaction.on_commit(lambda: wake("dispatch"), robust=True)
+    return message
 
 
 def preview_message(
@@ -158,7 +202,7 @@ def lock_number(number_id: uuid.UUID) -> CpaasNumber:
     """The number as it is now, kept from being deleted or reset until commit. Raises Problem `not_found`."""
     row = (
         CpaasNumber.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("platform")
+        .select_related("platform__system_provider")
         .filter(pk=number_id)
         .first()
     )
@@ -190,30 +234,6 @@ def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in _ALLOWED_CONTROLS:
             raise invalid(text=f"The character U+{ord(character):04X} cannot be sent.")
-
-
-def _store(number: CpaasNumber, user: EndUser, remote: str, parcel: Parcel) -> Message:
-    now = clock.now()
-    place = take_place(number_id=number.pk, user_id=user.pk, remote=remote, at=now, inbound=False, visible=True)
-    counted = count_segments(parcel.text)
-    message = Message.objects.create(
-        created_at=now,
-        conversation_id=place.conversation_id,
-        number=number,
-        user=user,
-        position=place.position,
-        direction="out",
-        status=MessageStatus.QUEUED,
-        kind=parcel.kind,
-        remote=remote,
-        text=parcel.text,
-        file_count=len(parcel.files),
-        encoding=counted.encoding,
-        segments=counted.segments,
-        characters=counted.characters,
-    )
-    _queue(message, number, n=1, position=place.position)
-    return message
 
 
 def _queue(message: Message, number: CpaasNumber, *, n: int, position: int) -> Attempt:

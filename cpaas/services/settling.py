@@ -14,13 +14,15 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
+from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Refused, Sent
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import Attempt, Conversation, Message
 from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
 from cpaas.services.parts import keep_parts
 from cpaas.services.receipts import apply_parked
+from cpaas.services.stops import stop_by_carrier
+from cpaas.services.sweeping import LONGEST_PAUSE
 from cpaas.states import MessageStatus
 from portal import clock
 from portal.events import News
@@ -159,7 +161,20 @@ def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta
     if attempt is not None:
         code = error.code or ("refused" if status == MessageStatus.FAILED else "")
         move_attempt(attempt, status, news, error_code=code, error_text=error.detail, claim=claimed.claim)
+    if isinstance(error, Refused) and error.opted_out:
+        _learn_stop(claimed, error, news)
     return None
+
+
+def _learn_stop(claimed: Claimed, error: Refused, news: News) -> None:
+    stop_by_carrier(
+        tn=claimed.text.from_number,
+        remote=claimed.text.to_number,
+        carrier_code=error.code or "refused",
+        message_id=claimed.message_id,
+        conversation_id=claimed.conversation_id,
+        news=news,
+    )
 
 
 def _back_to_queue(claimed: Claimed, error: NotTaken) -> timedelta | None:
@@ -175,7 +190,7 @@ def _back_to_queue(claimed: Claimed, error: NotTaken) -> timedelta | None:
         return None
     Message.objects.filter(pk=claimed.message_id, status=MessageStatus.SENDING).update(status=MessageStatus.QUEUED)
     seconds = min(_FIRST_BACK_OFF_S * 2 ** min(claimed.tries - 1, 10), _LONGEST_BACK_OFF_S)
-    return timedelta(seconds=max(seconds, min(error.retry_after_s or 0, _LONGEST_BACK_OFF_S)))
+    return max(timedelta(seconds=seconds), min(timedelta(seconds=error.retry_after_s or 0), LONGEST_PAUSE))
 
 
 def _apply_early_receipts(outcomes: Iterable[Outcome]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch, Receipt
 from cpaas.models import Attempt, Conversation, CpaasPlatform
@@ -19,6 +19,8 @@ from portal import clock
 from portal.events import News, wake
 
 PROBE_EVERY = timedelta(seconds=15)
+# A carrier that asks for more is asked again then.
+LONGEST_PAUSE = timedelta(hours=1)
 _BATCH = 200
 # Asked side by side; a carrier that hangs takes 20 s for each.
 _LOOK_UPS_AT_ONCE = 20
@@ -49,6 +51,14 @@ def _expire(due: QuerySet[Attempt], attempt_id: uuid.UUID) -> bool:
 def mark_unreachable(platform_id: uuid.UUID) -> None:
     """The platform could not be reached: its texts wait and it is probed, at once and then every 15 s (R32)."""
     CpaasPlatform.objects.filter(pk=platform_id, reachable=True).update(reachable=False, probe_at=clock.now())
+
+
+def pause_platform(platform_id: uuid.UUID, seconds: float) -> None:
+    """The carrier asked for so long a pause: until then the platform is passed over (fairness.py). The longest one
+    counts."""
+    until = clock.now() + min(timedelta(seconds=seconds), LONGEST_PAUSE)
+    shorter = Q(paused_until=None) | Q(paused_until__lt=until)
+    CpaasPlatform.objects.filter(shorter, pk=platform_id).update(paused_until=until)
 
 
 @dataclass(frozen=True)

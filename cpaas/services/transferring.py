@@ -9,7 +9,9 @@ from django.db import transaction
 from cpaas.models import CpaasNumber, MediaStream
 from cpaas.services import numbers
 from cpaas.services.assignments import begin_assignment, end_assignment
+from cpaas.services.blocking import forget_blocked
 from cpaas.services.deletion import delete_number_messages
+from cpaas.services.stops import keep_with_owner
 from cpaas.states import NumberStatus
 from portal import clock
 from portal.events import News
@@ -30,7 +32,8 @@ def transfer_number(
     """Give a number to another user or media stream of the same system provider (R23).
 
     All its messages go, those still waiting to be sent too, and the new user is asked for consent (R3). Hook, platform
-    and settings stay, so nothing is asked of the carrier.
+    and settings stay, so nothing is asked of the carrier. Whom the old user blocked is forgotten; a remote's STOP stays
+    (R20).
 
     Raises Problem `messages_exist` (409, with `message_count`) unless they may be deleted, `already_assigned`,
     `not_licensed`, `changed_meanwhile`, `invalid`, `not_found`.
@@ -48,6 +51,8 @@ def transfer_number(
         end_assignment(row, now := clock.now())
         before = _give(row, user, media_stream)
         begin_assignment(row, now)
+        forget_blocked(row)
+        keep_with_owner(row)
         _record(actor, before, row, deleted)
         news = News()
         for key in {before.user_id, row.user_id}:

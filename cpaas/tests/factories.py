@@ -11,6 +11,7 @@ from factory.django import DjangoModelFactory
 from cpaas.models import (
     Attachment,
     Attempt,
+    BlockedParty,
     Conversation,
     CpaasNumber,
     CpaasPlatform,
@@ -18,6 +19,8 @@ from cpaas.models import (
     Message,
     OptInEvidence,
     QueueEntry,
+    Stop,
+    StopEvidence,
     Ticket,
     WebhookEvent,
 )
@@ -205,6 +208,36 @@ class TicketFactory(DjangoModelFactory):
     group_id = factory.SelfAttribute("number.group_id")
 
 
+class BlockedPartyFactory(DjangoModelFactory):
+    """A party that the number's user has blocked; it counts only while the number may block."""
+
+    class Meta:
+        model = BlockedParty
+
+    number = factory.SubFactory(CpaasNumberFactory)
+    remote = factory.Sequence(lambda n: f"+1732{6660000 + n:07d}")
+    user = factory.SelfAttribute("number.user")
+
+
+class StopEvidenceFactory(DjangoModelFactory):
+    """One STOP of a remote party to `number`."""
+
+    class Meta:
+        model = StopEvidence
+
+    class Params:
+        number = factory.SubFactory(CpaasNumberFactory)
+
+    number_id = factory.SelfAttribute("number.pk")
+    tn = factory.SelfAttribute("number.number")
+    remote = factory.Sequence(lambda n: f"+1732{7770000 + n:07d}")
+    stopped = True
+    keyword = "STOP"
+    system_provider_id = factory.SelfAttribute("number.system_provider_id")
+    reseller_id = factory.SelfAttribute("number.reseller_id")
+    group_id = factory.SelfAttribute("number.group_id")
+
+
 class DeadLetterFactory(DjangoModelFactory):
     """A call with a text to no number of ours."""
 
@@ -220,3 +253,13 @@ class DeadLetterFactory(DjangoModelFactory):
     sender = "+17036089795"
     recipient = factory.Sequence(lambda n: f"+1201{5559000 + n:07d}")
     text = "Anybody there?"
+
+
+class StopFactory(StopEvidenceFactory):
+    """A pair that is stopped now."""
+
+    class Meta:
+        model = Stop
+        exclude = ("number_id",)
+
+    at = factory.LazyFunction(timezone.now)

@@ -65,6 +65,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response:
         request = context["request"]
         logger.error("unhandled_error", path=request.path, exc_info=error)
         signals.got_request_exception.send(sender=None, request=request)
+    if problem.afterwards is not None:
+        problem.afterwards()
     headers = headers_of(problem)
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)

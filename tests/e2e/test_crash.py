@@ -37,7 +37,7 @@ def test_kill_9_of_the_dispatcher_among_50_sends_loses_and_doubles_nothing_r32(o
     carrier = Carrier(own_stack.sandbox_port)
     carrier.reset()
     tenant = Tenant(own_stack, first_operator(own_stack), carrier)
-    tenant.platform(options={**carrier.options, "per_number_per_minute": 100_000})
+    tenant.platform(options={**carrier.options, "per_number_per_minute": 100_000, "per_number_per_day": 1_000_000})
     number = tenant.number()
     device = tenant.device()
     wait_for(own_stack.residents_up, what="the dispatcher")

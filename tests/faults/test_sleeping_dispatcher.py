@@ -26,7 +26,7 @@ TEXTS = 90
 
 def test_r32_no_text_goes_twice_and_none_stays_behind(number: Any, sandbox: Any, settings: Any, tmp_path: Path) -> None:
     settings.LEASE_TTL_S = LEASE_S
-    number.platform.options |= {"per_number_per_minute": 100_000}
+    number.platform.options |= {"per_number_per_minute": 100_000, "per_number_per_day": 1_000_000}
     number.platform.save()
     sandbox.carrier(latency_ms=200)
     sleeper = ResidentsProcess(tmp_path, lease_s=LEASE_S)

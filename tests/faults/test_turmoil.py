@@ -18,7 +18,7 @@ RUSH_S = 10
 
 def test_nobody_gets_an_error_and_every_count_is_right() -> None:
     """R8, R21, R32, R35: services of one number, its conversations and its user, all at the same time."""
-    platform = CpaasPlatformFactory(options={"per_number_per_minute": 100_000})
+    platform = CpaasPlatformFactory(options={"per_number_per_minute": 100_000, "per_number_per_day": 1_000_000})
     users = [EndUserFactory(group__reseller__system_provider=platform.system_provider) for _ in range(2)]
     tns = [CpaasNumberFactory(platform=platform, user=user).number for user in users for _ in range(2)]
     turmoil = Turmoil(platform, users, tns)

@@ -70,7 +70,9 @@ class Town:
         self.carrier = carrier or Carrier(stage.sandbox_port)
         operator = staff_api(stage.url, stage.operator_token())
         self.tenant = Tenant(stage, operator, self.carrier)  # type: ignore[arg-type]
-        self.platform = self.tenant.platform(options={**self.carrier.options, "per_number_per_minute": 100_000})
+        self.platform = self.tenant.platform(
+            options={**self.carrier.options, "per_number_per_minute": 100_000, "per_number_per_day": 1_000_000}
+        )
         self.lines = [self._line(n) for n in range(USERS)]
         self._remotes = itertools.count()
 

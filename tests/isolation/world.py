@@ -30,6 +30,7 @@ from cpaas.states import INBOUND, MessageStatus
 from cpaas.tests.factories import (
     AttachmentFactory,
     AttemptFactory,
+    BlockedPartyFactory,
     ConversationFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
@@ -38,6 +39,8 @@ from cpaas.tests.factories import (
     MessageFactory,
     OptInEvidenceFactory,
     QueueEntryFactory,
+    StopEvidenceFactory,
+    StopFactory,
     TicketFactory,
 )
 from portal.encryption import encrypt
@@ -325,6 +328,9 @@ def _person(party: Party) -> None:
         party.add(NumberAssignment.objects.get(number_id=number.pk))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="no"))
         party.add(OptInEvidenceFactory(number=number, prompt_text=f"{mark} asks", answer="yes"))
+        party.add(BlockedPartyFactory(number=number, remote=party.number(300 + n, "945")))
+        for make in (StopFactory, StopEvidenceFactory):
+            party.add(make(number=number, remote=party.number(400 + n, "945")))
         party.add(NumberPace.objects.create(number_id=number.pk, arrival_at=timezone.now()))
         audit.record(user, "opt_in", number, after={"answer": f"{mark} answer"})
         publish(user.pk, "number.updated", number.pk)
