@@ -74,7 +74,6 @@ def _headers(row: Attachment, etag: str, is_thumbnail: bool) -> dict[str, str]:
         "Cache-Control": "private, no-cache",
         "ETag": etag,
         "Last-Modified": http_date(row.created_at.timestamp()),
-        "Accept-Ranges": "bytes",
         "X-Robots-Tag": "noindex",
     }
 
@@ -92,14 +91,14 @@ def _content(request: HttpRequest, where: str, etag: str) -> HttpResponseBase:
             else HttpResponse(status=503, headers={"Retry-After": "60"})
         )
     first, last = 0, size - 1
-    status, headers = 200, {}
+    status, headers = 200, {"Accept-Ranges": "bytes"}
     wanted = _RANGE.fullmatch(request.META.get("HTTP_RANGE", "").strip())
     if wanted and any(wanted.groups()) and request.META.get("HTTP_IF_RANGE", etag) == etag:
         first, last = _part(wanted[1], wanted[2], size)
         if first > last:
             file.close()
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-        status, headers = 206, {"Content-Range": f"bytes {first}-{last}/{size}"}
+        status, headers["Content-Range"] = 206, f"bytes {first}-{last}/{size}"
     headers["Content-Length"] = str(last - first + 1)
     if request.method == "HEAD":
         file.close()

@@ -19,6 +19,7 @@ from cpaas.segments import count_segments
 from cpaas.services.discarding import discard_abandoned, discard_gone
 from cpaas.services.numbers import delete_messages, delete_number
 from cpaas.services.retention import purge
+from cpaas.services.transferring import transfer_number
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
 from cpaas.tests.files import EXE, MP4, PDF, SAMPLES, picture
 from portal.models import IdempotencyKey
@@ -360,6 +361,10 @@ class TestEnd:
 
     def test_s4_40_deleting_the_number(self, tenant, number, sent, stored) -> None:
         delete_number(actor=tenant.administrator, number=number)
+        self.end(sent, stored)
+
+    def test_r23_giving_the_number_to_somebody_else(self, tenant, number, sent, stored) -> None:
+        transfer_number(actor=tenant.administrator, number=number, user=tenant.colleague, delete_messages=True)
         self.end(sent, stored)
 
     def test_s1_21_the_purge(self, number, sent, stored) -> None:

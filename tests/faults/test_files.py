@@ -14,9 +14,12 @@ import pytest
 import requests
 
 from cpaas.tests.files import picture
+from portal.tests.factories import EndUserFactory, device_token
 from tests.e2e.clients import Device
 from tests.faults.stage import Stage
+from tests.faults.tcp_gate import Gate
 from tests.faults.traffic import Town
+from tests.faults.web_process import WebProcess
 from tests.sandbox_process import wait_for
 
 pytestmark = pytest.mark.fault
@@ -105,6 +108,27 @@ def test_disk_full_on_upload(town: Town, stage: Stage) -> None:
     stage.var_disk.clear()
     file = upload(device).json()
     assert requests.get(file["url"], timeout=60).content == PHOTO
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_away_on_upload(gate: Gate, web: WebProcess, tmp_path: Path) -> None:
+    """The client hears 503, and of a file too; nothing is stored, and all goes on by itself."""
+    client = {"Authorization": f"Bearer {device_token(EndUserFactory())}"}
+
+    def post() -> requests.Response:
+        file = {"file": ("photo.jpg", PHOTO)}
+        return requests.post(f"{web.url}/api/v1/attachments/", files=file, headers=client, timeout=60)
+
+    file = post().json()
+    before = set(tmp_path.glob("media/**/*"))
+    gate.cut()
+    refused = post()
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert requests.get(file["url"], timeout=60).status_code == 503
+    assert set(tmp_path.glob("media/**/*")) == before
+    gate.open()
+    assert requests.get(file["url"], timeout=60).content == PHOTO
+    assert post().status_code == 201
 
 
 def _or_error(work: Any) -> Any:
