@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from io import BytesIO
 
 from django.conf import settings
 from django.utils import timezone
+from PIL import Image, ImageOps
 
 from cpaas.demo.scripts import CONVERSATIONS, Text
-from cpaas.models import Attempt, Conversation, CpaasNumber, Message, OptInEvidence
+from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message, OptInEvidence
+from cpaas.models.attachments import AttachmentState
 from cpaas.segments import count_segments
+from cpaas.services.attachments import write_files
 from cpaas.services.opt_in import prompt_text
 from portal.ids import new_id_at
 from portal.services import audit
@@ -76,6 +80,8 @@ class Historian:
             message = self._message(conversation, text, at)
             if text.direction == "out":
                 self._attempts(conversation, message, text)
+            if text.picture:
+                _add_picture(message, text.picture)
             if not text.unread:
                 conversation.read_position = conversation.last_position
         conversation.save(update_fields=["last_position", "read_position"])
@@ -91,6 +97,8 @@ class Historian:
             position=conversation.last_position,
             direction=text.direction,
             status=text.status,
+            kind="mms" if text.picture else "sms",
+            file_count=1 if text.picture else 0,
             remote=conversation.remote,
             text=text.text,
             encoding=counted.encoding,
@@ -129,3 +137,26 @@ class Historian:
                 checks=len(settings.RECHECK_S),
                 changed_at=at + _ARRIVED,
             )
+
+
+def _add_picture(message: Message, name: str) -> None:
+    """A sunset, as it came with `message`."""
+    content = BytesIO()
+    ImageOps.colorize(Image.linear_gradient("L").resize((640, 480)), "midnightblue", "gold", "orangered").save(
+        content, "JPEG"
+    )
+    file = Attachment(
+        id=new_id_at(message.created_at),
+        created_at=message.created_at,
+        message=message,
+        number=message.number,
+        user=message.user,
+        state=AttachmentState.STORED,
+        name=name,
+        content_type="image/jpeg",
+        size=content.tell(),
+        sent_as="mms",
+        tries=1,
+    )
+    write_files(file, content)
+    file.save(force_insert=True)

@@ -29,7 +29,8 @@ class When:
 
 @dataclass(frozen=True)
 class Text:
-    """One text. `tries` are the earlier attempts of an outbound one that did not get there: (status, code, text)."""
+    """One text. `tries` are the earlier attempts of an outbound one that did not get there: (status, code, text).
+    `picture` is the name of the picture that came with it."""
 
     direction: str
     when: When
@@ -38,6 +39,7 @@ class Text:
     error: tuple[str, str] = ("", "")
     tries: tuple[tuple[str, str, str], ...] = ()
     unread: bool = False
+    picture: str = ""
 
 
 def on(days: int, clock: str) -> When:
@@ -48,8 +50,8 @@ def ago(minutes: int) -> When:
     return When(minutes=minutes)
 
 
-def got(when: When, text: str, status: str = "received", *, unread: bool = False) -> Text:
-    return Text("in", when, text, status, unread=unread)
+def got(when: When, text: str, status: str = "received", *, unread: bool = False, picture: str = "") -> Text:
+    return Text("in", when, text, status, unread=unread, picture=picture)
 
 
 def sent(
@@ -167,7 +169,7 @@ CONVERSATIONS: dict[tuple[str, str], tuple[Text, ...]] = {
         sent(on(40, "15:36"), "Changed: Zoë Müller-García. New tickets are in your inbox."),
         sent(on(16, "09:00"), "Your trip starts in 3 days. Check-in opens tomorrow at 18:00."),
         got(on(16, "09:14"), "Thanks Amelia!"),
-        got(ago(52), "We are back, it was wonderful. Same hotel next year?", unread=True),
+        got(ago(52), "We are back, it was wonderful. Same hotel next year?", unread=True, picture="sunset.jpg"),
     ),
     ("+12019940790", "+16465550182"): (
         sent(

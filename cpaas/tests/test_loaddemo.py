@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
+from django.test import Client
 
 from cpaas import transport
 from cpaas.carriers.registry import get_carrier
 from cpaas.demo.cast import PASSWORD
-from cpaas.models import Attempt, Conversation, CpaasNumber, CpaasPlatform, Message, OptInEvidence
+from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, CpaasPlatform, Message, OptInEvidence
 from cpaas.services.hooks import set_missing_hooks
 from cpaas.services.sending import send_message
 from cpaas.tests.running import DispatcherThread
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _own_folder(settings: Any, tmp_path: Path) -> None:
     settings.DEBUG, settings.VAR_DIR, settings.PORTAL_ALLOW_PRIVATE_URLS = True, tmp_path, True
+    settings.MEDIA_ROOT = tmp_path / "media"
 
 
 def load(**options: Any) -> dict[str, Any]:
@@ -57,6 +59,15 @@ def test_it_refuses_outside_debug_unless_forced(settings: Any) -> None:
         call_command("loaddemo")
     assert not PortalAccount.objects.exists()
     assert load(force=True)["staff"]
+
+
+def test_a_picture_came_in_and_can_be_seen(tmp_path: Path) -> None:
+    load()
+    [file] = Attachment.objects.all()
+    answer = Client().get(f"/files/{file.token}/{file.url_name}")
+    assert (answer.headers["Content-Type"], len(b"".join(answer.streaming_content))) == ("image/jpeg", file.size)
+    assert Client().get(f"/files/{file.thumbnail_token}/thumbnail.jpg").status_code == 200
+    assert len([path for path in tmp_path.rglob("media/*/*/*") if path.is_file()]) == 2
 
 
 def test_the_logins_are_true_and_complete(tmp_path: Path) -> None:
