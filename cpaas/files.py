@@ -85,11 +85,9 @@ def _content(request: HttpRequest, where: str, etag: str) -> HttpResponseBase:
     except Exception as error:  # each kind of storage has errors of its own
         # Taken away at this moment; else the storage is away or has lost it.
         logger.warning("file_not_readable", error=type(error).__name__)
-        return (
-            _not_there()
-            if isinstance(error, FileNotFoundError)
-            else HttpResponse(status=503, headers={"Retry-After": "60"})
-        )
+        if isinstance(error, FileNotFoundError):
+            return _not_there()
+        return HttpResponse(status=503, headers={"Retry-After": "60"})
     first, last = 0, size - 1
     status, headers = 200, {"Accept-Ranges": "bytes"}
     wanted = _RANGE.fullmatch(request.META.get("HTTP_RANGE", "").strip())

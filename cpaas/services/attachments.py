@@ -21,6 +21,7 @@ from cpaas.services.thumbnails import make_thumbnail
 from portal import clock
 from portal.logs import get_logger
 from portal.models import EndUser
+from portal.outside import refuse_open_transaction
 from portal.problems import Problem, no_room
 
 logger = get_logger(__name__)
@@ -48,6 +49,7 @@ def store_upload(*, user: EndUser, name: str, content: BinaryIO, size: int) -> A
 
     Raises Problem `type_not_allowed` (415, S1.39), `invalid` (empty), `too_many_files` (409), `unavailable` (503).
     """
+    refuse_open_transaction()
     if not size:
         raise Problem("invalid", "The file is empty.", errors={"file": ["The file is empty."]})
     kind = _allowed_type(name, content)
