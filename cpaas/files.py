@@ -22,6 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from cpaas.file_types import SHOWN_IN_PLACE
 from cpaas.models import Attachment
 from cpaas.models.attachments import THUMBNAIL_NAME, AttachmentState
+from portal.api.problems import SERVICE_AWAY, service_away
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
@@ -38,8 +39,10 @@ def serve(request: HttpRequest, token: str, name: str) -> HttpResponseBase:
     """The file or thumbnail with that address, whole or in part; 404 for anything else."""
     if request.method not in ("GET", "HEAD"):
         return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-    found = Attachment.objects.filter(Q(token=token) | Q(thumbnail_token=token), state__in=_OPEN)
-    row = found.first() if _TOKEN.fullmatch(token) else None
+    try:
+        row = _find(token)
+    except SERVICE_AWAY as error:
+        return service_away(request, error)
     if row is None:
         return _not_there()
     is_thumbnail = row.token != token
@@ -58,6 +61,13 @@ def serve(request: HttpRequest, token: str, name: str) -> HttpResponseBase:
         for header, value in _headers(row, etag, is_thumbnail).items():
             answer.headers[header] = value
     return answer
+
+
+def _find(token: str) -> Attachment | None:
+    """The file whose own address, or whose thumbnail's, has that token."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    return Attachment.objects.filter(Q(token=token) | Q(thumbnail_token=token), state__in=_OPEN).first()
 
 
 def _headers(row: Attachment, etag: str, is_thumbnail: bool) -> dict[str, str]:
