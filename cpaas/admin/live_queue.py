@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
+from django.utils.timesince import timesince
 
 from cpaas.models import AgentPresence, MediaStream, QueueEntry, QueueOffer
 from cpaas.models.queue import OfferState, QueueState
@@ -27,6 +28,7 @@ class Waiting:
 
     remote: str
     since: datetime
+    waited: str
     asked: str
 
 
@@ -63,7 +65,9 @@ def live_context(stream: MediaStream, account: PortalAccount) -> dict[str, Any]:
         asked[entry_id].append(str(names.get(agent_id, "")))
     return {
         "waiting": [
-            Waiting(_shown(entry), entry.waiting_since, ", ".join(sorted(asked[entry.pk])))
+            Waiting(
+                _shown(entry), entry.waiting_since, _waited(entry.waiting_since), ", ".join(sorted(asked[entry.pk]))
+            )
             for entry in waiting[:_MOST_SHOWN]
         ],
         "waiting_count": _count(waiting),
@@ -79,6 +83,12 @@ def live_context(stream: MediaStream, account: PortalAccount) -> dict[str, Any]:
 def _shown(entry: QueueEntry) -> str:
     remote = entry.conversation.remote
     return national_digits(remote) if remote.startswith("+") else remote
+
+
+def _waited(since: datetime) -> str:
+    """To the minute, which is what somebody in charge looks for."""
+    now = clock.now()
+    return timesince(since, now) if now - since >= timedelta(minutes=1) else "Less than a minute"
 
 
 def _count(rows: list[QueueEntry]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from cpaas.models import Attachment, Conversation, Message, QueueEntry, QueueOffer
 from cpaas.models.queue import OfferState, QueueState
@@ -162,6 +162,16 @@ def forget_entries(conversations: QuerySet[Conversation]) -> None:
     QueueOffer.objects.filter(entry__in=entries.values("pk")).delete()
     entries.delete()
     tell_queue_changed(streams)
+
+
+def forget_gone() -> int:
+    """Remove the entries of conversations that the purge has removed; returns how many."""
+    gone = QueueEntry.objects.filter(~Exists(Conversation.objects.filter(pk=OuterRef("conversation"))))
+    streams = set(gone.values_list("media_stream_id", flat=True))
+    with transaction.atomic():
+        deleted, _ = gone.delete()
+        tell_queue_changed(streams)
+    return deleted
 
 
 def _release(entries: QuerySet[QueueEntry]) -> int:

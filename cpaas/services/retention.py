@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from cpaas.models import Attachment, Conversation, Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
 from cpaas.services.discarding import discard_abandoned, discard_gone
+from cpaas.services.queueing import forget_gone
 from portal import clock
 from portal.logs import get_logger
 from portal.sql import execute
@@ -92,6 +93,7 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
         report.webhook_events += _delete_events(events.filter(**_within(window)))
     for window in _windows(messages, batch):
         _purge_window(messages.filter(**_within(window)), window, report)
+    forget_gone()
     discard_abandoned()
     discard_gone()
     logger.info("purged", **report.as_dict())

@@ -94,7 +94,7 @@ def test_s4_34_the_numbers_tab_of_every_level_lists_the_branch_and_nothing_else(
 def test_a_media_stream_takes_no_foreign_group_nor_agent(both) -> None:
     acme, own, zenith, _ = both
     client = browser(acme.administrator)
-    data = {"name": "Taken", "media_type": "web_chat", "routing": "ring_all"}
+    data = {"name": "Taken", "media_type": "web_chat", "routing": "ring_all", "offer_timeout_s": 20}
     response = client.post(list_of(MediaStream, "add"), {**data, "group": zenith.group.pk})
     assert "Select a valid choice" in response.content.decode()
     response = client.post(url_of(own.stream, "change"), {**data, "agents": [zenith.user.pk]})

@@ -231,7 +231,7 @@ def test_a_number_is_found_by_its_last_four_digits_or_whole(acme: Tenant, staff:
     assert staff.get(list_of(CpaasNumber), {"q": "Chris"}).context["cl"].result_list == []
 
 
-STREAM = {"name": "Front desk", "routing": "ring_all"}
+STREAM = {"name": "Front desk", "routing": "ring_all", "offer_timeout_s": 20}
 
 
 def test_s4_33_a_stream_of_type_sms_gets_a_number_while_it_is_made(acme: Tenant, staff: Client, platform) -> None:

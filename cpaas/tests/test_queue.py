@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from cpaas.models import Conversation, Message, QueueEntry, QueueOffer
@@ -10,10 +12,12 @@ from cpaas.services.agents import end_work, note_agents
 from cpaas.services.held import deliver_overlooked
 from cpaas.services.media_streams import update_media_stream
 from cpaas.services.numbers import delete_messages
+from cpaas.services.retention import purge
 from cpaas.services.routing import route_queues
 from cpaas.services.sending import send_message
 from cpaas.tests.contact_centre import Office, leave, state_of, time_out
 from cpaas.tests.factories import CpaasNumberFactory, MessageFactory
+from portal import clock
 from portal.models import AuditEntry, Event
 from portal.problems import Problem
 from portal.services.users import update_user
@@ -140,6 +144,11 @@ class TestReserving:
         delete_messages(actor=None, number=office.number)
         assert not QueueEntry.objects.exists()
         assert not QueueOffer.objects.exists()
+
+    def test_s1_21_a_purged_conversation_leaves_the_queue(self, office: Office):
+        office.text()
+        purge(as_of=clock.now() + timedelta(days=91))
+        assert not QueueEntry.objects.exists()
 
 
 class TestLosingAnAgent:
