@@ -21,7 +21,7 @@ from cpaas.carriers.base import InboundText
 from cpaas.keywords import keyword_of
 from cpaas.models.conversations import NO_PLATFORM
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
-from cpaas.services.queue_news import tell_queue_changed
+from cpaas.services.queueing import enqueue
 from cpaas.services.threads import UPSERT
 from portal.events import wake
 from portal.ids import new_id
@@ -99,12 +99,6 @@ _STATEMENT = f"""
                f.system_provider_id, f.reseller_id, f.group_id
         FROM fresh f JOIN conversation c USING (number_id, remote) ORDER BY f.n
         RETURNING id, created_at, conversation_id, user_id, status
-    ), queued AS (
-        INSERT INTO cpaas_queueentry (id, created_at, media_stream_id, conversation_id, state, waiting_since)
-        SELECT f.message_id, f.at, f.media_stream_id, c.id, 'waiting', f.at
-        FROM fresh f JOIN conversation c USING (number_id, remote)
-        WHERE f.media_stream_id IS NOT NULL AND f.place = 1 AND f.status = 'received' AND c.user_id IS NULL
-        ORDER BY c.id ON CONFLICT (conversation_id) DO NOTHING
     ), news AS (
         SELECT user_id, created_at, type, object_id,
                row_number() OVER (PARTITION BY user_id ORDER BY id DESC, type) AS back
@@ -124,7 +118,10 @@ _STATEMENT = f"""
     SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, CASE
                WHEN e.media_stream_id IS NULL THEN e.user_id ELSE (
                    SELECT s.user_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
-               ) END, e.media_stream_id
+               ) END, e.media_stream_id, CASE
+               WHEN e.media_stream_id IS NOT NULL THEN (
+                   SELECT s.conversation_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
+               ) END
     FROM kept LEFT JOIN endpoint e ON e.call_id = kept.id
 """  # noqa: S608 - made of constants
 
@@ -166,16 +163,26 @@ def receive(calls: Sequence[PlainCall]) -> list[Taken]:
     """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
     found = execute_prepared(_STATEMENT, [json.dumps([_values(call) for call in calls])])
     kept = {row[0]: row[1:] for row in found}
-    topics = {f"user:{user_id}" for status, _, user_id, _ in kept.values() if status == "received" and user_id}
-    tell_queue_changed({stream_id for status, _, _, stream_id in kept.values() if status == "received" and stream_id})
+    topics = {f"user:{row[2]}" for row in kept.values() if row[0] == "received" and row[2]}
+    if any(row[3] for row in kept.values()):
+        _enqueue(calls, kept)
     transaction.on_commit(lambda: wake(*topics), robust=True)
     return [_taken(kept, call.kept["call_id"]) for call in calls]
+
+
+def _enqueue(calls: Sequence[PlainCall], kept: Mapping[uuid.UUID, tuple[Any, ...]]) -> None:
+    """Let texts of media streams that no agent has wait for one (S4.3). Apart from the statement, which all the others
+    would pay for; their conversations are locked."""
+    for call in calls:
+        status, _, user_id, stream_id, conversation_id = kept.get(call.kept["call_id"], (None,) * 5)
+        if stream_id and status == "received" and user_id is None:
+            enqueue(media_stream_id=stream_id, conversation_id=conversation_id, since=call.at)
 
 
 def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
     if call_id not in kept:
         return Taken(new=False)
-    status, number_id, _, _ = kept[call_id]
+    status, number_id, *_ = kept[call_id]
     return Taken(new=True, held_for=number_id if status == "held" else None)
 
 
