@@ -13,5 +13,5 @@ WAIT = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cpaas", "0015_message_log_lists")]
+    dependencies = [("cpaas", "0019_outbox_by_platform")]
     operations = [migrations.RunSQL(WAIT, migrations.RunSQL.noop)]
