@@ -23,11 +23,12 @@ class BlockSerializer(StrictSerializer):
 
 
 class BlockedQuery(ListQuery):
-    number = Id(required=False, help_text="Id of an own number.")
+    number = Id(required=False, help_text="Id of an own number, or of one of the caller's media streams.")
 
 
 class Blocked(UserView):
-    """The parties whose texts are not delivered; blocking one again answers with the same row.
+    """The parties whose texts are not delivered; blocking one again answers with the same row. Without `number` the
+    own numbers' are listed; agents block for their whole media stream (S4.16).
 
     409 `blocking_not_allowed` when the number may not block. Those of a number that no longer may are still listed,
     but their texts are delivered.
@@ -40,9 +41,8 @@ class Blocked(UserView):
 
     def get(self, request: Request) -> Response:
         rows = BlockedParty.objects.visible_to(self.user)
-        if "number" in self.query:
-            rows = rows.filter(number_id=self.query["number"])
-        page = self.page_of(rows, self.order)
+        of = {"number_id": self.query["number"]} if "number" in self.query else {"user": self.user}
+        page = self.page_of(rows.filter(**of), self.order)
         return Response(page.answer(blocked_objects(self.user, page.rows)))
 
     @idempotent()

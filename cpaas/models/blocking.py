@@ -37,6 +37,7 @@ class BlockedParty(Row):
         "group": "number__group_id",
         "user": "user_id",
     }
+    shared_paths: ClassVar[dict[str, tuple[str, str]]] = {"user": ("number", "media_stream__agents")}
 
     objects: ClassVar[BlockedPartyQuerySet] = BlockedPartyQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -66,6 +66,6 @@ def _party(user: EndUser, number: CpaasNumber, remote: object) -> str:
 def _tell(blocked: BlockedParty) -> None:
     news = News()
     shown = Conversation.objects.filter(number=blocked.number_id, remote=blocked.remote, last_message_at__isnull=False)
-    for conversation_id in shown.values_list("pk", flat=True):
-        news.add(blocked.user_id, "conversation.updated", conversation_id)
+    for conversation_id, user_id in shown.values_list("pk", "user_id"):
+        news.add(user_id, "conversation.updated", conversation_id)
     news.write()

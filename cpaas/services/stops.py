@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from cpaas.keywords import Keyword
-from cpaas.models import CpaasNumber, Stop, StopEvidence
+from cpaas.models import Conversation, CpaasNumber, Stop, StopEvidence
 from portal import clock
 from portal.events import News
 from portal.ids import new_id
@@ -56,7 +56,8 @@ def stop_by_carrier(
     number = CpaasNumber.objects.filter(number=tn).first()
     if number is None or not _stop(number, remote, message_id, clock.now(), carrier_code=carrier_code[:60]):
         return False
-    news.add(number.user_id, "conversation.updated", conversation_id)
+    user_id = Conversation.objects.filter(pk=conversation_id).values_list("user_id", flat=True).first()
+    news.add(user_id, "conversation.updated", conversation_id)
     return True
 
 

@@ -344,6 +344,24 @@ class TestTheApi:
         sent = {"from": str(office.number.pk), "to": conversation.remote, "text": "Hello"}
         assert client.post(f"{BASE}messages/", sent).status_code == 404
 
+    def test_s4_16_an_agent_blocks_for_the_whole_stream(self, clients, office: Office):
+        type(office.number).objects.filter(pk=office.number.pk).update(can_block="on")
+        body = {"number": str(office.number.pk), "remote": "+17326640500"}
+        row = clients[0].post(f"{BASE}blocked/", body).json()
+        assert state_of(office.text("+17326640500")) == ""
+        listed = f"{BASE}blocked/?number={office.number.pk}"
+        assert [each["id"] for each in clients[1].get(listed).json()["results"]] == [row["id"]]
+        assert clients[1].get(f"{BASE}blocked/").json()["results"] == []
+        assert clients[1].delete(f"{BASE}blocked/{row['id']}/").status_code == 204
+        assert state_of(office.text("+17326640500")) == "waiting"
+
+    def test_r20_a_stop_waits_like_any_text_and_is_obeyed(self, clients, office: Office):
+        conversation = office.text(text="STOP")
+        assert state_of(conversation) == "waiting"
+        clients[0].post(f"{BASE}conversations/{conversation.pk}/reserve/")
+        sent = {"from": office.number.number, "to": conversation.remote, "text": "Hello"}
+        assert clients[0].post(f"{BASE}messages/", sent).json()["code"] == "remote_opted_out"
+
     def test_an_own_conversation_is_in_no_queue(self, api, office: Office):
         number = CpaasNumberFactory()
         message = MessageFactory(conversation__number=number)
