@@ -13,6 +13,7 @@ class SimulatedCarrier:
     """One carrier of the sandbox. `paths`: options of a platform, below the carrier's own port, which can be closed.
 
     `callback_credentials`: what webhooks are signed with where we choose it, for tests that must know it.
+    `opted_out`: how it refuses a text to somebody who told it STOP, when it does not just say so in words.
     `error`: a code of its own that a receipt may have. `undelivered`: what we call a text it could not deliver.
     `one_hook`: all numbers share one.
     """
@@ -24,6 +25,7 @@ class SimulatedCarrier:
     paths: Mapping[str, str]
     error: str
     callback_credentials: Mapping[str, str] = field(default_factory=dict)
+    opted_out: Mapping[str, str] = field(default_factory=dict)
     undelivered: str = "undelivered"
     one_hook: bool = False
 
@@ -78,6 +80,7 @@ _KNOWN = (
         secrets=("auth_token",),
         paths={"base_url": "/2010-04-01"},
         error="30003",
+        opted_out={"code": "21610", "text": "Message blocked"},
     ),
     SimulatedCarrier(
         "bandwidth",

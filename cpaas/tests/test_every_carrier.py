@@ -10,6 +10,7 @@ from cpaas.models import Attempt, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.sending import send_message
 from cpaas.tests.running import DispatcherThread
 from portal import clock
+from portal.problems import Problem
 from tests.sandbox_process import CarrierControl, wait_for
 
 # How sending goes wrong for each recipient, the state in which the text ends, and how often the carrier took it.
@@ -92,3 +93,25 @@ def test_texts_arrive_as_they_were_written(wired: CpaasNumber, wire: CarrierCont
     for row in wire.taken():
         arrived[row["to"]] = arrived.get(row["to"], "") + row["text"]
     assert arrived == texts
+
+
+def test_r20_a_carrier_that_says_the_recipient_opted_out_stops_the_pair(
+    wired: CpaasNumber, wire: CarrierControl
+) -> None:
+    said = {"text": "The recipient has opted out of messages from this number", **wire.kind.opted_out}
+    wire.fault("send", "refuse", **said)
+    message = send(wired, "+17036080014")
+    with DispatcherThread():
+        wait_for(lambda: statuses()[message.remote] == "failed", what="the carrier's no")
+    with pytest.raises(Problem) as problem:
+        send(wired, message.remote, "Once more")
+    assert problem.value.code == "remote_opted_out"
+    # START from that telephone, and only from that one, opens it again.
+    wire.inbound(**{"from": "+17036080015", "to": wired.number, "text": "START"})
+    with pytest.raises(Problem):
+        send(wired, message.remote, "Once more")
+    wire.inbound(**{"from": message.remote, "to": wired.number, "text": " start! "})
+    assert send(wired, message.remote, "Welcome back").status == "queued"
+    wire.inbound(**{"from": message.remote, "to": wired.number, "text": "Stop"})
+    with pytest.raises(Problem):
+        send(wired, message.remote, "Too much")

@@ -16,17 +16,18 @@ from tests.e2e.clients import Device, staff_api
 from tests.sandbox_process import ROOT
 from tests.stack_process import Stack, own_broker, own_database
 
-CHRIS = "chris.doyle@kesslerboyd.example"
+# Their providers are at different carriers.
+CHRIS, AMELIA = "chris.doyle@kesslerboyd.example", "amelia.hart@brightwell.example"
 
 
-def text_and_echo(stack: Stack, text: str) -> None:
+def text_and_echo(stack: Stack, text: str, login: str = CHRIS) -> None:
     """Send as a demo user; the receipt and the reply come on the event stream."""
     logins = json.loads((stack.folder / "demo.json").read_text())
     assert (logins["portal"], logins["sandbox"]) == (stack.url, f"http://127.0.0.1:{stack.sandbox_port}")
-    chris = next(row for row in logins["users"] if row["login"] == CHRIS)
-    device = Device(stack.url, chris["login"], chris["password"])
+    user = next(row for row in logins["users"] if row["login"] == login)
+    device = Device(stack.url, user["login"], user["password"])
     with device.stream() as stream:
-        message = device.send("7036089795", text, **{"from": chris["numbers"][0]})
+        message = device.send("7036089795", text, **{"from": user["numbers"][0]})
 
         def came(kind: str, **fields: Any) -> bool:
             return any(event["type"] == kind and fields.items() <= event["data"].items() for event in stream.seen)
@@ -61,6 +62,7 @@ def test_the_demo_works_and_still_does_after_a_restart(tmp_path: Path, broker_pl
         try:
             first.wait_until_ready()
             text_and_echo(first, "Is anybody there?")
+            text_and_echo(first, "And at the other carrier?", AMELIA)
             run_the_commands_of_the_guide(first)
             staff = json.loads((tmp_path / "demo.json").read_text())["staff"]
             for row in staff:
