@@ -33,6 +33,7 @@ def main() -> None:
 
         credentials = _slow_carrier(f"http://127.0.0.1:{sandbox_port}/_control")
         tenants = _Tenants(carrier, credentials)
+        _create_id_function()
         calm, busy = tenants.number(), tenants.number()
         beside = tenants.number(busy.platform)
         with process(sys.executable, "manage.py", "residents", PORTAL_DISPATCH_IN_FLIGHT="64"):
@@ -89,54 +90,61 @@ class _Tenants:
 
 
 def _queue(tenants: _Tenants, first: Any, count: int, numbers: int = NUMBERS) -> None:
-    """As many texts as if they had been accepted, one to a conversation, at once. Rows are written in bulk."""
+    """As many texts as if they had been accepted just now, one to a conversation. PostgreSQL writes them itself."""
     from django.db import transaction
 
     from cpaas.models import Attempt, Conversation, Message
+    from cpaas.tests.factories import AttemptFactory
     from portal import clock
+    from tests.scale.population import multiply, row_id
 
-    now = clock.now()
     own = [first, *(tenants.number(first.platform) for _ in range(numbers - 1))]
-    conversations = [
-        Conversation(
-            number=own[n % numbers],
-            user_id=own[n % numbers].user_id,
-            remote=f"+1703{n:07d}",
-            last_position=1,
-            message_count=1,
-            last_message_at=now,
-            outbox_at=now,
-            outbox_platform=first.platform_id,
-        )
-        for n in range(count)
-    ]
-    messages = [
-        Message(
-            conversation=row,
-            number_id=row.number_id,
-            user_id=row.user_id,
-            position=1,
-            direction="out",
-            status="queued",
-            remote=row.remote,
-            text="Hello",
-            characters=5,
-        )
-        for row in conversations
-    ]
-    attempts = [
-        Attempt(
-            message=row,
-            conversation_id=row.conversation_id,
-            platform_id=first.platform_id,
-            position=1,
-            expires_at=now + timedelta(hours=4),
-        )
-        for row in messages
-    ]
+    start = Conversation.objects.count() + 1_000_000
+    rows = f"generate_series({start}, {start + count - 1}) n"
+    number, user = _one_of([each.pk for each in own]), _one_of([each.user_id for each in own])
+    # Its copies wait; it is done itself, so that nobody sends it.
+    attempt = AttemptFactory(
+        message__conversation__number=first, message__text="Hello", expires_at=clock.now() + timedelta(hours=4)
+    )
+    conversation = row_id(Conversation, "n")
+    message = {"conversation_id": conversation, "number_id": number, "user_id": user, "status": "'queued'"}
     with transaction.atomic():
-        for rows in (conversations, messages, attempts):
-            type(rows[0])._default_manager.bulk_create(rows, batch_size=5000)
+        multiply(
+            attempt.message.conversation,
+            0,
+            source=rows,
+            number_id=number,
+            user_id=user,
+            remote="'+1703' || n",
+            outbox_at="now()",
+            outbox_platform=f"'{first.platform_id}'",
+        )
+        multiply(attempt.message, 0, source=rows, sid="''", remote="'+1703' || n", **message)
+        multiply(
+            attempt,
+            0,
+            source=rows,
+            sid="''",
+            status="'queued'",
+            message_id=row_id(Message, "n"),
+            conversation_id=conversation,
+        )
+    assert Attempt.objects.filter(status="queued").exists()
+
+
+def _create_id_function() -> None:
+    from django.db import connection
+
+    from tests.scale.population import _ID_FUNCTION
+
+    with connection.cursor() as cursor:
+        cursor.execute(_ID_FUNCTION)
+
+
+def _one_of(ids: list[Any]) -> str:
+    """SQL that deals the ids out over the rows `n`."""
+    quoted = ", ".join(f"'{key}'" for key in ids)
+    return f"(ARRAY[{quoted}]::uuid[])[n % {len(ids)} + 1]"
 
 
 def _delays(numbers: list[Any]) -> list[float]:
