@@ -24,8 +24,8 @@ _OPTION_LABELS = {
     "allowed_countries": "Allowed countries",
     "per_number_per_minute": "Segments per number and minute",
     "per_number_per_day": "Segments per number and day",
-    "per_platform_per_minute": "Segments of all numbers per minute",
-    "per_platform_per_day": "Segments of all numbers per day",
+    "per_platform_per_minute": "Segments per platform and minute",
+    "per_platform_per_day": "Segments per platform and day",
     "queue_ttl_s": "Longest wait of a message, in seconds",
     "mms_limit_bytes": "Largest MMS, in bytes",
     "stop_reply": "Answer to STOP",
@@ -35,10 +35,10 @@ _OPTION_LABELS = {
 _NUMBERS_WITHOUT_DEFAULT = ("per_platform_per_minute", "per_platform_per_day")
 _OPTION_HELP = {
     "allowed_countries": "Two-letter codes with commas between. Empty: the system provider's country.",
-    "per_number_per_minute": "What is more is refused, and the system provider's alert accounts get a mail a day.",
+    "per_number_per_minute": "What is more is refused; the alert accounts get a mail, one a day for each number.",
     "per_number_per_day": "A day of the system provider's time zone. What is more is refused.",
-    "per_platform_per_minute": "For a campaign's or brand's limit; texts wait for their turn. Empty: no limit.",
-    "per_platform_per_day": "What is more is refused. Empty: no limit.",
+    "per_platform_per_minute": "Of all its numbers together; texts wait for their turn. Empty: no limit.",
+    "per_platform_per_day": "Of all its numbers together; what is more is refused. Empty: no limit.",
     "stop_reply": "Sent once to whoever writes STOP. Empty: no answer is sent.",
 }
 

@@ -157,7 +157,7 @@ class PlatformAdmin(TenantScopedAdmin):
         for field in get_carrier(row.carrier).credential_fields:
             stored = row.credentials.get(field.name, "")
             details.append(Detail(field.label, mask(stored) if field.secret and stored else stored))
-        details += [prompt, Detail("Limits", limits_of(row))]
+        details += [prompt, Detail("Limits", limits_of(row), kind="long")]
         details.append(Detail("Answer to STOP", row.option("stop_reply") or "None", kind="long"))
         if actor(request).level == "system_provider" and actor(request).may_write:
             details.append(Detail("Webhook address", row.inbound_url, kind="long"))
