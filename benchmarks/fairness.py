@@ -31,8 +31,8 @@ def main() -> None:
     with process(sys.executable, "-m", "sandbox", "--port", str(sandbox_port), port=sandbox_port):
         from benchmarks.dispatch import _slow_carrier
 
-        credentials = _slow_carrier(f"http://127.0.0.1:{sandbox_port}/_control")
-        tenants = _Tenants(carrier, credentials)
+        control = f"http://127.0.0.1:{sandbox_port}/_control"
+        tenants = _Tenants(carrier, _slow_carrier(control), control)
         _create_id_function()
         calm, busy = tenants.number(), tenants.number()
         beside = tenants.number(busy.platform)
@@ -66,7 +66,8 @@ def main() -> None:
 class _Tenants:
     """Numbers that may send as much as they like, each of a tenant of its own unless its platform is given."""
 
-    def __init__(self, carrier: str, credentials: dict[str, str]) -> None:
+    def __init__(self, carrier: str, credentials: dict[str, str], control: str) -> None:
+        self._control = control
         self._options = {
             "services_url": f"{carrier}/services",
             "broker_url": f"{carrier}/broker",
@@ -76,17 +77,22 @@ class _Tenants:
         self._credentials = {**credentials, "inbound_api_key": "bench"}
 
     def number(self, platform: Any = None) -> Any:
+        """An enabled number that the carrier knows."""
+        import requests
+
         from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
         from portal.tests.factories import EndUserFactory
 
-        if platform is not None:
+        if platform is None:
+            user = EndUserFactory()
+            platform = CpaasPlatformFactory(
+                system_provider=user.system_provider, credentials=self._credentials, options=self._options
+            )
+        else:
             user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
-            return CpaasNumberFactory(user=user, platform=platform)
-        user = EndUserFactory()
-        platform = CpaasPlatformFactory(
-            system_provider=user.system_provider, credentials=self._credentials, options=self._options
-        )
-        return CpaasNumberFactory(user=user, platform=platform)
+        number = CpaasNumberFactory(user=user, platform=platform)
+        requests.put(f"{self._control}/inteliquent/numbers/{number.number}/", json={}, timeout=10).raise_for_status()
+        return number
 
 
 def _queue(tenants: _Tenants, first: Any, count: int, numbers: int = NUMBERS) -> None:
@@ -159,6 +165,7 @@ def _delays(numbers: list[Any]) -> list[float]:
         while attempt.status in ("queued", "sending"):
             time.sleep(0.05)
             attempt.refresh_from_db()
+        assert attempt.status == "sent", attempt.error_text
         found.append((attempt.sending_at - attempt.created_at).total_seconds())
         time.sleep(0.1)
     return found
@@ -168,9 +175,10 @@ def _wait_until_sent(number: Any) -> None:
     from cpaas.services.sending import send_message
 
     message = send_message(user=number.user, number=number, to="+17326089999", text="Is anybody there?")
-    while message.status != "sent":
+    while message.status in ("queued", "sending"):
         time.sleep(0.1)
         message.refresh_from_db()
+    assert message.status == "sent", message.error_text
 
 
 def _sent(number: Any) -> int:
