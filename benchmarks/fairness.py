@@ -106,36 +106,21 @@ def _queue(tenants: _Tenants, first: Any, count: int, numbers: int = NUMBERS) ->
 
     own = [first, *(tenants.number(first.platform) for _ in range(numbers - 1))]
     start = Conversation.objects.count() + 1_000_000
-    rows = f"generate_series({start}, {start + count - 1}) n"
+    rows = f"generate_series({start}, {start + count - 1}) AS s (n)"
     number, user = _one_of([each.pk for each in own]), _one_of([each.user_id for each in own])
     # Its copies wait; it is done itself, so that nobody sends it.
     attempt = AttemptFactory(
         message__conversation__number=first, message__text="Hello", expires_at=clock.now() + timedelta(hours=4)
     )
-    conversation = row_id(Conversation, "n")
-    message = {"conversation_id": conversation, "number_id": number, "user_id": user, "status": "'queued'"}
+    conversation = row_id(Conversation, "s.n")
+    whose = {"number_id": number, "user_id": user, "remote": "'+1703' || s.n"}
+    waits = {"source": rows, "sid": "''", "status": "'queued'", "conversation_id": conversation}
+    due = {"outbox_at": "now()", "outbox_platform": f"'{first.platform_id}'"}
     with transaction.atomic():
-        multiply(
-            attempt.message.conversation,
-            0,
-            source=rows,
-            number_id=number,
-            user_id=user,
-            remote="'+1703' || n",
-            outbox_at="now()",
-            outbox_platform=f"'{first.platform_id}'",
-        )
-        multiply(attempt.message, 0, source=rows, sid="''", remote="'+1703' || n", **message)
-        multiply(
-            attempt,
-            0,
-            source=rows,
-            sid="''",
-            status="'queued'",
-            message_id=row_id(Message, "n"),
-            conversation_id=conversation,
-        )
-    assert Attempt.objects.filter(status="queued").exists()
+        multiply(attempt.message.conversation, 0, source=rows, **whose, **due)
+        multiply(attempt.message, 0, **waits, **whose)
+        # Attempts have an `n` of their own.
+        multiply(attempt, 0, id=row_id(Attempt, "s.n"), message_id=row_id(Message, "s.n"), **waits)
 
 
 def _create_id_function() -> None:
@@ -148,9 +133,9 @@ def _create_id_function() -> None:
 
 
 def _one_of(ids: list[Any]) -> str:
-    """SQL that deals the ids out over the rows `n`."""
+    """SQL that deals the ids out over the rows."""
     quoted = ", ".join(f"'{key}'" for key in ids)
-    return f"(ARRAY[{quoted}]::uuid[])[n % {len(ids)} + 1]"
+    return f"(ARRAY[{quoted}]::uuid[])[s.n % {len(ids)} + 1]"
 
 
 def _delays(numbers: list[Any]) -> list[float]:
