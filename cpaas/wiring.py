@@ -13,7 +13,7 @@ from cpaas.live_queue import LiveQueue
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message
 from cpaas.services.agents import is_licensed_agent
 from cpaas.services.assignments import follow_licence
-from cpaas.services.conversations import new_counts
+from cpaas.services.conversations import holders_of, new_counts, numbers_of_users, tell_of_name
 from cpaas.services.held import deliver_held_of_user
 from cpaas.services.queueing import release_unless_agent
 from cpaas.states import NumberStatus
@@ -32,6 +32,9 @@ def connect() -> None:
     extensions.register_follower(EndUser, follow_licence)
     extensions.register_follower(EndUser, release_unless_agent)
     extensions.session_contributors.append(session_part)
+    extensions.number_holders.append(holders_of)
+    extensions.assigned_numbers.append(numbers_of_users)
+    extensions.name_followers.append(tell_of_name)
     register_renderer("message.created", render_messages)
     register_renderer("message.updated", render_messages)
     register_renderer("conversation.updated", render_conversations)

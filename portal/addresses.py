@@ -46,7 +46,11 @@ def check_base_url(url: str) -> None:
 
 def check_host_of(url: str) -> None:
     """Raises ForbiddenAddress when the URL's host is, or resolves to, a private address. Blocks on DNS."""
-    host = urlsplit(url).hostname or ""
+    check_host(urlsplit(url).hostname or "")
+
+
+def check_host(host: str) -> None:
+    """Raises ForbiddenAddress when `host` is, or resolves to, a private address. Blocks on DNS."""
     if settings.PORTAL_ALLOW_PRIVATE_URLS:
         return
     try:

@@ -33,6 +33,7 @@ _SWEEP_S = 2 if settings.IS_SQLITE else 10
 Schedule = schedule | crontab
 SCHEDULE: dict[str, Schedule] = {
     "portal.tasks.send_mails": schedule(_SWEEP_S),
+    "portal.tasks.ask_directories": schedule(60),
     "portal.tasks.tidy": schedule(3600),
     "cpaas.tasks.work_numbers": schedule(_SWEEP_S),
     "cpaas.tasks.deliver_held": schedule(600),

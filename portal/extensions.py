@@ -7,12 +7,16 @@
 - `session_contributors`: parts of `GET session/`, each a callable (user) -> dict merged into the answer
 - `guards`: (object, change) -> Problem or None, called inside the service's transaction before a row is deleted
   ("delete") or after it was changed ("update"); a Problem takes the transaction back
+- `number_holders`: users of telephone numbers that apps assign, each a callable (numbers) -> Holders
+- `assigned_numbers`: the numbers of users that apps assign, each a callable (user ids) -> user's id to numbers
+- `name_followers`: who is told that a directory found a name, each a callable (user's id, number)
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -55,11 +59,24 @@ class Notice:
     urgent: bool = True
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The user of a telephone number that an app assigned, and the group of that user."""
+
+    number: str
+    user_id: uuid.UUID
+    name: str
+    group_id: uuid.UUID
+
+
 page_tabs: list[Callable[[models.Model], Tab | None]] = []
 page_sections: list[Callable[[models.Model, Any], Section | None]] = []
 landing_sections: list[Callable[[Any], Section | None]] = []
 attention: list[Callable[[Any], Iterable[Notice]]] = []
 session_contributors: list[Callable[[Any], dict[str, Any]]] = []
+number_holders: list[Callable[[Collection[str]], Iterable[Holder]]] = []
+assigned_numbers: list[Callable[[Collection[uuid.UUID]], Mapping[uuid.UUID, Sequence[str]]]] = []
+name_followers: list[Callable[[uuid.UUID, str], None]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portal.celery import app
+from portal.directory.services.asking import look_up_due
 from portal.services.mail import send_due_mails
 from portal.services.tidying import tidy_portal
 
@@ -11,6 +12,13 @@ from portal.services.tidying import tidy_portal
 def send_mails() -> None:
     """Send what is due (S1.8, S1.9)."""
     while send_due_mails():
+        continue
+
+
+@app.task(name="portal.tasks.ask_directories")
+def ask_directories() -> None:
+    """Ask LDAP and SQL servers for the numbers that somebody saw (S1.35)."""
+    while look_up_due():
         continue
 
 

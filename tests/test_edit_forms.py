@@ -12,6 +12,8 @@ from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory, MediaStreamFactory
 from portal.admin.site import site
 from portal.admin.writing import WritingAdmin
+from portal.directory.models import Directory
+from portal.directory.tests.factories import DirectoryFactory
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
 from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import (
@@ -24,6 +26,7 @@ from portal.tests.factories import (
 
 # Nothing here is what a form offers first.
 ELSEWHERE = {"country": "CA", "time_zone": "America/Vancouver"}
+LDAP = {"host": "ldap.example.com", "base_dn": "dc=example", "bind_dn": "cn=reader", "security": "starttls"}
 MAKERS: dict[type[models.Model], Any] = {
     SystemProvider: lambda: SystemProviderFactory(default_country="GB", time_zone="EST"),
     Reseller: ResellerFactory,
@@ -35,6 +38,7 @@ MAKERS: dict[type[models.Model], Any] = {
     CpaasPlatform: lambda: CpaasPlatformFactory(name="Another platform"),
     CpaasNumber: lambda: CpaasNumberFactory(friendly_name="Front desk"),
     MediaStream: MediaStreamFactory,
+    Directory: lambda: DirectoryFactory(kind="ldap", settings=LDAP, secrets={"password": "reader-password-1"}),
 }
 
 

@@ -35,6 +35,7 @@ from cpaas.tests.factories import (
     StopFactory,
     TicketFactory,
 )
+from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.models import PortalAccount
 from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
@@ -90,6 +91,8 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "portal-accounts": tenant.accounts["group", "read_only"],
         "tokens": tenant.administrator.tokens.get(),
         "devices": tenant.user.devices.get(),
+        "directories": DirectoryFactory(group=tenant.group),
+        "contacts": make_contact(tenant.user, "Ada", "+12025550123"),
     }
     return {collection: str(row.pk) for collection, row in found.items()}
 

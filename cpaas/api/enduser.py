@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.urls import include, path
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -23,6 +23,8 @@ from portal.api.base import UserView
 from portal.api.fields import Choice, Id, Text
 from portal.api.idempotency import idempotent
 from portal.api.strict import ListQuery, StrictSerializer
+from portal.directory.models import ContactNumber
+from portal.directory.services.reading import AddressBooks
 from portal.models import EndUser
 from portal.scoping import TenantQuerySet, get_visible
 
@@ -222,16 +224,19 @@ class Preview(_Outgoing):
 
 
 def _matches(user: EndUser, words: str) -> Q:
-    """Conversations by part of the remote number, dialled any way, or by a name the directory knows it under."""
+    """Conversations by part of the remote number, dialled any way, or by a name that a directory knows it under."""
     found = Q(remote__icontains=words)
     # National digits begin with a trunk zero in many countries, E.164 never does.
     digits = re.sub(r"[^0-9]", "", words).lstrip("0")
     if len(digits) >= 3:
         found |= Q(remote__contains=digits)
-    people = EndUser.objects.filter(group_id=user.group_id, name__icontains=words)
-    found |= Q(remote__in=people.exclude(mobile="").values("mobile"))
-    numbers: QuerySet[CpaasNumber] = CpaasNumber.objects.filter(group_id=user.group_id, user__name__icontains=words)
-    return found | Q(remote__in=numbers.values("number"))
+    books = AddressBooks(user)
+    for contacts in books.contacts_matching(words):
+        found |= Q(remote__in=ContactNumber.objects.filter(contact_id__in=contacts).values("number"))
+    for people in books.people_matching(words):
+        numbers = CpaasNumber.objects.filter(user_id__in=people.values("pk"))
+        found |= Q(remote__in=people.values("mobile")) | Q(remote__in=numbers.values("number"))
+    return found
 
 
 urlpatterns = [

@@ -11,12 +11,13 @@ from django.db.models import OuterRef
 
 from cpaas.models import Attachment, Attempt, BlockedParty, Conversation, CpaasNumber, Message
 from cpaas.services.attachments import files_of
-from cpaas.services.conversations import RemoteName, remote_names, standings
+from cpaas.services.conversations import standings
 from cpaas.services.opt_in import prompt_of
 from cpaas.states import OUTBOUND, RESENDABLE
 from portal.clock import iso
+from portal.directory.services.names import Known, known_names
 from portal.events import Viewer
-from portal.phone_numbers import national_digits, number_kind
+from portal.phone_numbers import is_short_code, national_digits, number_kind
 
 # Held, suppressed and blocked texts are not in this API until they become received (contracts, message).
 SHOWN_STATUSES = (*OUTBOUND, "received")
@@ -101,12 +102,12 @@ def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[di
     pairs = list(seen)
     rows = [row for _, row in pairs]
     numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
-    names = remote_names((user, row.remote) for user, row in pairs)
+    names = known_names((user, row.remote) for user, row in pairs)
     last = _last_messages(rows)
     standing = standings(rows, numbers)
     return [
         {
-            **_conversation(row, numbers[row.number_id], names.get((user.group_id, row.remote)), last.get(row.pk)),
+            **_conversation(row, numbers[row.number_id], names.get((user.pk, row.remote)), last.get(row.pk)),
             **standing[row.pk]._asdict(),
         }
         for user, row in pairs
@@ -115,8 +116,8 @@ def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[di
 
 def blocked_objects(user: Viewer, rows: Sequence[BlockedParty]) -> list[dict[str, Any]]:
     """Blocked parties as their user sees them, with the names that directories know."""
-    names = remote_names((user, row.remote) for row in rows)
-    remotes = [remote_object(row.remote, names.get((user.group_id, row.remote))) for row in rows]
+    names = known_names((user, row.remote) for row in rows)
+    remotes = [remote_object(row.remote, names.get((user.pk, row.remote))) for row in rows]
     return [
         {
             "id": str(row.pk),
@@ -130,16 +131,21 @@ def blocked_objects(user: Viewer, rows: Sequence[BlockedParty]) -> list[dict[str
     ]
 
 
-def remote_object(remote: str, known: RemoteName | None) -> dict[str, Any]:
+def remote_object(remote: str, known: Known | None) -> dict[str, Any]:
     """The remote party: a number or, inbound only, a short code or a name."""
-    name, source = known or (None, None)
     return {
         "number": remote,
         "national": national_digits(remote) if remote.startswith("+") else remote,
-        "name": name,
-        "kind": number_kind(remote),
-        "source": source,
+        "name": known.name if known else None,
+        "kind": _remote_kind(remote, known),
+        "source": known.source if known else None,
     }
+
+
+def _remote_kind(remote: str, known: Known | None) -> str:
+    """By the numbering plan; where that does not tell mobiles apart, by the directory."""
+    kind = number_kind(remote)
+    return "mobile" if kind == "unknown" and known and known.type == "mobile" else kind
 
 
 def _message(row: MessageRow, own_number: str, attempts: list[Attempt], files: list[Attachment]) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _error(code: str, text: str) -> dict[str, str] | None:
 
 
 def _conversation(
-    row: Conversation, number: CpaasNumber, known: RemoteName | None, last: dict[str, Any] | None
+    row: Conversation, number: CpaasNumber, known: Known | None, last: dict[str, Any] | None
 ) -> dict[str, Any]:
     return {
         "id": str(row.pk),
@@ -194,7 +200,7 @@ def _conversation(
         "new_count": row.new_count,
         "reserved_by": str(row.user_id) if number.media_stream_id and row.user_id else None,
         # A name as sender ("ACME") cannot be answered (facts 4.5).
-        "can_reply": row.remote.startswith("+") or row.remote.isdigit(),
+        "can_reply": row.remote.startswith("+") or is_short_code(row.remote),
     }
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from cpaas.api.objects import remote_object
 from cpaas.models import QueueEntry, QueueOffer
 from cpaas.models.queue import OfferState
-from cpaas.services.conversations import remote_names
 from portal.clock import iso
+from portal.directory.services.names import known_names
 from portal.events import Viewer
 
 
@@ -45,8 +45,8 @@ def queue_rows(entries: Iterable[QueueEntry]) -> list[QueueRow]:
 
 def queue_objects(seen: Collection[tuple[Viewer, QueueRow]]) -> list[dict[str, Any]]:
     """Rows as these agents see them, in the given order."""
-    names = remote_names((viewer, row.remote) for viewer, row in seen)
-    return [_object(row, names.get((viewer.group_id, row.remote))) for viewer, row in seen]
+    names = known_names((viewer, row.remote) for viewer, row in seen)
+    return [_object(row, names.get((viewer.pk, row.remote))) for viewer, row in seen]
 
 
 def gone_object(row: QueueRow) -> Mapping[str, Any]:

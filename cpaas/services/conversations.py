@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -11,13 +12,11 @@ from django.db.models import Count, Sum, Value
 
 from cpaas.models import BlockedParty, Conversation, CpaasNumber, Message, Stop
 from cpaas.services.queueing import require_reserved
-from cpaas.states import MessageStatus
-from portal.events import News, Viewer
+from cpaas.states import MessageStatus, NumberStatus
+from portal.events import News
+from portal.extensions import Holder
 from portal.models import EndUser
 from portal.scoping import get_visible
-
-# A name, and the directory that knows it.
-RemoteName = tuple[str, str]
 
 
 def mark_read(*, user: EndUser, conversation: Conversation, up_to: Message) -> Conversation:
@@ -78,17 +77,26 @@ def standings(
     }
 
 
-def remote_names(seen: Iterable[tuple[Viewer, str]]) -> dict[tuple[uuid.UUID, str], RemoteName]:
-    """The names that directories know for the remote numbers these users see, by group and number (S1.34).
+def holders_of(numbers: Collection[str]) -> Iterable[Holder]:
+    """The users who have these CPaaS numbers (S1.34)."""
+    rows = CpaasNumber.objects.filter(number__in=numbers, user__isnull=False)
+    for number, user_id, name, group_id in rows.values_list("number", "user_id", "user__name", "group_id"):
+        yield Holder(number, user_id, name, group_id)
 
-    Today's directory is the user's own group: mobile numbers and CPaaS numbers of its people.
-    """
-    wanted = {(user.group_id, remote) for user, remote in seen}
-    groups, remotes = {group for group, _ in wanted}, {remote for _, remote in wanted}
-    numbers = CpaasNumber.objects.filter(group_id__in=groups, number__in=remotes, user__isnull=False)
-    people = EndUser.objects.filter(group_id__in=groups, mobile__in=remotes, is_active=True)
-    found = [
-        *numbers.values_list("group_id", "number", "user__name"),
-        *people.values_list("group_id", "mobile", "name"),
-    ]
-    return {(group, number): (name, "group") for group, number, name in found if (group, number) in wanted}
+
+def numbers_of_users(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
+    """The CPaaS numbers of these users, by which colleagues can text them (S1.28)."""
+    found: dict[uuid.UUID, list[str]] = defaultdict(list)
+    rows = CpaasNumber.objects.filter(user_id__among=list(user_ids)).exclude(status=NumberStatus.REMOVING)
+    for user_id, number in rows.order_by("id").values_list("user_id", "number"):
+        found[user_id].append(number)
+    return found
+
+
+def tell_of_name(user_id: uuid.UUID, remote: str) -> None:
+    """A directory found a name for `remote`: the user's conversations with it look different now."""
+    with transaction.atomic():
+        news = News()
+        for key in Conversation.objects.filter(number__user_id=user_id, remote=remote).values_list("pk", flat=True):
+            news.add(user_id, "conversation.updated", key)
+        news.write()

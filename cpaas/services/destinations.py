@@ -6,6 +6,7 @@ import phonenumbers
 
 from cpaas.models import Conversation, CpaasNumber
 from cpaas.services.limit_mail import alert_once
+from portal.directory.services.mobiles import is_known_mobile
 from portal.models import EndUser, UserSettings
 from portal.phone_numbers import InvalidNumber, is_short_code, parse_number
 from portal.problems import Problem, conflict
@@ -50,7 +51,7 @@ def check_destination(*, user: EndUser, number: CpaasNumber, remote: str) -> Non
             f"Texts to this country are not allowed. Allowed: {', '.join(allowed)}.",
             afterwards=lambda: alert_once(number.pk, f"A text to {remote} was refused: this country is not allowed."),
         )
-    if not _settings_of(user).allow_any_number and not _is_known_mobile(user, remote):
+    if not _settings_of(user).allow_any_number and not is_known_mobile(user, remote):
         raise conflict(
             "not_a_known_mobile",
             "This is no known mobile number. Allow messages to any phone number in your settings to send it anyway.",
@@ -62,10 +63,6 @@ def _known_short_code(number: CpaasNumber, code: str) -> str:
     if not Conversation.objects.filter(number=number, remote=code).exists():
         raise _invalid_number("A short number can only be answered after it wrote to you.")
     return code
-
-
-def _is_known_mobile(user: EndUser, remote: str) -> bool:
-    return EndUser.objects.filter(group_id=user.group_id, mobile=remote).exists()
 
 
 def _settings_of(user: EndUser) -> UserSettings:

@@ -12,10 +12,13 @@ from portal.admin import (
     tokens,
     users,
 )
+from portal.directory import admin as directories
+from portal.extensions import page_tabs
 
 __all__ = [
     "accounts",
     "audit",
+    "directories",
     "landing",
     "mail",
     "own_account",
@@ -25,3 +28,5 @@ __all__ = [
     "tokens",
     "users",
 ]
+
+page_tabs.append(directories.directories_tab)

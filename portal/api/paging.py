@@ -99,6 +99,46 @@ def _page(
     )
 
 
+OrderT = tuple[str, uuid.UUID]
+ItemT = TypeVar("ItemT")
+Fetch = Callable[[OrderT | None, bool, int], Sequence[ItemT]]
+
+
+def paginate_merged(
+    fetch: Fetch[ItemT],
+    order_of: Callable[[ItemT], OrderT],
+    *,
+    name: str,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> tuple[list[ItemT], str | None, str | None]:
+    """One page of a list that is merged from several, with the cursors of the next and the previous page.
+
+    `fetch(beyond, backward, count)` gives that many items, sorted by `order_of`: the first after `beyond`, or backward
+    the last before it. Raises Problem `invalid_cursor` (400).
+    """
+    size = min(limit, MAX_LIMIT)
+    backward, beyond = _read_merged_cursor(cursor, name) if cursor else (False, None)
+    found = list(fetch(beyond, backward, size + 1))
+    more = len(found) > size
+    page = (found[1:] if backward else found[:size]) if more else found
+    has_next = bool(page) and (more or backward)
+    has_previous = bool(page) and (more if backward else beyond is not None)
+    return (
+        page,
+        _make_cursor(name, False, list(map(str, order_of(page[-1])))) if has_next else None,
+        _make_cursor(name, True, list(map(str, order_of(page[0])))) if has_previous else None,
+    )
+
+
+def _read_merged_cursor(cursor: str, name: str) -> tuple[bool, OrderT]:
+    try:
+        backward, [text, key] = signing.Signer(salt=f"cursor:{name}").unsign_object(cursor)
+        return bool(backward), (str(text), uuid.UUID(key))
+    except (signing.BadSignature, ValueError, TypeError, AttributeError) as error:
+        raise invalid_cursor() from error
+
+
 class _Keyset:
     """The columns a list is ordered by."""
 

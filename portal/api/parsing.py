@@ -1,12 +1,13 @@
-"""Request bodies: JSON objects in UTF-8 of limited size, holding nothing a database cannot store."""
+"""Request bodies: JSON objects in UTF-8 of limited size, holding nothing a database cannot store; CSV files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any, ClassVar, NoReturn
 
 from django.conf import settings
+from django.core.files.base import ContentFile
 from rest_framework.parsers import BaseParser
 
 from portal.api.problems import too_large
@@ -17,14 +18,16 @@ class JSONObjectParser(BaseParser):
     """Reads a JSON object. Raises Problem `invalid` (400), `too_large` (413)."""
 
     media_type = "application/json"
+    max_bytes: ClassVar[int | None] = None
+    """Larger than other bodies, where a list is uploaded."""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.max_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raw = stream.read(limit + 1)
         if len(raw) > limit:
-            raise too_large()
+            raise too_large(limit)
         try:
             body = json.loads(raw.decode(), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -35,6 +38,21 @@ class JSONObjectParser(BaseParser):
             require_storable(name, name)
             require_storable(name, value)
         return body
+
+
+class CSVParser(BaseParser):
+    """Takes a text/csv body for the `file` of a form. Raises Problem `too_large` (413)."""
+
+    media_type = "text/csv"
+    max_bytes = 10 * 1024 * 1024
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        raw: bytes = stream.read(self.max_bytes + 1)
+        if len(raw) > self.max_bytes:
+            raise too_large(self.max_bytes)
+        return {"file": ContentFile(raw, name="body.csv")}
 
 
 def _no_constant(name: str) -> NoReturn:

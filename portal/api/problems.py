@@ -104,8 +104,8 @@ def internal() -> Problem:
     return Problem("internal", "Something went wrong on our side. It was logged; please try again.", status=500)
 
 
-def too_large() -> Problem:
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
+def too_large(max_bytes: int | None = None) -> Problem:
+    limit = (max_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE) // 1024
     return Problem("too_large", f"A request body may have at most {limit} kB.", status=413)
 
 

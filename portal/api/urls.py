@@ -10,6 +10,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from portal.api.enduser import events, login, session
 from portal.api.problems import no_such_path
 from portal.api.provisioning import accounts, audit, tenants, tokens, users
+from portal.directory.api import enduser as directory
+from portal.directory.api import provisioning as directories
 
 Routes = list[URLPattern | URLResolver]
 
@@ -28,6 +30,7 @@ enduser: Routes = [
     path("session/", session.Session.as_view()),
     path("settings/", session.Settings.as_view()),
     path("events/", events.Events.as_view()),
+    *directory.urlpatterns,
     *routes_of_apps("enduser_urls"),
 ]
 
@@ -47,6 +50,7 @@ provisioning: Routes = [
     path("tokens/<str:pk>/", tokens.TokenItem.as_view()),
     path("me/", accounts.Me.as_view()),
     path("audit/", audit.Audit.as_view()),
+    *directories.urlpatterns,
     *routes_of_apps("provisioning_urls"),
 ]
 

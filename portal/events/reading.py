@@ -92,6 +92,7 @@ class Listener:
 
     pk: uuid.UUID
     group_id: uuid.UUID
+    system_provider_id: uuid.UUID
     newest: int
     is_active: bool = True
     actor_level: str = "user"
@@ -181,15 +182,16 @@ def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, Listener | str]:
     valid = ExpressionWrapper(Q(expires_at__gt=clock.now()), BooleanField())
     newest = Subquery(EventStream.objects.filter(pk=OuterRef("user_id")).values("last_id"))
     rows = Device.objects.filter(pk__among=device_ids)
-    for device_id, user_id, group_id, is_active, is_valid, number in rows.values_list(
-        "pk", "user_id", "user__group_id", "user__is_active", valid, newest
+    for device_id, user_id, group_id, provider_id, is_active, is_valid, number in rows.values_list(
+        "pk", "user_id", "user__group_id", "user__system_provider_id", "user__is_active", valid, newest
     ):
         if not is_active:
             found[device_id] = "revoked"
         elif not is_valid:
             found[device_id] = "expired"
         else:
-            found[device_id] = users.get(user_id) or users.setdefault(user_id, Listener(user_id, group_id, number or 0))
+            user = users.get(user_id) or Listener(user_id, group_id, provider_id, number or 0)
+            found[device_id] = users.setdefault(user_id, user)
     return found | {key: why_gone(key) for key in device_ids - found.keys()}
 
 

@@ -18,6 +18,9 @@ class Viewer(Actor, Protocol):
     @property
     def group_id(self) -> uuid.UUID: ...
 
+    @property
+    def system_provider_id(self) -> uuid.UUID: ...
+
 
 class Told(Protocol):
     """An event as it is stored: the model, or a row of it."""

@@ -1,3 +1,4 @@
+from portal.directory.models import Contact, ContactNumber, ContactWord, Directory, FoundName
 from portal.models.accounts import Level, PortalAccount, Role
 from portal.models.audit import AuditEntry
 from portal.models.events import Event, EventStream
@@ -12,10 +13,15 @@ from portal.models.users import EndUser, Licence
 
 __all__ = [
     "AuditEntry",
+    "Contact",
+    "ContactNumber",
+    "ContactWord",
     "Device",
+    "Directory",
     "EndUser",
     "Event",
     "EventStream",
+    "FoundName",
     "Group",
     "IdempotencyKey",
     "Lease",

@@ -74,6 +74,9 @@ class Group(Row):
         indexes = [
             models.Index(fields=["system_provider", "id"], name="group_sp_id"),
             models.Index(fields=["reseller", "id"], name="group_reseller_id"),
+            models.Index(
+                fields=["reseller", "enterprise"], condition=~models.Q(enterprise=""), name="group_enterprise"
+            ),
             *level_indexes("group_name", Folded("name")),
         ]
 

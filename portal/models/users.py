@@ -54,6 +54,7 @@ class EndUser(BelowGroup):
             models.Index(fields=["reseller", "id"], name="user_reseller_id"),
             models.Index(fields=["group", "id"], name="user_group_id"),
             models.Index(fields=["group", "mobile"], name="user_group_mobile"),
+            models.Index("group", Folded("name"), "id", name="user_group_name"),
             *level_indexes("user_name", Folded("name")),
             *level_indexes("user_login", Folded("login")),
             *level_indexes("user_licence", "licence"),

@@ -10,13 +10,15 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 
 from portal import clock
-from portal.models import Device, Event, IdempotencyKey, OutgoingMail, StaffToken
+from portal.models import Device, Event, FoundName, IdempotencyKey, OutgoingMail, StaffToken
 
 BATCH = 1000
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 # So long a client that comes back still hears `token_expired`.
 TOKENS_KEPT = timedelta(days=30)
 MAILS_KEPT = timedelta(days=90)
+# So long what a directory said is kept for its number to be seen again.
+NAMES_KEPT = timedelta(days=7)
 
 
 def tidy_portal() -> dict[str, int]:
@@ -28,6 +30,7 @@ def tidy_portal() -> dict[str, int]:
         "devices": _delete(Device.objects.filter(expires_at__lt=now - TOKENS_KEPT)),
         "staff_tokens": _delete(StaffToken.objects.filter(expires_at__lt=now - TOKENS_KEPT)),
         "sessions": _delete(Session.objects.filter(expire_date__lt=now)),
+        "found_names": _delete(FoundName.objects.filter(expires_at__lt=now - NAMES_KEPT)),
         "mails": _delete(OutgoingMail.objects.filter(created_at__lt=now - MAILS_KEPT).exclude(state="queued")),
     }
 

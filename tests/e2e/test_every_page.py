@@ -22,6 +22,9 @@ LEFT_OUT = {"logout", "jsi18n", "autocomplete", "api-schema", "api-docs"}
 MOST_OF_A_ROW = 2
 
 
+DIRECTORIES = {"crm": {}, "ldap": {"host": "ldap.example.com", "base_dn": "ou=people,dc=example,dc=com"}}
+
+
 class Walk:
     """Looks at pages, each kind once, and remembers what is wrong with them."""
 
@@ -77,6 +80,9 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     tenant.number(friendly_name="A rather long friendly name")
     tenant.number(tenant.new_user("bea"), answer="no")
     tenant.staff.post("media-streams/", {"group": tenant.group["id"], "name": f"{tenant.mark} Sales"})
+    for kind, settings in DIRECTORIES.items():
+        body = {"group": tenant.group["id"], "kind": kind, "name": f"{tenant.mark} {kind}", "settings": settings}
+        tenant.staff.post("directories/", body)
     walk.follow("/")
     page.context.clear_cookies()
     log_in(page, {"username": "first"})
@@ -92,7 +98,7 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
 def look_at_the_empty_ones(walk: Walk, tenant: Tenant) -> None:
     for path in ("/", f"/system-providers/{tenant.provider['id']}/", f"/users/{tenant.user['id']}/"):
         walk.look(path)
-    for name in ("platforms", "numbers", "media-streams", "opt-in-evidence", "api-tokens"):
+    for name in ("platforms", "numbers", "media-streams", "directories", "opt-in-evidence", "api-tokens"):
         walk.look(f"/{name}/")
     walk.look("/search/?q=nobody")
     walk.look("/numbers/?q=0000")

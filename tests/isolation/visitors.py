@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import connection, transaction
 from django.forms import BaseForm
@@ -21,6 +22,7 @@ from tests.isolation.world import ACME, BRINK, CORVANE, DUNMORE, UUID, ZENITH, P
 
 # What is made anew for every answer and says nothing: form tokens, nonces.
 _RANDOM = re.compile(rb'((?:csrfmiddlewaretoken" value|nonce|csrf-token" content)=")[^"]+|("X-CSRFToken": ")[^"]+')
+DIRECTORY = "/api/v1/directory/"
 CARRIER_ASKED = 599
 """Stands for the status of a request that got as far as talking to the carrier, which no test in a transaction can."""
 
@@ -61,6 +63,8 @@ class Visitor:
     closed: list[Party] = field(default_factory=list)
     is_thorough: bool = False
     user: EndUser | None = None
+    colleagues: frozenset[str] = frozenset()
+    """Ids of strangers whom the directory shows as people of the own group; all else of theirs stays closed."""
     tried: int = 0
 
     def ask(
@@ -91,8 +95,16 @@ class Visitor:
         words = frozenset(word.encode() for word in sent)
         forms = tuple(_forms_of(response.context))
         location = response.headers.get("Location", "")
-        body = response.getvalue()  # also of an answer that streams
+        body = self._without_colleagues(url, response.getvalue())  # also of an answer that streams
         return Answer(response.status_code, body, location, words, forms, url, len(statements))
+
+    def _without_colleagues(self, url: str, body: bytes) -> bytes:
+        """A page of the directory without the entries that the organisation may see."""
+        if not self.colleagues or urlsplit(url).path != DIRECTORY or not body.startswith(b'{"results"'):
+            return body
+        page = json.loads(body)
+        page["results"] = [row for row in page["results"] if row["user"] not in self.colleagues]
+        return json.dumps(page).encode()
 
     def seen(self, answer: Answer) -> list[str]:
         """What of the strangers the answer names, beside what was sent."""
@@ -152,6 +164,7 @@ def visitors(world: World) -> dict[str, Visitor]:
     beside = [zenith, brink, dunmore, corvane]
     user = Visitor("end user", beside, Client(), _bearer(acme.device_token), is_thorough=True)
     user.user = acme.user
+    user.colleagues = frozenset(str(row.pk) for row in corvane.rows[EndUser])
     found.append(user)
     everybody = [acme, brink, dunmore, corvane, zenith]
     found.append(Visitor("nobody", everybody, Client()))

@@ -43,6 +43,8 @@ from cpaas.tests.factories import (
     StopFactory,
     TicketFactory,
 )
+from portal.directory.models import DirectoryKind
+from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.encryption import encrypt
 from portal.events import publish
 from portal.models import (
@@ -219,6 +221,8 @@ def _top(party: Party) -> None:
             )
         )
     party.add(ParkedReceipt.objects.create(platform=platform, sid=f"{mark} parked", status="sent"))
+    for kind in DirectoryKind.values:
+        _directory(party, kind, group=None, system_provider=provider)
     party.add(Service.objects.create(name="merge", system_provider=provider, detail=f"{mark} merge"))
     _staff(party, "system_provider", provider)
 
@@ -253,6 +257,8 @@ def _group(party: Party) -> None:
     )
     _conversation(party, number, 9)
     _queue(party, number)
+    for kind in DirectoryKind.values:
+        _directory(party, kind, group=group)
 
 
 def _queue(party: Party, number: Any) -> None:
@@ -264,6 +270,25 @@ def _queue(party: Party, number: Any) -> None:
     entry = party.add(QueueEntryFactory(conversation=offered, state="offered"))
     until = timezone.now() + timedelta(hours=1)
     party.add(QueueOffer.objects.create(entry=entry, agent=party.user, expires_at=until))
+
+
+def _directory(party: Party, kind: str, **owner: Any) -> None:
+    """A directory with a secret, and a contact when it is one that stores them."""
+    mark = party.mark
+    directory = party.add(
+        DirectoryFactory(
+            kind=kind,
+            name=f"{mark} {kind}",
+            settings={"host": f"{mark.lower()}.example"},
+            secrets={"password": f"{mark}-{kind}-password"},
+            state="failed",
+            state_detail=f"{mark} says no",
+            failed_until=timezone.now() + timedelta(days=1),  # nobody is to be asked on the walk
+            **owner,
+        )
+    )
+    if not directory.is_asked:
+        party.add(make_contact(directory, f"{mark} {kind} contact", f"{party.number(310, '945')} mobile"))
 
 
 def _staff(party: Party, level: str, scope: Any) -> None:
@@ -338,6 +363,11 @@ def _person(party: Party) -> None:
         party.add(
             TicketFactory(number=number, subject=f"{mark} asks", text=f"{mark} misses it", raised_by=f"{mark} staff")
         )
+    for source in ("personal", "outlook"):
+        for n in range(2):
+            party.add(
+                make_contact(user, f"{mark} {source} {n}", f"{party.number(300 + n, '945')} mobile", source=source)
+            )
     _remembered(party, user.pk, f"{mark} user")
     for n in range(2):
         to = f"{mark.lower()}{n}@{mark.lower()}.example"

@@ -198,7 +198,12 @@ def _needed(name: str) -> str:
 
 def _value(name: str, row: dict[str, Any]) -> Any:
     """A value that finds the row: its own, as the API shows it."""
-    value = row["remote"]["national"][-6:] if name == "q" else row.get({"after": "at", "before": "at"}.get(name, name))
+    if name == "q":
+        value = row["remote"]["national"][-6:] if "remote" in row else row["name"][:1]
+    elif name == "number" and "numbers" in row:
+        value = row["numbers"][0]["number"].removeprefix("+")
+    else:
+        value = row.get({"after": "at", "before": "at"}.get(name, name))
     value = value["id"] if isinstance(value, dict) else value
     assert value is not None or name in ("user", "media_stream"), f"the walk has no value for {name}"
     return value if value is not None else row["id"]

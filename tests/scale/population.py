@@ -38,6 +38,8 @@ from cpaas.tests.factories import (
     OptInEvidenceFactory,
     QueueEntryFactory,
 )
+from portal.directory.models import Contact, Directory
+from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
 from portal.services import audit
 from portal.tests.factories import EndUserFactory, GroupFactory, PortalAccountFactory
@@ -47,7 +49,7 @@ TEXTS_A_CONVERSATION = 5
 BUSY_CONVERSATIONS = BUSY_TEXTS = 300
 DAYS = 120
 _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform, CpaasNumber, MediaStream]
-_KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry]
+_KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -91,6 +93,7 @@ def populate(messages: int, **shape: int) -> Size:
     with _without_indexes() if messages > 100_000 else _plainly():
         _tenants(size)
         _numbers(size)
+        _directories(size)
         _texts(size)
         _trails(size)
         _queues(size)
@@ -179,6 +182,45 @@ def _numbers(size: Size) -> None:
     media_type = "CASE WHEN n % 20 = 1 THEN 'web_chat' ELSE 'sms' END"
     own = _levels(size, "n")
     multiply(stream, size.groups, name=f"{_NAMES} || ' queue ' || n", media_type=media_type, **own)
+
+
+def _directories(size: Size) -> None:
+    """A phone list of each provider and group, and what the busy user knows: each with as many contacts as there are
+    groups, of which one in ten has the same name."""
+    directory = DirectoryFactory(kind="csv")
+    levels = _levels(size, "n")
+    multiply(directory, size.groups, name=f"{_NAMES} || ' list ' || n", **levels)
+    of_provider = {
+        "system_provider_id": row_id(SystemProvider, "n - 1000000"),
+        "group_id": "NULL",
+        "reseller_id": "NULL",
+    }
+    providers = f"generate_series(1000000, {1000000 + PROVIDERS - 1}) n"
+    multiply(directory, 0, source=providers, name=f"{_NAMES} || ' list'", **of_provider)
+    _contacts(make_contact(directory, "Mona", "+12025550101"), size.groups, 0, row_id(Directory, "1000000"))
+    _contacts(make_contact(directory, "Mona", "+12025550101"), size.groups, 1, row_id(Directory, "0"))
+    user = make_contact(EndUserFactory(), "Mona", "+12025550101")
+    _contacts(user, size.groups, 2, row_id(EndUser, "0"))
+
+
+def _contacts(contact: Contact, count: int, part: int, owner: str) -> None:
+    """Contacts of `owner`, with the numbers and words of `contact` but their own names."""
+    first = part * 10_000_000
+    source = f"generate_series({first}, {first + count - 1}) n"
+    owned = {"user_id" if contact.user_id else "directory_id": owner, "book": owner}
+    multiply(contact, 0, source=source, name=f"{_NAMES} || ' ' || n / 10", **owned)
+    key, mine = row_id(Contact, "n"), f"t.contact_id = '{contact.pk}'"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO portal_contactnumber (contact_id, book, number, type) SELECT "
+            f"{key}, {owner}, '+1202' || 2000000 + n % 10000000, t.type "
+            f"FROM portal_contactnumber t, {source} WHERE {mine}"
+        )
+        cursor.execute(
+            f"INSERT INTO portal_contactword (contact_id, book, source, word) "
+            f"SELECT {key}, {owner}, '{contact.source}', upper({_NAMES}) "
+            f"FROM {source}"
+        )
 
 
 def _texts(size: Size) -> None:

@@ -1,0 +1,1 @@
+"""Contacts and directories over REST (contracts section 4, Directories)."""

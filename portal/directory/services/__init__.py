@@ -1,0 +1,1 @@
+"""What is done with contacts and directories. Every write goes through here."""

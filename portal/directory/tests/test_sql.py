@@ -1,0 +1,157 @@
+"""SQL directories, against the PostgreSQL of the tests (S1.35). SQL Server is only tried up to its door."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.directory.entries import Dialled
+from portal.directory.sources import SourceError, Where
+from portal.directory.sources.sql import Sql, bound, check_query
+
+SOURCE = Sql()
+PATIENT_S = 30
+SEARCH = "SELECT id AS key, name, company, mobile, work FROM {table} WHERE name ILIKE {{like}} OR company = {{q}}"
+NUMBER = (
+    "SELECT name, mobile, work FROM {table} WHERE regexp_replace(mobile, '\\D', '', 'g') IN ({{digits}}, {{national}})"
+)
+ROWS = [
+    (1, "Grace Hopper", "Navy", "(202) 555-0131", None),
+    (2, "100% Cotton_Ltd", "Cloth", None, "+12025550132"),
+    (3, "O'Brien; DROP TABLE", "x", "soon", None),
+]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[str]:
+    """A table that everybody may read, in a database of its own kind of the tests' server."""
+    name = f"directory_contacts_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(**_server(), autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE {name} (id int, name text, company text, mobile text, work text)")
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {name} VALUES (%s, %s, %s, %s, %s)", ROWS)
+        yield name
+        connection.execute(f"DROP TABLE {name}")
+
+
+def _server() -> dict[str, Any]:
+    database = django_settings.DATABASES["default"]
+    return {"host": database["HOST"], "port": database["PORT"], "user": database["USER"], "dbname": "portal"}
+
+
+@pytest.fixture(autouse=True)
+def _loopback(settings: Any) -> None:
+    settings.PORTAL_ALLOW_PRIVATE_URLS = True
+
+
+def where(table: str, **changes: Any) -> Where:
+    server = _server()
+    usual = {
+        "engine": "postgresql",
+        "host": server["host"],
+        "port": int(server["port"]),
+        "security": "none",
+        "database": server["dbname"],
+        "username": server["user"],
+        "search_query": SEARCH.format(table=table),
+        "number_query": NUMBER.format(table=table),
+    }
+    return Where({**usual, **changes}, {"password": "sql-reader-password-42"}, "US")
+
+
+def search(place: Where, text: str) -> list[str]:
+    return [details.name for details in SOURCE.search(place, text, PATIENT_S)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("grace", "Grace Hopper"), ("Navy", "Grace Hopper"), ("100%", "100% Cotton_Ltd"), ("n_l", "100% Cotton_Ltd"),
+     ("'brien; drop", "O'Brien; DROP TABLE")],
+)  # fmt: skip
+def test_s1_35_found_by_what_was_typed(table: str, text: str, expected: str) -> None:
+    assert search(where(table), text) == [expected]
+
+
+@pytest.mark.parametrize("text", ["' OR '1'='1", "%", "_", "\\", "%(q)s", "{q}", "'; DROP TABLE x; --"])
+def test_what_is_typed_is_never_part_of_the_query(table: str, text: str) -> None:
+    found = search(where(table), text)
+    assert found in ([], ["100% Cotton_Ltd"])
+    assert len(search(where(table), "")) == 3
+
+
+def test_found_by_a_number(table: str) -> None:
+    [found] = SOURCE.with_number(where(table), "+12025550131", PATIENT_S)
+    assert (found.name, found.numbers) == ("Grace Hopper", (Dialled("+12025550131", "mobile"),))
+    assert SOURCE.with_number(where(table), "+12025550139", PATIENT_S) == []
+
+
+def test_the_button_tries_both_queries(table: str) -> None:
+    assert len(SOURCE.test(where(table), PATIENT_S)) == 3
+    with pytest.raises(SourceError, match="The query failed"):
+        SOURCE.test(where(table, number_query="SELECT name FROM nowhere WHERE x = {number}"), PATIENT_S)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"search_query": "WITH gone AS (DELETE FROM {table} RETURNING *) SELECT * FROM gone WHERE name={{q}}"},
+      "read-only transaction"),
+     ({"search_query": "SELECT name, pg_sleep(60) FROM {table} WHERE {{q}} = {{q}}"},
+      "did not answer in time"),
+     ({"search_query": "SELECT mobile FROM {table} WHERE name = {{q}}"}, "no column called name"),
+     ({"database": "nowhere"}, "nowhere"), ({"port": 9}, "refused"), ({"security": "tls"}, "SSL"),
+     ({"host": "nowhere.invalid"}, "was not found")],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_sentence(table: str, changes: Any, sentence: str) -> None:
+    changes = {
+        name: str(value).format(table=table) if name == "search_query" else value for name, value in changes.items()
+    }
+    timeout_s = 1 if "pg_sleep" in str(changes) else PATIENT_S
+    with pytest.raises(SourceError, match=sentence) as raised:
+        SOURCE.search(where(table, **changes), "x", timeout_s)
+    assert "sql-reader-password" not in str(raised.value)
+    assert len(search(where(table), "")) == 3
+
+
+def test_a_private_address_is_refused(table: str, settings: Any) -> None:
+    settings.PORTAL_ALLOW_PRIVATE_URLS = False
+    with pytest.raises(SourceError, match="private or local address"):
+        search(where(table), "x")
+
+
+@pytest.mark.parametrize("security", ["tls", "none"])
+def test_a_sql_server_that_never_answers(table: str, security: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = where(table, engine="sqlserver", port=silent.getsockname()[1], security=security)
+        with pytest.raises(SourceError):
+            SOURCE.search(place, "x", 0.5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "DELETE FROM x WHERE y = {q}", "SELECT 1; SELECT {q}", "SELECT 1", "SELECT {q}, {number}", "SELECT {}"],
+)
+def test_a_query_is_one_select_with_its_places(query: str) -> None:
+    with pytest.raises(ValueError):
+        check_query(query, {"q", "like"})
+
+
+def test_places_become_parameters() -> None:
+    assert bound("SELECT name FROM t WHERE a LIKE '%x%' AND b = {q};") == (
+        "SELECT name FROM t WHERE a LIKE '%%x%%' AND b = %(q)s"
+    )
+
+
+@pytest.mark.fuzz
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30))
+def test_any_text_finds_only_names_that_hold_it(table: str, settings: Any, text: str) -> None:
+    for name in search(where(table), text):
+        company = next(row[2] for row in ROWS if row[1] == name)
+        assert text.lower() in name.lower() or text == company
