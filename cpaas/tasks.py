@@ -10,6 +10,8 @@ from cpaas.services import (
     drift_rounds,
     held,
     hooks,
+    import_work,
+    importing,
     media,
     number_work,
     placing,
@@ -48,8 +50,9 @@ def discard_files() -> None:
 
 @shared_task(name="cpaas.tasks.purge")
 def purge() -> None:
-    """The daily retention purge (S1.21)."""
+    """The daily retention purge (S1.21), and imports that nobody will look at any more."""
     retention.purge()
+    importing.forget_old()
 
 
 @shared_task(name="cpaas.tasks.check_platforms")
@@ -94,3 +97,9 @@ def recount_traffic() -> None:
 def place_messages() -> None:
     """Place texts that an older release stored, so that each level's log has them."""
     placing.place_messages()
+
+
+@shared_task(name="cpaas.tasks.work_imports")
+def work_imports() -> None:
+    """Work off the lines of bulk imports, and what a killed worker left of them."""
+    import_work.work_due_imports()

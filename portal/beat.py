@@ -36,6 +36,7 @@ SCHEDULE: dict[str, Schedule] = {
     "portal.tasks.ask_directories": schedule(60),
     "portal.tasks.tidy": schedule(3600),
     "cpaas.tasks.work_numbers": schedule(_SWEEP_S),
+    "cpaas.tasks.work_imports": schedule(_SWEEP_S),
     "cpaas.tasks.deliver_held": schedule(600),
     "cpaas.tasks.fetch_media": schedule(_SWEEP_S),
     "cpaas.tasks.discard_files": schedule(600),

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from cpaas.models import NumberImport, NumberImportLine
 from cpaas.tests.factories import (
     AttemptFactory,
     BlockedPartyFactory,
@@ -74,9 +75,12 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
     for make in (StopFactory, StopEvidenceFactory):
         make(number=number, remote=conversation.remote)
     stream = MediaStreamFactory(group=tenant.group)
+    job = NumberImport.objects.create(account_id=tenant.administrator.pk, total=1)
+    NumberImportLine.objects.create(job=job, line=2)
     found = {
         "platforms": platform,
         "numbers": number,
+        "imports": job,
         "conversations": conversation,
         "messages": message,
         "media-streams": stream,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from cpaas.api import charges, media_streams, message_log, numbers, platforms, stops, tickets
+from cpaas.api import charges, imports, media_streams, message_log, numbers, platforms, stops, tickets
 
 urlpatterns = [
     path("platforms/", platforms.Platforms.as_view()),
@@ -14,6 +14,10 @@ urlpatterns = [
     path("media-streams/", media_streams.MediaStreams.as_view()),
     path("media-streams/<str:pk>/", media_streams.MediaStreamItem.as_view()),
     path("numbers/", numbers.Numbers.as_view()),
+    path("numbers/import/", imports.NumberImports.as_view()),
+    path("imports/", imports.Imports.as_view()),
+    path("imports/<str:pk>/", imports.ImportItem.as_view()),
+    path("imports/<str:pk>/lines/", imports.ImportLines.as_view()),
     path("numbers/<str:pk>/", numbers.NumberItem.as_view()),
     path("numbers/<str:pk>/reset-opt-in/", numbers.ResetOptIn.as_view()),
     path("numbers/<str:pk>/delete-messages/", numbers.DeleteMessages.as_view()),

@@ -4,6 +4,7 @@ from cpaas.models.blocking import BlockedParty
 from cpaas.models.consent import OptInEvidence
 from cpaas.models.conversations import Conversation
 from cpaas.models.exchanges import Exchange
+from cpaas.models.imports import NumberImport, NumberImportLine
 from cpaas.models.media_streams import MediaStream
 from cpaas.models.messages import Attempt, Message
 from cpaas.models.numbers import CpaasNumber, NumberPace
@@ -30,6 +31,8 @@ __all__ = [
     "MediaStream",
     "Message",
     "NumberAssignment",
+    "NumberImport",
+    "NumberImportLine",
     "NumberPace",
     "OptInEvidence",
     "ParkedReceipt",

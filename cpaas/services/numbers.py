@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
 from cpaas import transport
-from cpaas.carriers.base import CarrierError, NumberNotOnAccount
+from cpaas.carriers.base import CarrierAccount, CarrierError, NumberNotOnAccount
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, MediaStream, Message
 from cpaas.services.assignments import begin_assignment, end_assignment
@@ -63,7 +63,7 @@ def assign_number(
         note=note,
     )
     # First the carrier: of a number that is not on the tenant's own account nobody learns whether another has it.
-    _ask_carrier(row.platform, row.number)
+    ask_carrier(row.platform.carrier, row.platform.account(), row.number)
     require_available(row.number)
     return insert_number(actor, row)
 
@@ -255,10 +255,13 @@ def require_available(tn: str) -> None:
         raise conflict("number_not_available", "This number is not available.")
 
 
-def _ask_carrier(platform: CpaasPlatform, tn: str) -> None:
-    """The carrier must have the TN on this account (S4.29). No transaction may be open."""
+def ask_carrier(carrier: str, account: CarrierAccount, tn: str) -> None:
+    """The carrier must have the TN on this account (S4.29). No transaction may be open; needs no database.
+
+    Raises Problem `number_not_on_account`, `carrier_rejected`, `carrier_unreachable`.
+    """
     try:
-        transport.run(get_carrier(platform.carrier).find_number(platform.account(), tn))
+        transport.run(get_carrier(carrier).find_number(account, tn))
     except NumberNotOnAccount as error:
         raise Problem("number_not_on_account", error.detail, status=400, errors={"number": [error.detail]}) from error
     except CarrierError as error:
@@ -266,25 +269,31 @@ def _ask_carrier(platform: CpaasPlatform, tn: str) -> None:
 
 
 def insert_number(actor: Actor | None, row: CpaasNumber) -> CpaasNumber:
-    """Save a drafted number that the carrier knows. Raises Problem `number_not_available`, `not_licensed`."""
+    """Assign a drafted number that the carrier knows. Raises Problem `number_not_available`, `not_licensed`."""
+    with transaction.atomic():
+        save_number(actor, row)
+        tell_number_changed(row)
+    run_soon(WORK_TASK)
+    return row
+
+
+def save_number(actor: Actor | None, row: CpaasNumber) -> None:
+    """Save a drafted number in the caller's transaction, who then tells its user and wakes the worker.
+
+    Raises Problem `number_not_available`, `not_licensed`.
+    """
     try:
         with transaction.atomic():
             lock_licensed(row.user)
             # A removal still on its way to the carrier is dropped: the number is wanted again (contracts, numbers).
-            removing = CpaasNumber.objects.filter(number=row.number, status=NumberStatus.REMOVING)
-            for dropped in removing.filter(platform=row.platform):
-                row.former_hook = dropped.former_hook  # the carrier still has our hook in its place
-            removing.delete()
+            CpaasNumber.objects.filter(number=row.number, status=NumberStatus.REMOVING).delete()
             row.save(force_insert=True)
             begin_assignment(row)
             keep_with_owner(row)
             owner = row.user or row.media_stream
             audit.record(actor, "create", row, after={"number": row.number, "owner": str(owner)})
-            tell_number_changed(row)
     except IntegrityError as error:
         raise conflict("number_not_available", "This number is not available.") from error
-    run_soon(WORK_TASK)
-    return row
 
 
 def lock_licensed(*users: EndUser | None) -> None:

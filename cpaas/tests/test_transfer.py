@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpaas.models import Conversation, CpaasNumber, Message, NumberAssignment
+from cpaas.models import BlockedParty, Conversation, CpaasNumber, Message, NumberAssignment
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.transferring import transfer_number
 from cpaas.tests.factories import (
@@ -65,6 +65,12 @@ def test_r3_the_new_user_is_asked_whatever_the_former_one_answered(tenant: Tenan
     record_opt_in(user=tenant.user, number=number, answer="yes")
     number.refresh_from_db()
     assert number.is_usable
+
+
+def test_s4_15_whom_the_former_user_blocked_the_new_one_hears(tenant: Tenant, number: CpaasNumber) -> None:
+    BlockedParty.objects.create(number=number, user=tenant.user, remote="+17036089795")
+    transfer_number(actor=None, number=number, user=tenant.colleague)
+    assert not BlockedParty.objects.exists()
 
 
 def test_both_users_are_told_at_once(tenant: Tenant, number: CpaasNumber) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -18,7 +19,7 @@ from portal.models import AuditEntry
 
 READ_ONLY = "Your account may look but not change anything."
 Crumbs = list[tuple[str, str | None]]
-Route = tuple[str, Callable[..., HttpResponse], str]
+Route = tuple[str, Callable[..., HttpResponseBase], str]
 
 
 @dataclass(frozen=True)

@@ -309,3 +309,16 @@ def test_what_a_new_password_ends_is_told_only_where_there_was_one(tenant: Tenan
     assert "Leave it empty to keep it" in existing
     assert "A new one" not in new
     assert "Leave it empty" not in new
+
+
+def test_s4_7_the_pages_of_a_tenant_say_how_many_users_have_which_licence(tenant: Tenant) -> None:
+    tenant.colleague.licence = "agent"
+    tenant.colleague.save()
+    staff = browser(tenant.administrator)
+    for row, counts in ((tenant.system_provider, ["0", "2", "1"]), (tenant.group, ["0", "1", "1"])):
+        page = staff.get(url_of(row, "detail"))
+        [section] = [found for found in page.context["sections"] if found.template == "portal/licences.html"]
+        assert [line["count"] for line in section.context["lines"]][:3] == counts
+        shown = staff.get(section.context["lines"][2]["url"]).content.decode()
+        assert tenant.colleague.name in shown
+        assert tenant.user.name not in shown

@@ -8,6 +8,7 @@ group of the same reseller, CORVANE a colleague in the user's own group, ZENITH 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +22,8 @@ from cpaas.models import (
     CpaasPlatform,
     Message,
     NumberAssignment,
+    NumberImport,
+    NumberImportLine,
     ParkedReceipt,
     QueueOffer,
 )
@@ -368,10 +371,35 @@ def _person(party: Party) -> None:
             party.add(
                 make_contact(user, f"{mark} {source} {n}", f"{party.number(300 + n, '945')} mobile", source=source)
             )
+    for n in range(2):
+        _import(party, n)
     _remembered(party, user.pk, f"{mark} user")
     for n in range(2):
         to = f"{mark.lower()}{n}@{mark.lower()}.example"
         party.add(OutgoingMail.objects.create(to=to, subject=f"{mark} declined", text=f"{mark} says no"))
+
+
+def _import(party: Party, n: int) -> None:
+    """A check of a file that could be imported now, but for one line."""
+    mark, group = party.mark, party.rows[Group][0]
+    job = party.add(
+        NumberImport.objects.create(
+            account_id=uuid.uuid4(),
+            account_name=f"{mark} account",
+            file_name=f"{mark} numbers {n}.csv",
+            dry_run=True,
+            state="done",
+            total=2,
+            good=1,
+            refused=1,
+            system_provider_id=group.system_provider_id,
+            reseller_id=group.reseller_id,
+            group_id=group.pk,
+        )
+    )
+    for line, status in enumerate(("good", "refused"), start=2):
+        text = {"number": party.number(20 + n), "login": party.user.login, "friendly_name": f"{mark} import"}
+        party.add(NumberImportLine.objects.create(job=job, line=line, status=status, detail=f"{mark} no", **text))
 
 
 def _conversation(party: Party, number: Any, n: int) -> None:

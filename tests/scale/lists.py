@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 from rest_framework import serializers
 
-from cpaas.models import Conversation, CpaasNumber
+from cpaas.models import Conversation, CpaasNumber, NumberImport
 from portal.admin.levels import LevelAdmin
 from portal.admin.site import site
 from portal.api import urls as api_urls
@@ -26,7 +26,11 @@ from portal.tests.factories import PortalAccountFactory, device_token, staff_tok
 
 API = "/api/v1/"
 # The row whose list a route shows, by the first part of the route.
-_PARENTS: dict[str, type[models.Model]] = {"conversations": Conversation, "numbers": CpaasNumber}
+_PARENTS: dict[str, type[models.Model]] = {
+    "conversations": Conversation,
+    "numbers": CpaasNumber,
+    "imports": NumberImport,
+}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from cpaas.models import (
     CpaasPlatform,
     MediaStream,
     Message,
+    NumberImport,
+    NumberImportLine,
     OptInEvidence,
     QueueEntry,
     WebhookEvent,
@@ -50,6 +52,7 @@ BUSY_CONVERSATIONS = BUSY_TEXTS = 300
 DAYS = 120
 _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform, CpaasNumber, MediaStream]
 _KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
+_KINDS += [NumberImport, NumberImportLine]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -181,6 +184,14 @@ def _numbers(size: Size) -> None:
     stream = MediaStreamFactory()
     media_type = "CASE WHEN n % 20 = 1 THEN 'web_chat' ELSE 'sms' END"
     own = _levels(size, "n")
+    job = NumberImport.objects.create(account_id=stream.pk, total=1)
+    multiply(job, size.groups, **own)
+    line = NumberImportLine.objects.create(job=job, line=0)
+    status = "CASE WHEN n % 50 = 3 THEN 'refused' ELSE 'taken' END"
+    multiply(line, size.groups, job_id=row_id(NumberImport, "n"), status=status)
+    newest = row_id(NumberImport, str(size.groups - 1))
+    source = f"generate_series({size.groups}, {2 * size.groups}) n"
+    multiply(line, 0, source=source, job_id=newest, line=f"n - {size.groups} + 1", status=status)
     multiply(stream, size.groups, name=f"{_NAMES} || ' queue ' || n", media_type=media_type, **own)
 
 
