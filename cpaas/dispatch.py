@@ -22,9 +22,10 @@ from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.carriers.registry import get_carrier
 from cpaas.services import sweeping, vigil
 from cpaas.services.claiming import RESERVATION, Claimed, begin_texts, release_texts, reserve_texts
+from cpaas.services.exchanges import said
 from cpaas.services.receipts import settle_parked
 from cpaas.services.settling import Outcome, store_outcomes
-from cpaas.transport import client_session, run_async
+from cpaas.transport import Trace, client_session, run_async
 from portal.logs import get_logger
 from portal.residents import Resident, in_database
 
@@ -258,9 +259,10 @@ class Dispatcher(Resident):
     async def _send(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float, *, is_guest: bool) -> None:
         """Hand one text over as soon as there is a place; whatever happens becomes an outcome (R32)."""
         async with nullcontext() if is_guest else self._places:
-            answer = await self._exchange(session, text, claimed_at)
+            traces: list[Trace] = []
+            answer = await self._exchange(session, text, claimed_at, traces)
         self._count(answer)
-        self._answers.append(Outcome(text, answer))
+        self._answers.append(Outcome(text, answer, said(traces, text.account, text.text.text)))
         self._answered.set()
         pause_s = _pause_s(answer)
         if pause_s:
@@ -274,12 +276,14 @@ class Dispatcher(Resident):
         """What is ready for a platform that takes no texts now; others look at it again later."""
         self._ready = deque(ready for ready in self._ready if ready[0].platform_id != platform_id)
 
-    async def _exchange(self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float) -> Sent | CarrierError:
+    async def _exchange(
+        self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float, traces: list[Trace]
+    ) -> Sent | CarrierError:
         try:
             if time.monotonic() - claimed_at > STALE_S:
                 raise NotTaken("The dispatcher was held up before it could send this text.", "late")
             operation = get_carrier(text.carrier).send(text.account, text.text)
-            return await run_async(operation, session, timeout_s=settings.CARRIER_TIMEOUT_S)
+            return await run_async(operation, session, timeout_s=settings.CARRIER_TIMEOUT_S, traces=traces)
         except CarrierError as error:
             return error
         except Exception as error:

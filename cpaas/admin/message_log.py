@@ -218,11 +218,12 @@ class MessageLogAdmin(TenantScopedAdmin):
         """Opening it leaves a trace in the audit trail (S1.57)."""
         row = self.get_scoped(request, object_id)
         message_log.open_entry(actor=actor(request), key=row.pk)
-        story = stories([row])[0]
+        story = stories([row], with_exchanges=True)[0]
         tickets = visible(Ticket, actor(request)).filter(message_id=row.pk).order_by("-id")[:20]
         context = {
             "details": self._details(request, row, story.sid),
             "story": story,
+            "readable": message_log.may_read_texts(actor(request)),
             "advice": advise(facts_of(row)),
             "tickets": tickets,
             "buttons": self.get_buttons(request, row),

@@ -93,7 +93,8 @@ class MessageLogItem(StaffView):
 
     def get(self, request: Request, pk: str) -> Response:
         entry = message_log.open_entry(actor=self.actor, key=parse_id(pk))
-        return Response(entry_objects([entry], readable=message_log.may_read_texts(self.actor))[0])
+        readable = message_log.may_read_texts(self.actor)
+        return Response(entry_objects([entry], readable=readable, with_exchanges=True)[0])
 
 
 class AdviceSerializer(StrictSerializer):
@@ -112,9 +113,12 @@ class MessageAdvice(StaffView):
         return Response({"ticket": advice.ticket, "sentence": advice.sentence})
 
 
-def entry_objects(entries: Sequence[message_log.Entry], *, readable: bool) -> list[dict[str, Any]]:
+def entry_objects(
+    entries: Sequence[message_log.Entry], *, readable: bool, with_exchanges: bool = False
+) -> list[dict[str, Any]]:
     """The rows of the log, in their order; texts only when `readable`, never those of a user who has declined (R8)."""
-    told = {story.message.pk: story for story in stories([row for row in entries if isinstance(row, Message)])}
+    messages = [row for row in entries if isinstance(row, Message)]
+    told = {story.message.pk: story for story in stories(messages, with_exchanges=with_exchanges)}
     return [
         message_object(told[row.pk], readable=readable)
         if isinstance(row, Message)
@@ -159,7 +163,7 @@ def message_object(story: Story, *, readable: bool) -> dict[str, Any]:
             }
             for attempt in story.attempts
         ],
-        "events": step_objects(story.steps),
+        "events": step_objects(story.steps, readable=readable),
     }
 
 
@@ -189,13 +193,14 @@ def unassigned_object(call: WebhookEvent, readable: bool) -> dict[str, Any]:
     }
 
 
-def step_objects(steps: Iterable[Step]) -> list[dict[str, Any]]:
+def step_objects(steps: Iterable[Step], *, readable: bool = True) -> list[dict[str, Any]]:
+    """A carrier's answer may quote the text, so only who may read texts sees its words."""
     return [
         {
             "at": iso(step.at),
             "type": step.type,
             "title": step.title,
-            "detail": step.detail,
+            "detail": step.detail if readable or not step.is_quoted else "",
             "attempt": step.attempt,
             "word": step.word or None,
         }

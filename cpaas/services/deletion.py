@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import Attachment, Attempt, AttemptPart, Conversation, CpaasNumber, Message, WebhookEvent
+from cpaas.models import (
+    Attachment,
+    Attempt,
+    AttemptPart,
+    Conversation,
+    CpaasNumber,
+    Exchange,
+    Message,
+    WebhookEvent,
+)
 from cpaas.services.attempts import lock_conversations
 from cpaas.services.discarding import discard_gone, mark_gone
 from cpaas.services.queueing import forget_entries
@@ -43,6 +52,7 @@ def delete_messages_of(messages: QuerySet[Message]) -> Deleted:
     files = mark_gone(Attachment.objects.filter(message_id__in=messages.filter(file_count__gt=0).values("pk")))
     IdempotencyKey.objects.filter(object_id__in=ids)._raw_delete(database)
     parts._raw_delete(database)
+    Exchange.objects.filter(attempt_id__in=attempts.values("pk"))._raw_delete(database)
     attempts._raw_delete(database)
     return Deleted(messages._raw_delete(database), files)
 

@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from cpaas.models import Attachment, Conversation, Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
 from cpaas.services.discarding import discard_abandoned, discard_gone
+from cpaas.services.exchanges import drop_exchanges
 from cpaas.services.queueing import forget_gone
 from portal import clock
 from portal.logs import get_logger
@@ -83,7 +84,8 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     now = as_of or clock.now()
     kept_since = now - timedelta(days=settings.RETENTION_DAYS)
     messages = Message.objects.filter(created_at__lt=kept_since)
-    events = WebhookEvent.objects.filter(created_at__lt=now - timedelta(days=settings.WEBHOOK_EVENT_DAYS))
+    calls_since = now - timedelta(days=settings.WEBHOOK_EVENT_DAYS)
+    events = WebhookEvent.objects.filter(created_at__lt=calls_since)
     if dry_run:
         files = Attachment.objects.filter(message__created_at__lt=kept_since)
         return PurgeReport(messages.count(), _count_emptied(kept_since), events.count(), files.count())
@@ -91,6 +93,7 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     # First, because among the raw events each batch of messages looks for its own.
     for window in _windows(events, batch):
         report.webhook_events += _delete_events(events.filter(**_within(window)))
+    drop_exchanges(calls_since)
     for window in _windows(messages, batch):
         _purge_window(messages.filter(**_within(window)), window, report)
     forget_gone()

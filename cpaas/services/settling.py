@@ -19,6 +19,7 @@ from cpaas.carriers.registry import get_carrier
 from cpaas.models import Attempt, Conversation, Message
 from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
+from cpaas.services.exchanges import Said, store_said
 from cpaas.services.parts import keep_parts
 from cpaas.services.receipts import apply_parked
 from cpaas.services.stops import stop_by_carrier
@@ -67,10 +68,14 @@ _NEXT = """
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one claimed text: the carrier's yes, or the error that says how sure its no is."""
+    """What became of one claimed text: the carrier's yes, or the error that says how sure its no is.
+
+    `said` is what passed between us and the carrier.
+    """
 
     claimed: Claimed
     answer: Sent | CarrierError
+    said: tuple[Said, ...] = ()
 
 
 def store_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -79,6 +84,7 @@ def store_outcomes(outcomes: Sequence[Outcome]) -> None:
         conversations = sorted({outcome.claimed.conversation_id for outcome in outcomes})
         lock_conversations(Conversation.objects.filter(pk__in=conversations))
         news = News()
+        store_said([(outcome.claimed.attempt_id, said) for outcome in outcomes for said in outcome.said])
         _store_sent([outcome for outcome in outcomes if _is_plain(outcome.answer)], news)
         retries = {}
         for outcome in outcomes:

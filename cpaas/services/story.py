@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cpaas.carriers.registry import CARRIER_LABELS
-from cpaas.models import Attempt, Message, WebhookEvent
+from cpaas.models import Attempt, Exchange, Message, WebhookEvent
 from cpaas.services.advice import Facts
 from portal import clock
 
@@ -38,6 +38,11 @@ class Step:
     attempt: int | None = None
     word: str = ""
 
+    @property
+    def is_quoted(self) -> bool:
+        """Whether the detail is the carrier's answer, which may hold what the text says."""
+        return self.type == "exchange"
+
 
 @dataclass
 class Story:
@@ -59,19 +64,22 @@ class Story:
         return [attempt.sid for attempt in self.attempts if attempt.sid]
 
 
-def stories(messages: Sequence[Message]) -> list[Story]:
-    """The stories of `messages` (with number and platform loaded), in their order; two queries however many."""
+def stories(messages: Sequence[Message], *, with_exchanges: bool = False) -> list[Story]:
+    """The stories of `messages` (with number and platform loaded), in their order; two queries however many, or three
+    with what was said to the carrier."""
     found = {message.pk: Story(message) for message in messages}
     sent = [message.pk for message in messages if message.direction == "out"]
     for attempt in Attempt.objects.filter(message_id__in=sent).order_by("n"):
         found[attempt.message_id].attempts.append(attempt)
     calls = _calls(found.values())
+    exchanges = _exchanges(found.values()) if with_exchanges else {}
     for story in found.values():
-        story.steps = sorted(_steps(story, calls), key=lambda step: step.at)
+        story.steps = sorted(_steps(story, calls, exchanges), key=lambda step: step.at)
     return list(found.values())
 
 
 Calls = dict[tuple[uuid.UUID, str], list[WebhookEvent]]
+Exchanges = dict[uuid.UUID, list[Exchange]]
 
 
 def _calls(told: Iterable[Story]) -> Calls:
@@ -109,13 +117,22 @@ def facts_of(entry: Message | WebhookEvent) -> Facts:
     )
 
 
-def _steps(story: Story, calls: Calls) -> Iterable[Step]:
+def _exchanges(told: Iterable[Story]) -> Exchanges:
+    """What was said to carriers about these texts, by attempt."""
+    attempts = [attempt.pk for story in told for attempt in story.attempts]
+    found: Exchanges = defaultdict(list)
+    for exchange in Exchange.objects.filter(attempt_id__in=attempts).order_by("id") if attempts else []:
+        found[exchange.attempt_id].append(exchange)
+    return found
+
+
+def _steps(story: Story, calls: Calls, exchanges: Exchanges) -> Iterable[Step]:
     if story.message.direction == "in":
         yield from _inbound_steps(story.message, calls)
         return
     yield Step(story.message.created_at, "accepted", "Accepted from the user's client")
     for attempt in story.attempts:
-        yield from _attempt_steps(attempt, story.message, calls)
+        yield from _attempt_steps(attempt, story.message, calls, exchanges.get(attempt.pk, []))
 
 
 def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
@@ -127,7 +144,7 @@ def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
     yield Step(message.created_at, "stored", _STORED[message.status])
 
 
-def _attempt_steps(attempt: Attempt, message: Message, calls: Calls) -> Iterable[Step]:
+def _attempt_steps(attempt: Attempt, message: Message, calls: Calls, exchanges: Sequence[Exchange]) -> Iterable[Step]:
     carrier = CARRIER_LABELS[message.number.platform.carrier]
     n = attempt.n
     if n > 1:
@@ -136,6 +153,10 @@ def _attempt_steps(attempt: Attempt, message: Message, calls: Calls) -> Iterable
         yield Step(attempt.sending_at, "sending", f"Handed to {carrier}", attempt=n)
     if attempt.changed_at:
         yield Step(attempt.changed_at, "status", _outcome(attempt, carrier), attempt.error_text, n)
+    for exchange in exchanges:
+        answer = exchange.status or f"no answer ({exchange.error})"
+        title = f"{exchange.method} {exchange.url} → {answer} in {exchange.took_ms} ms"
+        yield Step(exchange.created_at, "exchange", title, exchange.excerpt, n)
     for call in calls.get((attempt.platform_id, attempt.sid), []):
         title = f"{carrier} reported “{call.word}”" if call.word else f"{carrier} sent a receipt"
         yield Step(call.created_at, "receipt", title, _CALLS.get(call.state, ""), n, call.word)

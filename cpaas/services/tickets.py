@@ -48,7 +48,7 @@ def raise_ticket(
     for name, value in (("subject", subject), ("text", text)):
         if not value.strip():
             raise invalid(**{name: "Write what is wrong."})
-    story = stories([message])[0] if message is not None else None
+    story = stories([message], with_exchanges=True)[0] if message is not None else None
     with transaction.atomic():
         ticket = Ticket.objects.create(
             number_id=number.pk,
@@ -94,8 +94,9 @@ def add_note(*, actor: Actor, ticket: Ticket, text: str) -> TicketNote:
 
 
 def story_lines(story: Story) -> list[str]:
-    """The steps of a story, a line each."""
-    return [f"{iso(step.at)}  {step.title}{': ' + step.detail if step.detail else ''}" for step in story.steps]
+    """The steps of a story, a line each, without the carrier's answers: they may quote the text (R18)."""
+    details = [f": {step.detail}" if step.detail and not step.is_quoted else "" for step in story.steps]
+    return [f"{iso(step.at)}  {step.title}{detail}" for step, detail in zip(story.steps, details, strict=True)]
 
 
 def _queue_mails(ticket: Ticket, number: CpaasNumber) -> None:

@@ -7,7 +7,7 @@ redirect. A failure before the request was written is thrown into the operation 
 """
 
 from cpaas.transport.blocking import download, run
-from cpaas.transport.exchanges import CONNECT_TIMEOUT_S, TIMEOUT_S
+from cpaas.transport.exchanges import CONNECT_TIMEOUT_S, TIMEOUT_S, Trace
 from cpaas.transport.streaming import client_session, run_async
 from portal.addresses import ForbiddenAddress, check_base_url
 from portal.outside import TransactionOpen
@@ -16,6 +16,7 @@ __all__ = [
     "CONNECT_TIMEOUT_S",
     "TIMEOUT_S",
     "ForbiddenAddress",
+    "Trace",
     "TransactionOpen",
     "check_base_url",
     "client_session",

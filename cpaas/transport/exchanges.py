@@ -78,11 +78,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class Trace:
-    """What is logged of an exchange: method, address without query and long path parts, status, time; no content."""
+    """What is logged of an exchange: method, address without query and long path parts, status, time; no content.
+
+    `answer` is the body, for whoever keeps the beginning of it without secrets; it is not logged.
+    """
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
         self.status: int | None = None
+        self.answer = b""
+        self.outcome = "aborted"
+        self.took_ms = 0
 
     def url(self) -> str:
         try:
@@ -96,15 +102,20 @@ class Trace:
 @contextmanager
 def traced(request: HttpRequest) -> Iterator[Trace]:
     """Log the exchange made in the block, whatever its end."""
-    trace, started, outcome = Trace(request), time.monotonic(), "aborted"
+    trace, started = Trace(request), time.monotonic()
     try:
         yield trace
-        outcome = "answered"
+        trace.outcome = "answered"
     except CarrierError as error:
-        outcome = error.code
+        trace.outcome = error.code
         raise
     finally:
-        took_ms = round((time.monotonic() - started) * 1000)
+        trace.took_ms = round((time.monotonic() - started) * 1000)
         logger.info(
-            "carrier_call", method=request.method, url=trace.url(), status=trace.status, outcome=outcome, ms=took_ms
+            "carrier_call",
+            method=request.method,
+            url=trace.url(),
+            status=trace.status,
+            outcome=trace.outcome,
+            ms=trace.took_ms,
         )

@@ -17,6 +17,7 @@ from cpaas.transport.exchanges import (
     CONNECT_TIMEOUT_S,
     READ_BYTES,
     TIMEOUT_S,
+    Trace,
     cut_off,
     headers_of,
     not_possible,
@@ -71,8 +72,9 @@ async def run_async(
     *,
     timeout_s: float = TIMEOUT_S,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    traces: list[Trace] | None = None,
 ) -> ResultT:
-    """The operation's result. Raises what the operation raises.
+    """The operation's result. Raises what the operation raises. Its exchanges are added to `traces`, if given.
 
     No look for open transactions here: Django lets none be opened on an event loop. When the task is cancelled after
     the request was written, it is open whether the carrier took it.
@@ -83,7 +85,7 @@ async def run_async(
             request = next(operation)
             while True:
                 try:
-                    response = await _exchange(session, request, limits)
+                    response = await _exchange(session, request, limits, traces)
                 except CarrierError as error:
                     request = operation.throw(error)
                 else:
@@ -94,9 +96,14 @@ async def run_async(
 
 
 async def _exchange(
-    session: aiohttp.ClientSession, request: HttpRequest, limits: aiohttp.ClientTimeout
+    session: aiohttp.ClientSession,
+    request: HttpRequest,
+    limits: aiohttp.ClientTimeout,
+    traces: list[Trace] | None,
 ) -> HttpResponse:
     with traced(request) as trace:
+        if traces is not None:
+            traces.append(trace)
         try:
             check_literal_of(request.url)
         except ValueError as error:
@@ -112,7 +119,7 @@ async def _exchange(
             raise not_possible(request, error) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise cut_off(request) from error
-        trace.status = response.status
+        trace.status, trace.answer = response.status, response.body
         return response
 
 

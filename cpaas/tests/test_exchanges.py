@@ -1,0 +1,78 @@
+"""What was said to the carrier is kept with the attempt, without secrets, for 14 days (S1.57)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from cpaas.carriers.base import CarrierAccount, HttpRequest
+from cpaas.models import Attempt, Exchange, Message
+from cpaas.services.exchanges import Said, said, store_said
+from cpaas.services.numbers import delete_messages
+from cpaas.services.retention import purge
+from cpaas.services.sending import send_message
+from cpaas.services.story import stories
+from cpaas.tests.factories import AttemptFactory
+from cpaas.transport import Trace
+from tests.sandbox_process import wait_for
+
+ACCOUNT = CarrierAccount({"key": "very-secret-key", "empty": ""}, {}, "", "")
+
+
+def trace(answer: str, url: str = "https://carrier.example/v1/AC00112233445566778899/send?key=x") -> Trace:
+    made = Trace(HttpRequest("POST", url))
+    made.status, made.answer, made.outcome, made.took_ms = 200, answer.encode(), "answered", 12
+    return made
+
+
+def test_s1_57_no_credential_and_no_text_is_kept() -> None:
+    answer = '{"key": "very-secret-key",\n "body": "Shall we \\"meet\\"?", "sid": "1"}'
+    [kept] = said([trace(answer)], ACCOUNT, 'Shall we "meet"?')
+    assert (kept.method, kept.url, kept.status) == ("POST", "https://carrier.example/v1/…/send", 200)
+    assert kept.excerpt == '{"key": "…", "body": "…", "sid": "1"}'
+
+
+def test_an_excerpt_is_short_and_storable() -> None:
+    broken = trace("x" * 10_000)
+    broken.answer = b"\x00\xff" + broken.answer
+    [kept] = said([broken], ACCOUNT, "")
+    assert len(kept.excerpt) == 500
+    assert "\x00" not in kept.excerpt
+
+
+@pytest.mark.core
+@pytest.mark.django_db
+def test_exchanges_go_after_14_days_and_with_their_message(number_of_nobody) -> None:
+    attempt: Attempt = number_of_nobody
+    store_said([(attempt.pk, Said("POST", "https://carrier.example/", None, "", "timeout", 30_000))])
+    [story] = stories([attempt.message], with_exchanges=True)
+    assert "no answer (timeout)" in "".join(step.title for step in story.steps)
+    purge(as_of=timezone.now() + timedelta(days=13))
+    assert Exchange.objects.count() == 1
+    purge(as_of=timezone.now() + timedelta(days=15))
+    assert Exchange.objects.count() == 0
+    store_said([(attempt.pk, Said("POST", "https://carrier.example/", 200, "ok", "", 1))])
+    delete_messages(actor=None, number=attempt.message.number)
+    assert Exchange.objects.count() == 0
+    # Its attempt was deleted while it was under way.
+    store_said([(attempt.pk, Said("POST", "https://carrier.example/", 200, "ok", "", 1))])
+
+
+@pytest.fixture
+def number_of_nobody(db: None) -> Attempt:
+    return AttemptFactory()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_s1_57_the_story_has_request_and_answer(number, dispatcher, sandbox) -> None:
+    message = send_message(user=number.user, number=number, to="+12015550123", text="Shall we meet at nine?")
+    wait_for(lambda: Message.objects.get(pk=message.pk).status == "sent")
+    [story] = stories([Message.objects.get(pk=message.pk)], with_exchanges=True)
+    [step] = [step for step in story.steps if step.type == "exchange"]
+    assert step.title.startswith("POST http://127.0.0.1")
+    assert "200" in step.title
+    assert story.sid in step.detail
+    assert "Shall we meet" not in str(list(Exchange.objects.values()))
+    assert not any(secret in str(list(Exchange.objects.values())) for secret in number.platform.credentials.values())
