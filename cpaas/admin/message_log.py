@@ -218,7 +218,7 @@ class MessageLogAdmin(TenantScopedAdmin):
         """Opening it leaves a trace in the audit trail (S1.57)."""
         row = self.get_scoped(request, object_id)
         message_log.open_entry(actor=actor(request), key=row.pk)
-        story = stories([row], with_exchanges=True)[0]
+        story = stories([row], in_full=True)[0]
         tickets = visible(Ticket, actor(request)).filter(message_id=row.pk).order_by("-id")[:20]
         context = {
             "details": self._details(request, row, story.sid),

@@ -94,7 +94,7 @@ class MessageLogItem(StaffView):
     def get(self, request: Request, pk: str) -> Response:
         entry = message_log.open_entry(actor=self.actor, key=parse_id(pk))
         readable = message_log.may_read_texts(self.actor)
-        return Response(entry_objects([entry], readable=readable, with_exchanges=True)[0])
+        return Response(entry_objects([entry], readable=readable, in_full=True)[0])
 
 
 class AdviceSerializer(StrictSerializer):
@@ -114,11 +114,11 @@ class MessageAdvice(StaffView):
 
 
 def entry_objects(
-    entries: Sequence[message_log.Entry], *, readable: bool, with_exchanges: bool = False
+    entries: Sequence[message_log.Entry], *, readable: bool, in_full: bool = False
 ) -> list[dict[str, Any]]:
     """The rows of the log, in their order; texts only when `readable`, never those of a user who has declined (R8)."""
     messages = [row for row in entries if isinstance(row, Message)]
-    told = {story.message.pk: story for story in stories(messages, with_exchanges=with_exchanges)}
+    told = {story.message.pk: story for story in stories(messages, in_full=in_full)}
     return [
         message_object(told[row.pk], readable=readable)
         if isinstance(row, Message)

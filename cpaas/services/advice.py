@@ -51,8 +51,10 @@ def _inbound(facts: Facts) -> Advice:
     if facts.status in unheard:
         return Advice("none", unheard[facts.status])
     if facts.fetched_by:
+        if facts.fetched_by == ("read",):
+            return Advice("none", f"{facts.carrier} handed it over and the user has read it. No ticket is needed.")
         clients = ", ".join(facts.fetched_by)
-        return Advice("none", f"{facts.carrier} handed it over and the user's client has fetched it: {clients}.")
+        return Advice("none", f"{facts.carrier} handed it over and the user's client was told of it: {clients}.")
     if facts.was_online:
         return Advice(
             "portal",

@@ -6,13 +6,18 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from cpaas.carriers.registry import CARRIER_LABELS
 from cpaas.models import Attempt, Exchange, Message, WebhookEvent
 from cpaas.services.advice import Facts
 from portal import clock
+from portal.models import Device, Event
 
+# A client that is online is told at once; longer than so it does not take.
+_TOLD_WITHIN = timedelta(minutes=1)
 _STORED = {
     "received": "Stored and made known to the user's clients",
     "held": "Held: the number may not be used yet",
@@ -64,17 +69,20 @@ class Story:
         return [attempt.sid for attempt in self.attempts if attempt.sid]
 
 
-def stories(messages: Sequence[Message], *, with_exchanges: bool = False) -> list[Story]:
-    """The stories of `messages` (with number and platform loaded), in their order; two queries however many, or three
-    with what was said to the carrier."""
+def stories(messages: Sequence[Message], *, in_full: bool = False) -> list[Story]:
+    """The stories of `messages` (with number and platform loaded), in their order; two queries however many. `in_full`:
+    with what was said to the carrier and which clients were told."""
     found = {message.pk: Story(message) for message in messages}
     sent = [message.pk for message in messages if message.direction == "out"]
     for attempt in Attempt.objects.filter(message_id__in=sent).order_by("n"):
         found[attempt.message_id].attempts.append(attempt)
     calls = _calls(found.values())
-    exchanges = _exchanges(found.values()) if with_exchanges else {}
+    exchanges = _exchanges(found.values()) if in_full else {}
     for story in found.values():
-        story.steps = sorted(_steps(story, calls, exchanges), key=lambda step: step.at)
+        steps = list(_steps(story, calls, exchanges))
+        if in_full:
+            steps += _delivery_steps(story.message)
+        story.steps = sorted(steps, key=lambda step: step.at)
     return list(found.values())
 
 
@@ -99,11 +107,25 @@ def _calls(told: Iterable[Story]) -> Calls:
     return found
 
 
+def deliveries(message: Message) -> list[Device]:
+    """The user's clients that were told of an inbound message through their event streams, by the note of how far each
+    has come. Events are kept 7 days; of older messages nothing is known."""
+    if message.direction != "in" or message.user_id is None:
+        return []
+    told = Event.objects.filter(user_id=message.user_id, type="message.created", object_id=message.pk)
+    number = told.values_list("number", flat=True).first()
+    if number is None:
+        return []
+    return list(Device.objects.filter(user_id=message.user_id, heard_number__gte=number).order_by("id"))
+
+
 def facts_of(entry: Message | WebhookEvent) -> Facts:
     """What *Whose ticket?* goes by. The entry comes with its platform, a message with its conversation too."""
     if isinstance(entry, WebhookEvent):
         return Facts("in", "unassigned", CARRIER_LABELS[entry.platform.carrier], sid=entry.sid)
     platform, read = entry.number.platform, entry.position <= entry.conversation.read_position
+    clients = [device.name for device in deliveries(entry)]
+    has_it = clients or (["read"] if read and entry.direction == "in" else [])
     return Facts(
         direction=entry.direction,
         status=entry.status,
@@ -113,7 +135,8 @@ def facts_of(entry: Message | WebhookEvent) -> Facts:
         error_text=entry.error_text,
         age_s=(clock.now() - entry.created_at).total_seconds(),
         platform_reachable=platform.reachable,
-        fetched_by=("read",) if read and entry.direction == "in" else (),
+        fetched_by=tuple(has_it),
+        was_online=_was_online(entry),
     )
 
 
@@ -124,6 +147,15 @@ def _exchanges(told: Iterable[Story]) -> Exchanges:
     for exchange in Exchange.objects.filter(attempt_id__in=attempts).order_by("id") if attempts else []:
         found[exchange.attempt_id].append(exchange)
     return found
+
+
+def _was_online(message: Message) -> bool:
+    """Whether a client of the user has been here since the message came, and so should have it."""
+    if message.user_id is None:
+        return False
+    since = message.created_at + _TOLD_WITHIN
+    devices = Device.objects.filter(user_id=message.user_id)
+    return devices.filter(Q(last_used_at__gt=since) | Q(heard_at__gt=since)).exists()
 
 
 def _steps(story: Story, calls: Calls, exchanges: Exchanges) -> Iterable[Step]:
@@ -142,6 +174,12 @@ def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
         title = f"{carrier} called again with the same text" if again else f"{carrier} called with the text"
         yield Step(call.created_at, "webhook", title, _CALLS.get(call.state, ""))
     yield Step(message.created_at, "stored", _STORED[message.status])
+
+
+def _delivery_steps(message: Message) -> Iterable[Step]:
+    for device in deliveries(message):
+        detail = "The time is that of the last news this client was told."
+        yield Step(device.heard_at or message.created_at, "told", f"The client “{device.name}” was told", detail)
 
 
 def _attempt_steps(attempt: Attempt, message: Message, calls: Calls, exchanges: Sequence[Exchange]) -> Iterable[Step]:

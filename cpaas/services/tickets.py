@@ -48,7 +48,7 @@ def raise_ticket(
     for name, value in (("subject", subject), ("text", text)):
         if not value.strip():
             raise invalid(**{name: "Write what is wrong."})
-    story = stories([message], with_exchanges=True)[0] if message is not None else None
+    story = stories([message], in_full=True)[0] if message is not None else None
     with transaction.atomic():
         ticket = Ticket.objects.create(
             number_id=number.pk,

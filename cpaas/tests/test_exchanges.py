@@ -47,7 +47,7 @@ def test_an_excerpt_is_short_and_storable() -> None:
 def test_exchanges_go_after_14_days_and_with_their_message(number_of_nobody) -> None:
     attempt: Attempt = number_of_nobody
     store_said([(attempt.pk, Said("POST", "https://carrier.example/", None, "", "timeout", 30_000))])
-    [story] = stories([attempt.message], with_exchanges=True)
+    [story] = stories([attempt.message], in_full=True)
     assert "no answer (timeout)" in "".join(step.title for step in story.steps)
     purge(as_of=timezone.now() + timedelta(days=13))
     assert Exchange.objects.count() == 1
@@ -69,7 +69,7 @@ def number_of_nobody(db: None) -> Attempt:
 def test_s1_57_the_story_has_request_and_answer(number, dispatcher, sandbox) -> None:
     message = send_message(user=number.user, number=number, to="+12015550123", text="Shall we meet at nine?")
     wait_for(lambda: Message.objects.get(pk=message.pk).status == "sent")
-    [story] = stories([Message.objects.get(pk=message.pk)], with_exchanges=True)
+    [story] = stories([Message.objects.get(pk=message.pk)], in_full=True)
     [step] = [step for step in story.steps if step.type == "exchange"]
     assert step.title.startswith("POST http://127.0.0.1")
     assert "200" in step.title

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,9 @@ from cpaas.services.numbers import delete_messages
 from cpaas.services.webhook_intake import take_in
 from cpaas.states import MessageStatus
 from cpaas.tests.factories import AttemptFactory, ConversationFactory, CpaasNumberFactory, MessageFactory
-from portal.models import AuditEntry, OutgoingMail
+from portal.events import publish
+from portal.events.reading import note_heard
+from portal.models import AuditEntry, Device, EventStream, OutgoingMail
 from portal.tests.factories import PortalAccountFactory
 from portal.tests.test_api_conventions import problem
 
@@ -145,6 +150,24 @@ def test_s1_59_there_is_advice_for_everything(facts):
     advice = advise(facts)
     assert advice.ticket in ("carrier", "portal", "none")
     assert advice.sentence
+
+
+def test_s1_59_an_inbound_text_that_no_client_was_told_of_is_ours(api, tenant, number):
+    at = timezone.now() - timedelta(hours=1)
+    conversation = ConversationFactory(number=number)
+    message = MessageFactory(conversation=conversation, direction="in", created_at=at)
+    publish(tenant.user.pk, "message.created", message.pk)
+    url = f"{BASE}message-log/{message.pk}/"
+    devices = Device.objects.filter(user=tenant.user)
+    devices.update(last_used_at=at)
+    assert api(tenant.token).get(f"{url}advice/").json()["ticket"] == "none"
+    devices.update(last_used_at=timezone.now())
+    assert api(tenant.token).get(f"{url}advice/").json()["ticket"] == "portal"
+    note_heard({devices.get().pk: EventStream.objects.get(pk=tenant.user.pk).last_id})
+    advice = api(tenant.token).get(f"{url}advice/").json()
+    assert advice["ticket"] == "none"
+    assert devices.get().name in advice["sentence"]
+    assert "told" in [step["type"] for step in api(tenant.token).get(url).json()["events"]]
 
 
 def lost(number, sid: str = "lost", to: str = "+12015550100") -> WebhookEvent:

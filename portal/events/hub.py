@@ -112,6 +112,7 @@ class Hub:
         self._reading = 0
         self._pump_scheduled = False
         self._sweep_now = asyncio.Event()
+        self._heard: dict[uuid.UUID, int] = {}
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="events")
         # The loop holds tasks only weakly; without this they vanish after a while.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,6 +138,10 @@ class Hub:
         self.closing = True
         for subscription in self._all():
             subscription.end("shutdown")
+
+    def has_heard(self, device_id: uuid.UUID, number: int) -> None:
+        """The device was sent everything up to that event; noted in the database with the next sweep."""
+        self._heard[device_id] = max(number, self._heard.get(device_id, 0))
 
     @contextlib.contextmanager
     def subscribed(self, subscription: Subscription) -> Any:
@@ -219,6 +224,9 @@ class Hub:
                 async with asyncio.timeout(SWEEP_S):
                     await self._sweep_now.wait()
             self._sweep_now.clear()
+            if self._heard:
+                heard, self._heard = self._heard, {}
+                await self.in_thread(reading.note_heard, heard)
             subscriptions = self._all()
             if not subscriptions:
                 continue

@@ -175,6 +175,24 @@ def gone_devices(device_ids: set[uuid.UUID]) -> set[uuid.UUID]:
     return device_ids - set(alive.values_list("pk", flat=True))
 
 
+# Its columns are in no index, so the row is changed in place.
+_HEARD = """
+    UPDATE portal_device SET heard_number = heard.number, heard_at = %s
+    FROM (SELECT * FROM unnest(%s::uuid[], %s::bigint[])) AS heard (device_id, number)
+    WHERE portal_device.id = heard.device_id AND portal_device.heard_number < heard.number
+"""
+
+
+def note_heard(heard: Mapping[uuid.UUID, int]) -> None:
+    """Note the last event that each of these devices was sent; of two notes the later event counts."""
+    now = clock.now()
+    if connection.vendor == "postgresql":
+        execute(_HEARD, [now, id_array(heard), list(heard.values())])
+        return
+    for device_id, number in heard.items():
+        Device.objects.filter(pk=device_id, heard_number__lt=number).update(heard_number=number, heard_at=now)
+
+
 def _devices(device_ids: set[uuid.UUID]) -> dict[uuid.UUID, Listener | str]:
     """The user of each device, or the reason why it may not listen any more."""
     found: dict[uuid.UUID, Listener | str] = {}

@@ -52,7 +52,8 @@ async def serve(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
         if hub.closing:
             raise Problem("unavailable", "The server is about to restart.", status=503, retry_after_s=2)
         query = _query(scope["query_string"])
-        after = _cursor(headers.get("last-event-id") or query.get("after"), newest)
+        given = headers.get("last-event-id") or query.get("after")
+        after = _cursor(given, newest)
         wait = _wait(query.get("wait"))
         is_poll = _wants_json(headers.get("accept", ""))
     except Exception as error:
@@ -60,6 +61,9 @@ async def serve(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
         return
     subscription = Subscription(device_id, user_id, after, is_poll=is_poll)
     subscription.is_live = is_live and not is_poll
+    if given:
+        # What it goes on from, it has.
+        hub.has_heard(device_id, min(after, newest))
     with hub.subscribed(subscription):
         watcher = asyncio.create_task(_watch(receive, subscription))
         try:
@@ -94,6 +98,8 @@ async def _tell_news(hub: Hub, subscription: Subscription, send: Send) -> None:
             subscription.is_due |= found.more
             if found.frames:
                 await _write(subscription, send, found.frames)
+                if found.lines:
+                    hub.has_heard(subscription.device_id, found.last)
             if found.bye or found.failed:
                 return
         if subscription.ending == "gone":

@@ -11,13 +11,18 @@ from portal.models.base import Row
 
 
 class Device(Row):
-    """A client a user logged in with; its token lapses 90 days after the last use."""
+    """A client a user logged in with; its token lapses 90 days after the last use.
+
+    `heard_number` is the last of the user's events that was sent to it, noted at `heard_at`, some seconds later.
+    """
 
     user = models.ForeignKey("portal.EndUser", models.CASCADE, related_name="devices")
     name = models.CharField(max_length=120)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     last_used_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
+    heard_number = models.BigIntegerField(default=0, db_default=0, editable=False)
+    heard_at = models.DateTimeField(null=True, editable=False)
 
     tenant_paths: ClassVar[dict[str, str]] = {
         "system_provider": "user__system_provider_id",

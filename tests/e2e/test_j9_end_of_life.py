@@ -23,13 +23,20 @@ def test_j9_the_log_answers_and_a_ticket_is_raised_s1_55_to_s1_60(page: Page, te
     sent = device.send(REMOTE, body)
     wait_for(lambda: device.message(sent["id"])["status"] == "sent", what="the text to be taken")
     sid = device.message(sent["id"])["attempts"][0]["sid"]
-    tenant.carrier.inbound(REMOTE, number["number"], "Something else")
+    with device.stream() as stream:
+        tenant.carrier.inbound(REMOTE, number["number"], "Something else")
+        came = stream.wait_for("message.created", direction="in")
     tenant.carrier.receipt(sid, "sent")
 
     # The same over REST: by the last digits, by the text, and who reads is written down.
     rows = tenant.staff.get("message-log/", to=REMOTE[-4:], text="HARBOR")["results"]
     assert [(row["id"], row["sid"], row["segments"], row["characters"]) for row in rows] == [(sent["id"], sid, 1, 98)]
     assert tenant.staff.get(f"message-log/{sent['id']}/advice/")["ticket"] == "carrier"
+    story = f"message-log/{came['id']}/"
+    wait_for(
+        lambda: "told" in [step["type"] for step in tenant.staff.get(story)["events"]], what="the note of who was told"
+    )
+    assert tenant.staff.get(f"{story}advice/")["ticket"] == "none"
 
     # 1 Log → filter From/To/time/body → rows.
     log_in(page, tenant.administrator)
