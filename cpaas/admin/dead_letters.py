@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -15,7 +16,7 @@ from cpaas.models.webhook_events import DEAD
 from cpaas.services import dead_letters, message_log
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.navigation import Entry
-from portal.admin.pages import Detail
+from portal.admin.pages import Crumbs, Detail
 from portal.admin.row_actions import row_action
 from portal.admin.scoped import actor
 from portal.admin.site import site
@@ -41,6 +42,13 @@ class DeadLetterAdmin(TenantScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return super().get_queryset(request).filter(state__in=(*DEAD, "replayed"))
+
+    def page(self, request: HttpRequest, template: str, row: Any, context: dict[str, Any]) -> TemplateResponse:
+        named = {"heading": f"Call of {row.platform}", "kind": "Dead letter"} if row is not None else {}
+        return super().page(request, template, row, {**named, **context})
+
+    def crumbs(self, row: Any, here: str = "") -> Crumbs:
+        return [(self.list_title, self.url("changelist")), *([("Call", None)] if row is not None else [])]
 
     def add_url(self, request: HttpRequest, parent: Any = None) -> str:
         return ""

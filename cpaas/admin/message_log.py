@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -16,9 +16,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from cpaas.admin.log_form import LogForm
+from cpaas.api.message_log import csv_answer
 from cpaas.models import Message, Ticket
 from cpaas.services import message_log
 from cpaas.services.advice import advise
+from cpaas.services.log_export import export_log
 from cpaas.services.message_log import UNASSIGNED, Entry, LogFilter
 from cpaas.services.story import facts_of, stories
 from cpaas.states import MessageStatus
@@ -26,7 +28,7 @@ from portal.admin.base import TenantScopedAdmin
 from portal.admin.changelist import NEWER, OLDER
 from portal.admin.forms import show_problem
 from portal.admin.navigation import Entry as NavEntry
-from portal.admin.pages import Button, Detail
+from portal.admin.pages import Button, Detail, Route
 from portal.admin.scoped import actor, visible
 from portal.admin.site import site
 from portal.problems import Problem
@@ -177,7 +179,17 @@ class MessageLogAdmin(TenantScopedAdmin):
     def add_url(self, request: HttpRequest, parent: Any = None) -> str:
         return ""
 
+    def routes(self) -> list[Route]:
+        return [("export/", self.export_view, "export"), *super().routes()]
+
     # --- The list ------------------------------------------------------------------------------------------------
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """The log as CSV, by the same filters; the list says what is wrong with them."""
+        wanted = self._wanted(request, LogForm(request.GET, account=actor(request), has_scope=True), ())
+        if wanted is None:
+            return self.list_view(request)
+        return cast(HttpResponse, csv_answer(export_log(actor=actor(request), wanted=wanted)))
+
     def list_view(
         self, request: HttpRequest, *, narrow: dict[str, Any] | None = None, context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -197,6 +209,7 @@ class MessageLogAdmin(TenantScopedAdmin):
             "form": form,
             "empty_text": self.empty_text,
             "most": message_log.MOST_PARTIES,
+            "export_url": "" if scope else f"{self.url('export')}{shown.query_string({})}",
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "cpaas/message_log.html", {**own, **(context or {})})

@@ -50,6 +50,7 @@ class TicketAdmin(TenantScopedAdmin):
     list_display = ("created_at", "subject", "tn", "remote", "to", "state", "raised_by")
     list_filter = ("state", "to")
     empty_text = "There is no ticket. Raise one from a text in the message log; its story is attached."
+    labels = {"created_at": "Time", "text": "What is wrong", "to": "Ticket with"}
     details = ("state", "to", "tn", "remote", "sid", "created_at", "raised_by", "text")
 
     def routes(self) -> list[Route]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +16,7 @@ from cpaas.api import shapes
 from cpaas.models import Message, WebhookEvent
 from cpaas.services import message_log
 from cpaas.services.advice import advise
+from cpaas.services.log_export import export_log
 from cpaas.services.message_log import UNASSIGNED, LogFilter
 from cpaas.services.story import Step, Story, facts_of, stories
 from cpaas.states import MessageStatus
@@ -61,15 +64,20 @@ def filter_of(query: dict[str, Any]) -> LogFilter:
 
 
 class MessageLog(StaffView):
-    """The texts of the scope, newest first; those that came to no number of ours are among them as `unassigned`."""
+    """The texts of the scope, newest first; those that came to no number of ours are among them as `unassigned`.
+
+    With `Accept: text/csv` the first 10,000 as CSV.
+    """
 
     serializer_class = shapes.LogEntryShape  # type: ignore[assignment]
     query_classes: ClassVar[dict[str, Any]] = {"GET": LogQuery}
     order = ("-id",)
     problems: ClassVar[dict[str, tuple[int, ...]]] = {"GET": (409,)}
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponseBase:
         wanted = message_log.check_filter(self.actor, filter_of(self.query))
+        if "text/csv" in request.headers.get("Accept", ""):
+            return csv_answer(export_log(actor=self.actor, wanted=wanted))
 
         def find(beyond: uuid.UUID | None, backward: bool, count: int) -> list[Any]:
             found = message_log.find_entries(
@@ -95,6 +103,13 @@ class MessageLogItem(StaffView):
         entry = message_log.open_entry(actor=self.actor, key=parse_id(pk))
         readable = message_log.may_read_texts(self.actor)
         return Response(entry_objects([entry], readable=readable, in_full=True)[0])
+
+
+def csv_answer(lines: Iterator[str]) -> StreamingHttpResponse:
+    """The log as a file to be saved."""
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="message-log.csv"'
+    return answer
 
 
 class AdviceSerializer(StrictSerializer):

@@ -160,17 +160,28 @@ def open_entry(*, actor: PortalAccount, key: uuid.UUID | None) -> Entry:
     return entry
 
 
-def note_reading(
-    *, actor: PortalAccount, wanted: LogFilter, entries: Sequence[Entry], action: str = "read_messages"
-) -> None:
+def note_reading(*, actor: PortalAccount, wanted: LogFilter, entries: Sequence[Entry]) -> None:
     """Record that texts were handed out wholesale: who, and of which number or scope. Not what was searched for."""
     if not entries or not may_read_texts(actor):
         return
     first = entries[0]
     of_number = first.number if wanted.number_id and isinstance(first, Message) else None
-    after = {"messages": len(entries), **{level: str(key) for level, key in wanted.scope}}
-    after |= {name: value for name, value in (("from", wanted.sender), ("to", wanted.recipient)) if value}
-    audit.record(actor, action, of_number or actor, after=after)
+    after = {"messages": len(entries), **_asked(wanted)}
+    audit.record(actor, "read_messages", of_number or actor, after=after)
+
+
+def note_export(*, actor: PortalAccount, wanted: LogFilter) -> None:
+    """Record that the log is written into a file: who, and of which number or scope."""
+    number = CpaasNumber.objects.visible_to(actor).filter(pk=wanted.number_id).first() if wanted.number_id else None
+    audit.record(actor, "export_messages", number or actor, after=_asked(wanted))
+
+
+def _asked(wanted: LogFilter) -> dict[str, str]:
+    """What was asked for, but the words that were searched for (R18)."""
+    times = {"after": clock.iso(wanted.after), "before": clock.iso(wanted.before)}
+    parties = {"from": wanted.sender, "to": wanted.recipient}
+    asked = {**{level: str(key) for level, key in wanted.scope}, **parties, **times}
+    return {name: value for name, value in asked.items() if value}
 
 
 def counted(text: str) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from cpaas.carriers.base import WebhookRequest
 from cpaas.models import Ticket, WebhookEvent
-from cpaas.services import dead_letters
+from cpaas.services import dead_letters, log_export
 from cpaas.tests.factories import AttemptFactory, ConversationFactory, CpaasNumberFactory, MessageFactory
 from portal.models import AuditEntry
 
@@ -115,3 +118,30 @@ def test_dead_letters_are_shown_and_replayed_by_a_button(staff, tenant, number):
     page = staff.post(f"/dead-letters/{call.pk}/replay/", follow=True).content.decode()
     assert "was taken in" in page
     assert number.messages.get().text == "Hi"
+
+
+def test_s1_57_the_log_is_exported_as_csv_and_that_is_written_down(staff, tenant, message):
+    MessageFactory(conversation=message.conversation, direction="in", text="=1+1")
+    MessageFactory(conversation=message.conversation, direction="in", text="hidden", status="suppressed")
+    page = staff.get("/message-log/?to=9795").content.decode()
+    assert "/message-log/export/?to=9795" in page
+    response = staff.get("/message-log/export/")
+    rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
+    assert [row["text"] for row in rows] == ["", "'=1+1", "A" * 98]
+    assert rows[2]["sid"] == "SM123"
+    entry = AuditEntry.objects.get(action="export_messages")
+    assert entry.actor_id == tenant.administrator.pk
+    assert "at least its last four digits" in staff.get("/message-log/export/?from=12").content.decode()
+
+
+def test_an_export_is_bounded_and_hides_texts_like_the_log(client, tenant, message, monkeypatch):
+    for n in range(4):
+        MessageFactory(conversation=message.conversation, text=f"secret {n}")
+    monkeypatch.setattr(log_export, "MOST_EXPORTED", 3)
+    monkeypatch.setattr(log_export, "_AT_ONCE", 2)
+    tenant.system_provider.staff_may_read_messages = False
+    tenant.system_provider.save()
+    client.force_login(tenant.accounts["group", "administrator"])
+    body = client.get("/message-log/export/").getvalue().decode()
+    assert body.count("\n") == 4
+    assert "secret" not in body
