@@ -107,6 +107,7 @@ def _failed(facts: Facts, sid: str) -> Advice:
 # Codes of our own rules, which the dispatcher asks again before it sends (R33).
 _OURS = frozenset(
     {
+        "already_delivered",
         "remote_opted_out",
         "not_licensed",
         "opt_in_pending",

@@ -33,7 +33,8 @@ def test_no_list_touches_more_rows_the_more_there_are() -> None:
     # That it bites: without its indexes, a filter walks through the whole provider.
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; DROP INDEX number_status_all, number_status_sp")
-    failed = [case for case in cases if (case.viewer, case.what) == ("system_provider", "status: Failed")]
+    numbers = [case for case in cases if case.list.startswith("CPaaS Numbers")]
+    failed = [case for case in numbers if (case.viewer, case.what) == ("system_provider", "status: Failed")]
     assert failed
     assert all(_faults(case, set()) for case in failed)
 
