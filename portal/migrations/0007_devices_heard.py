@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('portal', '0004_login_is_no_key'),
+        ('portal', '0006_people_by_name'),
     ]
 
     operations = [
