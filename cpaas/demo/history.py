@@ -16,6 +16,7 @@ from cpaas.models.attachments import AttachmentState
 from cpaas.segments import count_segments
 from cpaas.services.attachments import write_files
 from cpaas.services.opt_in import prompt_text
+from cpaas.services.queueing import enqueue
 from portal.ids import new_id_at
 from portal.services import audit
 
@@ -85,6 +86,8 @@ class Historian:
             if not text.unread:
                 conversation.read_position = conversation.last_position
         conversation.save(update_fields=["last_position", "read_position"])
+        if number.media_stream_id and conversation.new_count:
+            enqueue(media_stream_id=number.media_stream_id, conversation_id=conversation.pk, since=max(received))
 
     def _message(self, conversation: Conversation, text: Text, at: datetime) -> Message:
         counted = count_segments(text.text)

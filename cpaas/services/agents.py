@@ -13,7 +13,8 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import AgentPresence, MediaStream
+from cpaas.models import AgentPresence, MediaStream, QueueEntry
+from cpaas.models.queue import QueueState
 from cpaas.services.queue_news import QUEUE_TOPIC
 from portal import clock
 from portal.events import wake
@@ -74,10 +75,11 @@ def available_agents(media_stream_id: uuid.UUID) -> list[uuid.UUID]:
     return list(licensed_members(media_stream_id).filter(pk__in=there.values("pk")).values_list("pk", flat=True))
 
 
-def streams_with_available_agents() -> list[uuid.UUID]:
-    """The media streams that somebody who is there belongs to."""
+def streams_to_serve() -> list[uuid.UUID]:
+    """The media streams in which somebody waits and somebody is there."""
     there = AgentPresence.objects.filter(available_until__gt=clock.now())
-    members = _Membership.objects.filter(enduser_id__in=there.values("pk"))
+    waiting = QueueEntry.objects.filter(media_stream=OuterRef("mediastream_id")).exclude(state=QueueState.RESERVED)
+    members = _Membership.objects.filter(Exists(waiting), enduser_id__in=there.values("pk"))
     return list(members.order_by("mediastream_id").values_list("mediastream_id", flat=True).distinct())
 
 

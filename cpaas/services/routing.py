@@ -18,7 +18,7 @@ from django.db.models import Count
 
 from cpaas.models import AgentPresence, AgentTurn, MediaStream, QueueEntry, QueueOffer
 from cpaas.models.queue import OfferState, QueueState
-from cpaas.services.agents import available_agents, streams_with_available_agents
+from cpaas.services.agents import available_agents, streams_to_serve
 from cpaas.services.queue_news import tell_agents
 from portal import clock
 
@@ -31,7 +31,7 @@ _MOST_RINGING = 5
 def route_queues() -> int:
     """Take back offers that are due and offer what waits; returns how many offers were made."""
     expire_offers()
-    return sum(route_stream(stream_id) for stream_id in streams_with_available_agents() if _has_work(stream_id))
+    return sum(route_stream(stream_id) for stream_id in streams_to_serve())
 
 
 def expire_offers() -> int:
@@ -54,11 +54,6 @@ def _expire(entry_id: uuid.UUID) -> int:
         if expired:
             tell_agents([entry.media_stream_id])
     return expired
-
-
-def _has_work(media_stream_id: uuid.UUID) -> bool:
-    entries = QueueEntry.objects.filter(media_stream_id=media_stream_id)
-    return entries.filter(state__in=(QueueState.WAITING, QueueState.OFFERED)).exists()
 
 
 @dataclass

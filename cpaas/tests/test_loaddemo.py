@@ -17,7 +17,16 @@ from django.test import Client
 from cpaas import transport
 from cpaas.carriers.registry import get_carrier
 from cpaas.demo.cast import PASSWORD
-from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, CpaasPlatform, Message, OptInEvidence
+from cpaas.models import (
+    Attachment,
+    Attempt,
+    Conversation,
+    CpaasNumber,
+    CpaasPlatform,
+    Message,
+    OptInEvidence,
+    QueueEntry,
+)
 from cpaas.services.hooks import set_missing_hooks
 from cpaas.services.sending import send_message
 from cpaas.tests.running import DispatcherThread
@@ -102,6 +111,7 @@ def test_something_is_going_on() -> None:
     assert never_asked.exists()
     assert not OptInEvidence.objects.filter(number_id__in=never_asked.values("pk")).exists()
     assert CpaasNumber.objects.filter(media_stream__isnull=False).exists()
+    assert QueueEntry.objects.filter(state="waiting", media_stream__agents__licence="agent").exists()
     statuses = Counter(Message.objects.values_list("direction", "status"))
     outbound = {"delivered", "undelivered", "sent", "failed", "unknown"}
     assert {("out", status) for status in outbound} <= set(statuses)
