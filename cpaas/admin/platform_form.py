@@ -104,7 +104,12 @@ class PlatformForm(StaffForm):
             widget = forms.PasswordInput(attrs=attrs) if credential.secret else forms.TextInput(attrs=attrs)
             name = self._credential_name(credential)
             self.fields[name] = forms.CharField(
-                label=credential.label, help_text=help_text, required=False, widget=widget
+                label=credential.label,
+                help_text=help_text,
+                # Of a platform that is there, empty keeps what is stored.
+                required=self.platform is None and credential.required,
+                error_messages={"required": f"{credential.label} is needed."},
+                widget=widget,
             )
             names.append(name)
         return names
