@@ -177,14 +177,14 @@ def _take_in(waiting: Waiting) -> None:
     platform = CpaasPlatform.objects.filter(pk=waiting.platform_id).first()
     if platform is None:
         raise ValueError("The platform was deleted meanwhile.")
-    events = carrier.parse_webhook(platform.account(), waiting.request)
-    take_in(
-        platform_id=platform.pk,
-        nonce=waiting.nonce,
-        request=waiting.request,
-        events=events,
-        received_at=waiting.received_at,
-    )
+    for call in carrier.separate(waiting.request):
+        take_in(
+            platform_id=platform.pk,
+            nonce=waiting.nonce,
+            request=call,
+            events=carrier.parse_webhook(platform.account(), call),
+            received_at=waiting.received_at,
+        )
 
 
 def _read(path: Path) -> Waiting:

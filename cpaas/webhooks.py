@@ -66,21 +66,22 @@ def _receive(request: HttpRequest, carrier: str, platform_id: str, secret: str) 
     seen, nonce = _authenticated(adapter, platform_id, secret, call)
     platform = seen.platform
     try:
-        events = adapter.parse_webhook(seen.account, call)
+        calls = [(each, adapter.parse_webhook(seen.account, each)) for each in adapter.separate(call)]
     except UnreadableWebhook as error:
         WEBHOOKS.labels(carrier, "unreadable").inc()
         with suppress(*spool.DATABASE_AWAY, IntegrityError):
             keep_unreadable(platform_id=platform.pk, request=call)
         raise Problem("invalid", error.detail, status=400) from error
     try:
-        take_in(platform_id=platform.pk, nonce=nonce, request=call, events=events)
+        for each, events in calls:
+            take_in(platform_id=platform.pk, nonce=nonce, request=each, events=events)
         WEBHOOKS.labels(carrier, "taken").inc()
     except spool.DATABASE_AWAY:
         _spool(platform, nonce, call)
     except IntegrityError as error:
         # The platform was deleted under our hands.
         raise _forbidden() from error
-    answer = adapter.answer(events)
+    answer = adapter.answer(calls[0][1])
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
 

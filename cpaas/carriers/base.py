@@ -342,6 +342,10 @@ class Carrier(Protocol):
         """The call's nonce ("" where the carrier has none). Raises ForbiddenWebhook."""
         ...
 
+    def separate(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        """A call for each event of a call that has several, so that each is kept, and goes, with its own text (R18)."""
+        ...
+
     def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
         """What the call says. Raises UnreadableWebhook. Bad bytes are replaced, NUL removed."""
         ...

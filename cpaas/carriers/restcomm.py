@@ -211,6 +211,9 @@ class Restcomm:
             raise ForbiddenWebhook("The webhook call names another account.")
         return ""
 
+    def separate(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        return (request,)
+
     def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
         """The one event; a text that the network delivered to Restcomm again has a new id (facts 2.7)."""
         event = webhook.parse(request)

@@ -160,6 +160,9 @@ class Twilio:
             raise ForbiddenWebhook("The signature of the webhook call is missing or wrong.")
         return ""
 
+    def separate(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        return (request,)
+
     def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
         return [webhook.parse(request)]
 

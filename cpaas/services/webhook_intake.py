@@ -95,32 +95,20 @@ def _apply(
         if taken.held_for is not None:
             look_again(taken.held_for)
         return
-    states: set[str] = set()
-    # One transaction each, for each takes locks in their order. The call itself is kept with the last one: until then
-    # a repetition starts again, and what was applied stays as it is.
-    for event in events[:-1]:
-        with transaction.atomic():
-            news = News()
-            states.add(_apply_event(platform_id, event, news, at))
-            news.write()
-    states |= _apply_last(platform_id, call, events, states, at)
+    states = _apply_in_steps(platform_id, call, events, at)
     if "parked" in states:
         apply_parked(platform_id, [event.sid for event in events])
 
 
-def _apply_last(
-    platform_id: uuid.UUID,
-    call: Mapping[str, Any],
-    events: Sequence[WebhookEvent],
-    earlier: set[str],
-    at: datetime,
+def _apply_in_steps(
+    platform_id: uuid.UUID, call: Mapping[str, Any], events: Sequence[WebhookEvent], at: datetime
 ) -> set[str]:
     with transaction.atomic():
         if not execute(_KEEP, {**call, "platform_id": platform_id, "at": at}):
             _require_same_body(platform_id, call)
             return set()
         news = News()
-        states = earlier | {_apply_event(platform_id, events[-1], news, at)}
+        states = {_apply_event(platform_id, event, news, at) for event in events}
         news.write()
         if "applied" not in states:
             state = min(states)

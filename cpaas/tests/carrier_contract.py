@@ -285,6 +285,10 @@ class CarrierContract(CarrierWire):
             with pytest.raises(UnreadableWebhook):
                 get_carrier(self.code).parse_webhook(self.account, replace(request, body=body))
 
+    def test_r18_a_call_of_one_event_is_kept_as_it_came(self) -> None:
+        for request in (self.inbound(self.account, "Hi"), self.broken(self.account)):
+            assert list(get_carrier(self.code).separate(request)) == [request]
+
     def test_a_kept_call_is_read_the_same_without_the_address_it_came_to(self) -> None:
         """As when the spool or a person takes it in later."""
         for request in (self.inbound(self.account, "Hi"), self.receipt(self.account, "sid-1", self.words["sent"])):

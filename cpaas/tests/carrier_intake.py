@@ -115,7 +115,8 @@ class IntakeContract(CarrierWire):
         request = self.inbound(number.platform.account(), "Hi")
         for body in (b"", b"\xff", *self.unreadable):
             assert self.post(replace(request, body=body)) in (400, 403), body  # 403 where the body is signed
-        assert not WebhookEvent.objects.exists()
+        assert not Message.objects.exists()
+        assert set(WebhookEvent.objects.values_list("state", flat=True)) <= {"unreadable"}
 
     def test_r21_receipts_in_any_order_and_doubled(self, number: CpaasNumber) -> None:
         message = self.sent(number)

@@ -33,7 +33,8 @@ from cpaas.carriers.base import (
     WebhookRequest,
 )
 from cpaas.carriers.registry import get_carrier
-from cpaas.models import Attempt
+from cpaas.models import Attempt, WebhookEvent
+from cpaas.services.numbers import delete_messages
 from cpaas.tests.carrier_contract import REMOTE, TN, CarrierContract, CarrierWire, Played, answer, play
 from cpaas.tests.carrier_intake import IntakeContract
 from cpaas.tests.inteliquent_fixtures import JSON
@@ -163,6 +164,10 @@ class TestIntake(Wire, IntakeContract):
             assert self.post(call(events, number.platform.account())) == 204
         assert self.status_of(sent) == "delivered"
         assert type(sent).objects.filter(direction="in").count() == 1
+        # Each is kept with the id of its own text, and goes with it (R18).
+        assert sorted(WebhookEvent.objects.values_list("sid", flat=True)) == ["in-1", "sid-1", "sid-1"]
+        delete_messages(actor=None, number=number)
+        assert not WebhookEvent.objects.exists()
 
     def test_r32_a_receipt_with_our_reference_settles_a_text_whose_answer_was_lost(self, number: Any) -> None:
         """The answer with the id never came, so that only the reference says whose receipt it is."""

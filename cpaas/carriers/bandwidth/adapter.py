@@ -161,6 +161,9 @@ class Bandwidth:
         webhook.authenticate(user, password, request)
         return ""
 
+    def separate(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        return webhook.separate(request)
+
     def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
         return webhook.parse(request.body)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cpaas.carriers.base import (
@@ -45,6 +47,15 @@ def authenticate(user: str, password: str, request: WebhookRequest) -> None:
     right = f"{user}:{password}".encode()
     if not (user and password and scheme.lower() == "basic" and hmac.compare_digest(given, right)):
         raise ForbiddenWebhook("The webhook call carries no or a wrong name and password.")
+
+
+def separate(request: WebhookRequest) -> list[WebhookRequest]:
+    """The events of a call that have an id, each in an array of its own; a call of one as it came."""
+    rows = as_list(read_json(request.body))
+    if len(rows) < 2:
+        return [request]
+    known = [row for row in map(as_dict, rows) if _event(row) is not None]
+    return [replace(request, body=json.dumps([row]).encode()) for row in known] or [request]
 
 
 def parse(body: bytes) -> list[WebhookEvent]:

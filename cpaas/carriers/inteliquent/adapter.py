@@ -178,6 +178,9 @@ class Inteliquent:
     def authenticate(self, account: CarrierAccount, request: WebhookRequest) -> str:
         return webhook.authenticate(account.credentials.get("inbound_api_key", ""), request)
 
+    def separate(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        return (request,)
+
     def parse_webhook(self, account: CarrierAccount, request: WebhookRequest) -> list[WebhookEvent]:
         return [webhook.parse(request.body)]
 
