@@ -8,7 +8,7 @@ from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from cpaas.carriers.registry import CARRIER_LABELS, get_carrier
+from cpaas.carriers.registry import CARRIER_LABELS, CARRIERS, get_carrier
 from cpaas.models import CpaasPlatform
 from cpaas.models.platforms import default_options
 from cpaas.services import platforms
@@ -34,7 +34,12 @@ class OpenObject(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@extend_schema_field({**_OPEN_OBJECT, "description": "Per carrier. Secrets are shown masked; left out or blank: kept."})
+_NAMES = ", ".join(
+    f"{code} {{{' '.join(field.name for field in carrier.credential_fields)}}}" for code, carrier in CARRIERS.items()
+)
+
+
+@extend_schema_field({**_OPEN_OBJECT, "description": f"{_NAMES}. Secrets are shown masked; left out or blank: kept."})
 class Credentials(OpenObject):
     def get_attribute(self, instance: CpaasPlatform) -> dict[str, str]:
         secret = {field.name: field.secret for field in get_carrier(instance.carrier).credential_fields}

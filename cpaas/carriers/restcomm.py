@@ -39,9 +39,9 @@ from cpaas.carriers.base import (
 )
 from cpaas.carriers.media import media_request
 from cpaas.carriers.twilio_style import numbers, records, webhook
-from cpaas.carriers.twilio_style.calls import Api, accepted, ask, pages, request
+from cpaas.carriers.twilio_style.calls import Api, Pages, accepted, ask, request
 from cpaas.carriers.twilio_style.errors import error_code, error_text
-from cpaas.carriers.wire import as_dict, clean, message_id, party, read_time, without_plus
+from cpaas.carriers.wire import as_dict, clean, message_id, party, read_time, ten_digits
 from cpaas.segments import count_segments
 
 _API = Api("Restcomm")
@@ -189,7 +189,7 @@ class Restcomm:
             "SortBy": "DateCreated:desc",
             "PageSize": "50",
         }
-        listed, found = pages(account, _API, "/SMS/Messages.json", ("messages",), query), []
+        listed, found = Pages(account, _API, "/SMS/Messages.json", ("messages",), query), []
         while (rows := (yield from listed.next())) is not None:
             read = [(read_time(row.get("date_created")), row) for row in rows]
             found += [ListedText(at, _inbound(row)) for at, row in read if at and at >= since and _is_inbound(row)]
@@ -246,8 +246,7 @@ def _beginning(text: str, most_bytes: int | None) -> str:
 
 def _find(account: CarrierAccount, tn: str) -> Operation[numbers.Record]:
     """By the national digits: the carrier may have the number with or without country code, and searches in it."""
-    search = tn.removeprefix("+1") if len(tn) == 12 else without_plus(tn)
-    return (yield from numbers.find(account, _API, tn, search))
+    return (yield from numbers.find(account, _API, tn, ten_digits(tn)))
 
 
 def _send_part(account: CarrierAccount, text: OutboundText) -> Operation[Sent]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 # A quotation of the carrier's own words in a sentence for people.
 MAX_QUOTED = 200
@@ -112,6 +113,19 @@ def party(value: object) -> str:
 def without_plus(number: str) -> str:
     """E.164 as the digits most carriers want; short codes stay what they are."""
     return number.removeprefix("+")
+
+
+def ten_digits(number: str) -> str:
+    """A North American number without its country code, any other in E.164 without the plus."""
+    return number[2:] if number.startswith("+1") and len(number) == 12 else number.removeprefix("+")
+
+
+def same_path(url: str, other: str) -> bool:
+    """Whether two of our webhook addresses are the same but for the public name of the portal."""
+    try:
+        return urlsplit(url).path == urlsplit(other).path
+    except ValueError:
+        return False
 
 
 def quote(words: Iterable[object], secrets: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ from cpaas.carriers.base import (
     WebhookRequest,
 )
 from cpaas.carriers.media import media_request
-from cpaas.carriers.wire import as_dict, message_id, without_plus
+from cpaas.carriers.wire import as_dict, message_id, ten_digits
 
 
 class Bandwidth:
@@ -91,7 +91,7 @@ class Bandwidth:
     def find_number(self, account: CarrierAccount, tn: str) -> Operation[CarrierNumber]:
         """Whether `tn` is in service on the account (S4.29). Not on the account: NumberNotOnAccount."""
         try:
-            yield from ask_dashboard(account, f"/inservice_numbers/{quote_plus(_plain(tn))}")
+            yield from ask_dashboard(account, f"/inservice_numbers/{quote_plus(ten_digits(tn))}")
         except Refused as error:
             if error.code == "404":
                 raise NumberNotOnAccount.for_carrier(self.label) from error
@@ -169,8 +169,3 @@ class Bandwidth:
 
     def answer(self, events: Sequence[WebhookEvent]) -> WebhookAnswer:
         return webhook.ANSWER
-
-
-def _plain(tn: str) -> str:
-    """Ten digits for North American numbers, as the dashboard writes them."""
-    return tn.removeprefix("+1") if len(tn) == 12 else without_plus(tn)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 from xml.etree.ElementTree import Element, SubElement
 
 from cpaas.carriers.bandwidth.calls import ask_dashboard, find, text_of
 from cpaas.carriers.base import CarrierAccount, Hook, NotTaken, Operation, Refused
+from cpaas.carriers.wire import same_path
 
 _INBOUND, _OUTBOUND = "InboundCallbackUrl", "OutboundCallbackUrl"
 _INBOUND_KEYS, _OUTBOUND_KEYS = "InboundCallbackCreds", "OutboundCallbackCreds"
@@ -83,7 +84,7 @@ def inbound_url(application: Element) -> str:
 
 def is_ours(account: CarrierAccount, application: Element) -> bool:
     """Whether its inbound texts come to us, perhaps at another public address the portal had before."""
-    return _url_path(inbound_url(application)) == _url_path(account.inbound_url)
+    return same_path(inbound_url(application), account.inbound_url)
 
 
 def former(account: CarrierAccount, application: Element) -> dict[str, str]:
@@ -119,10 +120,3 @@ def _add_keys(parent: Element, name: str, user: str, password: str) -> None:
     _add(keys, "UserId", user)
     if password:
         _add(keys, "Password", password)
-
-
-def _url_path(url: str) -> str:
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return ""

@@ -62,14 +62,11 @@ def ask(
         raise NotTaken(error.detail, error.code) from error
 
 
-def pages(account: CarrierAccount, api: Api, path: str, names: Sequence[str], query: Mapping[str, str]) -> Pages:
-    """The pages of a list: `page = yield from pages.next()` until it is None. `names` are the members that may hold it;
-    a bare array is a list of one page."""
-    return Pages(account, api, path, names, query)
-
-
 class Pages:
-    """A list that is read page by page, so that who has found what they look for stops."""
+    """A list that is read page by page, so that who has found what they look for stops.
+
+    `names` are the members of a page that may hold its rows; a bare array is a list of one page.
+    """
 
     def __init__(
         self, account: CarrierAccount, api: Api, path: str, names: Sequence[str], query: Mapping[str, str]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 from cpaas.carriers.base import CarrierAccount, Hook, NotTaken, NumberNotOnAccount, Operation
-from cpaas.carriers.twilio_style.calls import Api, ask, pages
-from cpaas.carriers.wire import as_dict, clean, party
+from cpaas.carriers.twilio_style.calls import Api, Pages, ask
+from cpaas.carriers.wire import as_dict, clean, party, same_path
 
 _LISTS = ("incoming_phone_numbers", "incomingPhoneNumbers")
 _PAGE_SIZE = "50"
@@ -53,7 +53,7 @@ def find(account: CarrierAccount, api: Api, tn: str, search: str) -> Operation[R
 
     Raises NumberNotOnAccount.
     """
-    listed = pages(account, api, "/IncomingPhoneNumbers.json", _LISTS, {"PhoneNumber": search, "PageSize": _PAGE_SIZE})
+    listed = Pages(account, api, "/IncomingPhoneNumbers.json", _LISTS, {"PhoneNumber": search, "PageSize": _PAGE_SIZE})
     while (rows := (yield from listed.next())) is not None:
         for record in map(_record, rows):
             if record.tn == tn and record.sid:
@@ -63,7 +63,7 @@ def find(account: CarrierAccount, api: Api, tn: str, search: str) -> Operation[R
 
 def list_all(account: CarrierAccount, api: Api) -> Operation[list[Record]]:
     found: list[Record] = []
-    listed = pages(account, api, "/IncomingPhoneNumbers.json", _LISTS, {"PageSize": _PAGE_SIZE})
+    listed = Pages(account, api, "/IncomingPhoneNumbers.json", _LISTS, {"PageSize": _PAGE_SIZE})
     while (rows := (yield from listed.next())) is not None:
         found += map(_record, rows)
     return found
@@ -86,7 +86,7 @@ def leads_to_us(account: CarrierAccount, record: Record) -> bool:
 
 def is_ours(account: CarrierAccount, record: Record) -> bool:
     """Whether we set the number's SmsUrl, perhaps when the portal had another public address."""
-    return _path(record.url) == _path(account.inbound_url)
+    return same_path(record.url, account.inbound_url)
 
 
 def former_leads(account: CarrierAccount, record: Record) -> dict[str, str]:
@@ -94,13 +94,6 @@ def former_leads(account: CarrierAccount, record: Record) -> dict[str, str]:
     if is_ours(account, record) or not (record.url or record.application):
         return {}
     return dict(record.leads)
-
-
-def _path(url: str) -> str:
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return ""
 
 
 def _record(row: Mapping[str, Any]) -> Record:

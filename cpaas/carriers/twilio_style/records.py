@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch, Operation, ReceiptStatus, Refused
-from cpaas.carriers.twilio_style.calls import Api, ask, pages
+from cpaas.carriers.twilio_style.calls import Api, Pages, ask
 from cpaas.carriers.twilio_style.errors import error_code, error_text
 from cpaas.carriers.wire import as_dict, clean, message_id, party, read_time
 
@@ -42,7 +42,7 @@ def look_up(
     if query.sid:
         return (yield from _by_id(account, api, f"{path}/{quote_plus(query.sid)}.json", query))
     wanted = {"From": query.from_number, "To": query.to_number, "PageSize": "50", **filters}
-    rows = yield from pages(account, api, f"{path}.json", ("messages",), wanted).next()
+    rows = yield from Pages(account, api, f"{path}.json", ("messages",), wanted).next()
     found = [match for row in rows or [] if _is_candidate(row, query) and (match := _match(row)) is not None]
     near = [match for match in found if query.sent_at - _BEFORE <= match.at <= query.sent_at + _AFTER]
     return sorted(near, key=lambda match: match.at, reverse=True)
