@@ -82,6 +82,7 @@ def update_user(
         # A weaker lock than FOR UPDATE: whoever writes an event for this user refers to the row, holding locks that our
         # followers wait for.
         user = EndUser.objects.select_for_update(no_key=True).get(pk=user.pk)
+        country = _country_of(user)
         before, after = apply_changes(user, changes, allowed=USER_FIELDS)
         _normalise(user)
         if password:
@@ -91,6 +92,9 @@ def update_user(
         if "login" in after:
             require_free_name(user, "login")
         user.save()
+        if _country_of(user) != country:
+            # Who never chose another one follows the profile (S1.15).
+            UserSettings.objects.filter(user=user, default_country=country).update(default_country=_country_of(user))
         if monitored is not None:
             _set_monitored(user, monitored)
             after["monitored"] = [str(key) for key in user.monitored.values_list("pk", flat=True)]
@@ -133,12 +137,15 @@ def _normalise(user: EndUser) -> None:
     """Numbers to E.164, countries to upper case (S1.15, S1.17)."""
     if user.country:
         user.country = require_country(user.country, "country")
-    country = user.country or user.system_provider.default_country
     if user.mobile:
         try:
-            user.mobile = parse_number(user.mobile, country=country)
+            user.mobile = parse_number(user.mobile, country=_country_of(user))
         except InvalidNumber as error:
             raise invalid(mobile=str(error)) from error
+
+
+def _country_of(user: EndUser) -> str:
+    return user.country or user.system_provider.default_country
 
 
 def _set_password(user: EndUser, password: str) -> None:

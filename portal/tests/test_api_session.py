@@ -115,6 +115,14 @@ class TestSettings:
         changed = api(tenant.device_token).patch(f"{BASE}settings/", {"default_country": "GB"})
         assert (changed.status_code, changed.json()["country_code"]) == (200, "+44")
 
+    def test_s1_15_it_follows_the_profile_until_another_one_was_chosen(self, api, tenant: Tenant):
+        client = api(tenant.device_token)
+        users.update_user(actor=None, user=tenant.user, changes={"country": "DE"})
+        assert client.get(f"{BASE}settings/").json()["country_code"] == "+49"
+        client.patch(f"{BASE}settings/", {"default_country": "FR"})
+        users.update_user(actor=None, user=tenant.user, changes={"country": "IT"})
+        assert client.get(f"{BASE}settings/").json()["default_country"] == "FR"
+
     @pytest.mark.parametrize(
         ("name", "value"),
         [("country_code", "+44"), ("colour", "red"), ("im_priority", "sometimes"), ("default_country", "XX"),

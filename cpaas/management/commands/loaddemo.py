@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from cpaas.demo.directories import load_directories
 from cpaas.demo.logins import staff_logins, table, write_logins
 from cpaas.demo.numbers import load_messaging
 from cpaas.demo.tenants import Tenants
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             tenants.load()
             # Before the rest, so that the audit trail does not begin with two pages of tokens.
             staff = staff_logins(tenants)
+            load_directories(tenants)
             load_messaging(tenants, options["sandbox_port"])
             count_unsettled()
         except Problem as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from portal.addresses import ForbiddenAddress, check_host
 from portal.directory.models import Contact, ContactNumber, ContactWord, Directory, DirectoryKind
 from portal.directory.services.asking import where_of
 from portal.directory.sources import SOURCES, Setting, Unfit
+from portal.ids import new_id
 from portal.models import Group, SystemProvider
 from portal.problems import Problem, invalid
 from portal.scoping import Actor, require_writer
@@ -31,6 +33,7 @@ def create_directory(
     group: Group | None = None,
     system_provider: SystemProvider | None = None,
     settings: Mapping[str, Any] | None = None,
+    id: uuid.UUID | None = None,
 ) -> Directory:
     """A new directory of `group`, or of all users of `system_provider`. Raises Problem `invalid`."""
     require_writer(actor)
@@ -39,6 +42,7 @@ def create_directory(
     if kind not in DirectoryKind.values:
         raise invalid(kind=f"Choose one of {', '.join(DirectoryKind.values)}.")
     directory = Directory(
+        id=id or new_id(),
         system_provider=group.system_provider if group else system_provider,
         reseller=group.reseller if group else None,
         group=group,
