@@ -19,6 +19,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from cpaas.models import (
+    Attachment,
     Attempt,
     Conversation,
     CpaasNumber,
@@ -52,7 +53,7 @@ BUSY_CONVERSATIONS = BUSY_TEXTS = 300
 DAYS = 120
 _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform, CpaasNumber, MediaStream]
 _KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
-_KINDS += [NumberImport, NumberImportLine]
+_KINDS += [NumberImport, NumberImportLine, Attachment]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
