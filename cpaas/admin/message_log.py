@@ -17,12 +17,12 @@ from django.utils.safestring import SafeString
 
 from cpaas.admin.log_form import LogForm
 from cpaas.api.message_log import csv_answer
-from cpaas.models import Message, Ticket
+from cpaas.models import Attachment, Message, Ticket
 from cpaas.services import message_log
 from cpaas.services.advice import advise
 from cpaas.services.log_export import export_log
 from cpaas.services.message_log import UNASSIGNED, Entry, LogFilter
-from cpaas.services.story import facts_of, stories
+from cpaas.services.story import Story, facts_of, stories
 from cpaas.states import MessageStatus
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.changelist import NEWER, OLDER
@@ -165,6 +165,19 @@ def _error(message: Message) -> str:
     return sentence if code in sentence else f"{sentence} ({code})".strip()
 
 
+_FILE_STATES = {
+    ("stored", "mms"): "as MMS",
+    ("stored", "link"): "behind a link",
+    ("waiting", "mms"): "is still at the carrier",
+    ("failed", "mms"): "never came",
+}
+
+
+def _name_of(file: Attachment, readable: bool) -> str:
+    """A file that has not come has no name yet."""
+    return (readable and file.name) or "A file"
+
+
 @admin.register(Message, site=site)
 class MessageLogAdmin(TenantScopedAdmin):
     slug = "message-log"
@@ -234,7 +247,7 @@ class MessageLogAdmin(TenantScopedAdmin):
         story = stories([row], in_full=True)[0]
         tickets = visible(Ticket, actor(request)).filter(message_id=row.pk).order_by("-id")[:20]
         context = {
-            "details": self._details(request, row, story.sid),
+            "details": [*self._details(request, row, story.sid), *self._files(request, story)],
             "story": story,
             "readable": message_log.may_read_texts(actor(request)),
             "advice": advise(facts_of(row)),
@@ -257,6 +270,14 @@ class MessageLogAdmin(TenantScopedAdmin):
             Button(
                 "Raise ticket", reverse("admin:cpaas_ticket_add_to_message", args=[row.pk]), icon="confirmation_number"
             )
+        ]
+
+    def _files(self, request: HttpRequest, story: Story) -> list[Detail]:
+        """The files by their names, never their addresses, and what became of them."""
+        readable = text_of(story.message, message_log.may_read_texts(actor(request))) is not None
+        return [
+            Detail("File", f"{_name_of(file, readable)} {_FILE_STATES[file.state, file.sent_as]}")
+            for file in story.files
         ]
 
     def _details(self, request: HttpRequest, row: Message, sid: str) -> list[Detail]:

@@ -158,6 +158,7 @@ def message_object(story: Story, *, readable: bool) -> dict[str, Any]:
         "sid": story.sid or None,
         "sid_history": story.sid_history,
         "text": row.text if readable and row.status != MessageStatus.SUPPRESSED else None,
+        "attachments": file_objects(story, readable and row.status != MessageStatus.SUPPRESSED),
         "encoding": row.encoding,
         "segments": row.segments,
         "characters": row.characters,
@@ -182,6 +183,21 @@ def message_object(story: Story, *, readable: bool) -> dict[str, Any]:
     }
 
 
+def file_objects(story: Story, readable: bool) -> list[dict[str, Any]]:
+    """The files by their names, never their addresses; without a name when the text may not be read either."""
+    return [
+        {
+            "name": file.name if readable else None,
+            "content_type": file.content_type,
+            "size": file.size,
+            "as": file.sent_as,
+            "state": file.state,
+            "error": file.error,
+        }
+        for file in story.files
+    ]
+
+
 def unassigned_object(call: WebhookEvent, readable: bool) -> dict[str, Any]:
     """A text that came to no number of ours, as a row of the log."""
     return {
@@ -196,6 +212,7 @@ def unassigned_object(call: WebhookEvent, readable: bool) -> dict[str, Any]:
         "sid": call.sid or None,
         "sid_history": [call.sid] if call.sid else [],
         "text": call.text if readable else None,
+        "attachments": [],
         **message_log.counted(call.text),
         "number": None,
         "user": None,

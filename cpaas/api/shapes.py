@@ -116,6 +116,15 @@ class StepShape(_Shape):
     word = serializers.CharField(allow_null=True, help_text="The carrier's own word.")
 
 
+class LogFileShape(_Shape):
+    name = serializers.CharField(allow_null=True, allow_blank=True)
+    content_type = serializers.CharField(allow_blank=True)
+    size = serializers.IntegerField(help_text="Bytes.")
+    as_ = serializers.ChoiceField(choices=["mms", "link"])
+    state = serializers.ChoiceField(choices=["waiting", "stored", "failed"], help_text="waiting: still at the carrier.")
+    error_ = serializers.CharField(allow_blank=True, help_text="Why the carrier did not hand it over, so far.")
+
+
 class LogEntryShape(_Shape):
     id = Id()
     at = Time()
@@ -128,6 +137,7 @@ class LogEntryShape(_Shape):
     sid = serializers.CharField(allow_null=True, help_text="The carrier's id, for tickets to the carrier.")
     sid_history = serializers.ListField(child=serializers.CharField())
     text = serializers.CharField(allow_null=True, allow_blank=True)
+    attachments = LogFileShape(many=True)
     encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])
     segments = serializers.IntegerField()
     characters = serializers.IntegerField()

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from cpaas.carriers.registry import CARRIER_LABELS
-from cpaas.models import Attempt, Exchange, Message, WebhookEvent
+from cpaas.models import Attachment, Attempt, Exchange, Message, WebhookEvent
 from cpaas.services.advice import Facts
+from cpaas.services.attachments import files_of
 from portal import clock
 from portal.models import Device, Event
 
@@ -51,11 +52,12 @@ class Step:
 
 @dataclass
 class Story:
-    """A text with its attempts, the oldest first, and its steps in the order they happened."""
+    """A text with its attempts, the oldest first, its steps in the order they happened, and its files."""
 
     message: Message
     attempts: list[Attempt] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    files: list[Attachment] = field(default_factory=list)
 
     @property
     def sid(self) -> str:
@@ -70,15 +72,17 @@ class Story:
 
 
 def stories(messages: Sequence[Message], *, in_full: bool = False) -> list[Story]:
-    """The stories of `messages` (with number and platform loaded), in their order; two queries however many. `in_full`:
+    """The stories of `messages` (with number and platform loaded), in their order; as many queries for many. `in_full`:
     with what was said to the carrier and which clients were told."""
     found = {message.pk: Story(message) for message in messages}
     sent = [message.pk for message in messages if message.direction == "out"]
     for attempt in Attempt.objects.filter(message_id__in=sent).order_by("n"):
         found[attempt.message_id].attempts.append(attempt)
+    files = files_of(message.pk for message in messages if message.file_count)
     calls = _calls(found.values())
     exchanges = _exchanges(found.values()) if in_full else {}
     for story in found.values():
+        story.files = files[story.message.pk]
         steps = list(_steps(story, calls, exchanges))
         if in_full:
             steps += _delivery_steps(story.message)

@@ -12,7 +12,13 @@ from cpaas.carriers.base import InboundText, WebhookRequest
 from cpaas.models import Message, WebhookEvent
 from cpaas.services.placing import place_messages
 from cpaas.services.webhook_intake import take_in
-from cpaas.tests.factories import AttemptFactory, ConversationFactory, CpaasNumberFactory, MessageFactory
+from cpaas.tests.factories import (
+    AttachmentFactory,
+    AttemptFactory,
+    ConversationFactory,
+    CpaasNumberFactory,
+    MessageFactory,
+)
 from portal.ids import new_id_at
 from portal.models import AuditEntry
 from portal.tests.factories import EndUserFactory
@@ -199,6 +205,23 @@ def test_s1_57_a_provider_keeps_texts_from_resellers_and_groups(api, log, tenant
         assert texts(client.get(URL).json()["results"]) == [None]
         assert client.get(f"{URL}{message.pk}/").json()["text"] is None
         problem(client.get(URL, {"text": "Secret"}), 409, "not_readable")
+
+
+def test_files_stand_there_by_their_names_without_their_addresses(log, conversation, client, tenant):
+    message = MessageFactory(conversation=conversation, kind="mms", file_count=2)
+    file = AttachmentFactory(message=message)
+    AttachmentFactory(message=message, state="failed", name="", position=1, error="The carrier answered 404.")
+    [row] = log()
+    assert [(each["name"], each["state"], each["as"]) for each in row["attachments"]] == [
+        ("photo.jpg", "stored", "mms"),
+        ("", "failed", "mms"),
+    ]
+    assert row["attachments"][1]["error"] == "The carrier answered 404."
+    client.force_login(tenant.administrator)
+    page = client.get(f"/message-log/{message.pk}/").content.decode()
+    assert "photo.jpg as MMS" in page
+    assert "A file never came" in page
+    assert file.token not in page + str(row)
 
 
 def test_a_strangers_text_is_404(api, two_tenants, conversation):
