@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
+from django.urls import reverse
 from django.utils.timesince import timesince
 
 from cpaas.models import AgentPresence, MediaStream, QueueEntry, QueueOffer
@@ -36,6 +37,8 @@ class Waiting:
 class Handled:
     """A conversation an agent has reserved."""
 
+    key: str
+    release_url: str
     remote: str
     agent: EndUser | None
     since: datetime
@@ -72,10 +75,17 @@ def live_context(stream: MediaStream, account: PortalAccount) -> dict[str, Any]:
         ],
         "waiting_count": _count(waiting),
         "handled": [
-            Handled(_shown(entry), names.get(entry.reserved_by_id), entry.reserved_at)
+            Handled(
+                str(entry.pk),
+                reverse("admin:cpaas_mediastream_release", args=[entry.pk]),
+                _shown(entry),
+                names.get(entry.reserved_by_id),
+                entry.reserved_at,
+            )
             for entry in reserved[:_MOST_SHOWN]
         ],
         "handled_count": _count(reserved),
+        "may_release": account.may_write,
         "agents": _agent_lines(stream, agents),
     }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 
 from cpaas.admin.live_queue import live_context
 from cpaas.admin.number_forms import assignment_fields, assignment_values, provisioning_notice
-from cpaas.models import CpaasPlatform, MediaStream
-from cpaas.services import media_streams, numbers
+from cpaas.models import CpaasPlatform, MediaStream, QueueEntry
+from cpaas.services import media_streams, numbers, queueing
 from cpaas.services.platforms import platforms_for
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import StaffModelForm, changes_of
@@ -19,6 +19,7 @@ from portal.admin.navigation import Entry
 from portal.admin.pages import Detail, Route
 from portal.admin.scoped import actor, visible
 from portal.admin.site import site
+from portal.admin.writing import forbid
 from portal.models import EndUser, Group, PortalAccount
 from portal.problems import Problem
 from portal.scoping import parse_id
@@ -108,6 +109,7 @@ class MediaStreamAdmin(TenantScopedAdmin):
 
     def routes(self) -> list[Route]:
         return [
+            ("queue/<str:entry_id>/release/", self.release_view, "release"),
             *super().routes(),
             ("<str:object_id>/queue/", self.queue_view, "queue"),
             ("<str:object_id>/queue/now/", self.queue_now_view, "queue_now"),
@@ -139,6 +141,24 @@ class MediaStreamAdmin(TenantScopedAdmin):
         """The same by itself, asked for by the page every two seconds."""
         row = self.get_scoped(request, object_id)
         return render(request, "cpaas/live_queue_rows.html", live_context(row, actor(request)))
+
+    def release_view(self, request: HttpRequest, entry_id: str) -> HttpResponse:
+        """Take a conversation from the agent who has it."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        key = parse_id(entry_id)
+        entry = visible(QueueEntry, actor(request)).filter(pk=key).first() if key else None
+        if entry is None:
+            raise Http404("There is no such page.")
+        if not actor(request).may_write:
+            raise forbid(request)
+        try:
+            queueing.return_to_queue(actor=actor(request), entry=entry)
+        except Problem as problem:
+            messages.error(request, problem.detail)
+        else:
+            messages.success(request, "The conversation waits in the queue again.")
+        return HttpResponseRedirect(self.url("queue", entry.media_stream_id))
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         agents = visible(EndUser, actor(request)).filter(media_streams=row).order_by("id")[: _MOST_AGENTS + 1]

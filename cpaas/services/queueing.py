@@ -23,7 +23,7 @@ from portal.events import News
 from portal.ids import new_id
 from portal.models import EndUser
 from portal.problems import Problem, conflict, not_found
-from portal.scoping import get_visible
+from portal.scoping import Actor, get_visible, require_writer
 from portal.services import audit
 from portal.sql import execute
 
@@ -138,6 +138,24 @@ def release_reservations_of(*, media_stream_id: uuid.UUID, agent_ids: Sequence[u
     return _release(QueueEntry.objects.filter(media_stream_id=media_stream_id, reserved_by__in=agent_ids))
 
 
+def return_to_queue(*, actor: Actor | None, entry: QueueEntry) -> None:
+    """Take a conversation from the agent who has it, who is asked last about it, and let it wait again.
+
+    For staff. Raises Problem `read_only`, `not_reserved` (409) when nobody has it any more.
+    """
+    require_writer(actor)
+    with transaction.atomic():
+        lock_conversations(Conversation.objects.filter(pk=entry.conversation_id))
+        reserved = QueueEntry.objects.filter(pk=entry.pk, state=QueueState.RESERVED).select_for_update(of=("self",))
+        row = reserved.select_related("conversation__number__media_stream").first()
+        if row is None or row.reserved_by_id is None:
+            raise conflict("not_reserved", "No agent has this conversation any more.")
+        agent_id, news = row.reserved_by_id, News()
+        _put_back(actor, row, row.conversation, news)
+        _asked(row, agent_id)
+        news.write()
+
+
 def release_unless_agent(user: EndUser) -> None:
     """Put back what a user has reserved who may text no more. Runs in the caller's transaction."""
     if not (user.is_licensed and user.is_active):
@@ -196,7 +214,7 @@ def _lock(user: EndUser, conversation: Conversation) -> tuple[Conversation, Queu
     return row, QueueEntry.objects.select_for_update().filter(conversation=row).first()
 
 
-def _put_back(actor: EndUser | None, entry: QueueEntry, row: Conversation, news: News) -> None:
+def _put_back(actor: Actor | None, entry: QueueEntry, row: Conversation, news: News) -> None:
     agent_id = entry.reserved_by_id
     assert agent_id is not None
     entry.state, entry.reserved_by, entry.reserved_at = QueueState.WAITING, None, None
@@ -226,7 +244,7 @@ def _asked(entry: QueueEntry, agent_id: uuid.UUID) -> None:
     QueueOffer.objects.create(entry=entry, agent_id=agent_id, state=OfferState.DECLINED, created_at=now, expires_at=now)
 
 
-def _record(actor: EndUser | None, action: str, row: Conversation) -> None:
+def _record(actor: Actor | None, action: str, row: Conversation) -> None:
     """On the media stream's trail, where its staff look."""
     assert row.number.media_stream is not None
     after = {"conversation": str(row.pk), "remote": row.remote}

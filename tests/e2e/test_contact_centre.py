@@ -94,5 +94,9 @@ def test_s4_3_staff_see_the_queue_live(page: Page, tenant: Tenant) -> None:
         expect(waiting).to_contain_text("2125550189")
         assert page.evaluate("window.notReloaded") is True
         assert look.wrong() == []
+        # Staff may take it from the agent.
+        handled.get_by_role("button", name="Return 2125550188 to queue").click()
+        expect(page.get_by_text("The conversation waits in the queue again.")).to_be_visible()
+        events.wait_for("queue.updated", conversation=conversation, reserved_by=None)
     page.get_by_role("tab", name="Audit trail").click()
     expect(page.get_by_text("reserve").first).to_be_visible()
