@@ -17,7 +17,7 @@ from portal.scoping import parse_id
 _LOCAL = "%Y-%m-%dT%H:%M"
 _MOST_CHOICES = 100
 _BELOW = {
-    "operator": (SystemProvider, Reseller, Group),
+    "operator": (SystemProvider,),
     "system_provider": (Reseller, Group),
     "reseller": (Group,),
     "group": (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +22,15 @@ from portal.sql import execute
 
 @dataclass(frozen=True)
 class Branch:
-    """The messages whose `column` is one of `keys` and whose status one of `statuses`; all with that status for ""."""
+    """The messages whose `column` is one of `keys` and whose status one of `statuses`; of everybody when it is "".
+
+    `by_text`: what the text holds finds them.
+    """
 
     column: str
     keys: Sequence[uuid.UUID]
     statuses: tuple[str, ...]
+    by_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ _BY_CONVERSATION = """
     ) AS found
 """
 _ALL = "(SELECT m.id FROM cpaas_message m WHERE true{where} ORDER BY m.id {way} LIMIT %(count)s)"
+# A search in texts: found by their trigrams, or, where most texts have the words, in the order of time; PostgreSQL
+# knows which is less. The states are those of the index (migration message_text): a text that is on its way changes its
+# state too often to be in it, so `_BY_STATUS` looks through those.
+_BY_TEXT = """(
+    SELECT m.id FROM cpaas_message m
+    WHERE m.status IN ('sent', 'undelivered', 'failed', 'delivered', 'received', 'held', 'blocked')
+      AND m.status = ANY(%(words{n})s) AND m.system_provider_id = ANY(%(keys{n})s::uuid[]){where}
+    ORDER BY m.id {way} LIMIT %(count)s
+)"""
+_SETTLED = frozenset({"sent", "undelivered", "failed", "delivered", "received", "held", "blocked"})
 # Of a provider the platforms' ranges merged, of nobody in particular one range.
 _UNASSIGNED = """
     SELECT found.id FROM cpaas_cpaasplatform p, LATERAL (
@@ -88,6 +102,8 @@ def page_ids(branches: Sequence[Branch | Unassigned], window: Window) -> tuple[l
         return _plainly(branches, window)
     where, values = _conditions(window)
     parts = []
+    if window.text:
+        branches = [part for branch in branches for part in _searched(branch)]
     for n, branch in enumerate(branches):
         if isinstance(branch, Unassigned):
             part = _unassigned(branch, where, values)
@@ -101,11 +117,26 @@ def page_ids(branches: Sequence[Branch | Unassigned], window: Window) -> tuple[l
     return [key for key, is_call in rows if not is_call], [key for key, is_call in rows if is_call]
 
 
+def _searched(branch: Branch | Unassigned) -> list[Branch | Unassigned]:
+    """A branch that is searched for words, as those of its texts that the index has and those it has not.
+
+    Below a system provider the span itself holds few texts, and they are looked through in its order.
+    """
+    if isinstance(branch, Unassigned) or branch.column != "system_provider_id":
+        return [branch]
+    settled = tuple(status for status in branch.statuses if status in _SETTLED)
+    moving = tuple(status for status in branch.statuses if status not in _SETTLED and status != "suppressed")
+    parts = [replace(branch, statuses=settled, by_text=True), replace(branch, statuses=moving)]
+    return [part for part in parts if part.statuses]
+
+
 def _messages(branch: Branch, n: int, where: str, values: dict[str, Any], window: Window) -> str:
     values |= {f"keys{n}": list(branch.keys), f"words{n}": list(branch.statuses)}
     if window.text:
         where += " AND m.status <> 'suppressed'"
     template = _ALL if not branch.column else _BY_STATUS if branch.column in _INDEXED else _BY_CONVERSATION
+    if branch.by_text:
+        template = _BY_TEXT
     return template.format(n=n, column=branch.column, where=where, way="{way}")
 
 

@@ -226,7 +226,7 @@ def _of_scope(
         return [Branch("number_id", numbers, statuses)], cut
     if key is not None:
         return [Branch(f"{level}_id", [key], statuses)], False
-    if statuses == OUTBOUND + INBOUND:
+    if statuses == OUTBOUND + INBOUND and not wanted.text:
         return [Branch("", [], statuses)], False
     providers = list(SystemProvider.objects.visible_to(actor).values_list("pk", flat=True))
     return [Branch("system_provider_id", providers, statuses)], False

@@ -255,3 +255,12 @@ def test_the_log_finds_the_same_on_every_database(log, conversation, tenant, num
     assert texts(log(to="9795", text="WEN")) == ["went"]
     assert texts(log(status="delivered", group=str(tenant.group.pk))) == ["elsewhere", "went"]
     assert WebhookEvent.objects.get().state == "unassigned"
+
+
+def test_r40_words_are_found_in_texts_that_rest_and_in_those_on_their_way(log, tenant, conversation):
+    for n in range(3):
+        MessageFactory(conversation=conversation, text=f"ordinary {n}")
+    MessageFactory(conversation=conversation, text="a Zanzibar of words", status="queued")
+    MessageFactory(conversation=conversation, text="zanzibar", direction="in")
+    assert texts(log(text="ZANZI")) == ["zanzibar", "a Zanzibar of words"]
+    assert texts(log(text="zanzi", direction="out")) == ["a Zanzibar of words"]
