@@ -97,7 +97,7 @@ class _Tenants:
 
 def _queue(tenants: _Tenants, first: Any, count: int, numbers: int = NUMBERS) -> None:
     """As many texts as if they had been accepted just now, one to a conversation. PostgreSQL writes them itself."""
-    from django.db import transaction
+    from django.db import connection, transaction
 
     from cpaas.models import Attempt, Conversation, Message
     from cpaas.tests.factories import AttemptFactory
@@ -116,11 +116,13 @@ def _queue(tenants: _Tenants, first: Any, count: int, numbers: int = NUMBERS) ->
     whose = {"number_id": number, "user_id": user, "remote": "'+1703' || s.n"}
     waits = {"source": rows, "sid": "''", "status": "'queued'", "conversation_id": conversation}
     due = {"outbox_at": "now()", "outbox_platform": f"'{first.platform_id}'"}
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         multiply(attempt.message.conversation, 0, source=rows, **whose, **due)
         multiply(attempt.message, 0, **waits, **whose)
         # Attempts have an `n` of their own.
         multiply(attempt, 0, id=row_id(Attempt, "s.n"), message_id=row_id(Message, "s.n"), **waits)
+        # Tables that grew from nothing a moment ago would be read with the plans of empty ones.
+        cursor.execute("ANALYZE cpaas_conversation, cpaas_message, cpaas_attempt")
 
 
 def _create_id_function() -> None:

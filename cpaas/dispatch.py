@@ -11,7 +11,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,8 +20,9 @@ from django.conf import settings
 
 from cpaas.carriers.base import CarrierError, Doubtful, NotTaken, Sent
 from cpaas.carriers.registry import get_carrier
+from cpaas.ready_texts import Ready, ReadyTexts
 from cpaas.services import sweeping, vigil
-from cpaas.services.claiming import RESERVATION, Claimed, begin_texts, release_texts, reserve_texts
+from cpaas.services.claiming import Claimed, begin_texts, release_texts, reserve_texts
 from cpaas.services.exchanges import said
 from cpaas.services.receipts import settle_parked
 from cpaas.services.settling import Outcome, store_outcomes
@@ -62,8 +63,7 @@ class Dispatcher(Resident):
         self._claim = uuid.uuid4()
         self._work = asyncio.Event()
         self._answered = asyncio.Event()
-        # Reserved, each with the time before we asked for it.
-        self._ready: deque[tuple[Claimed, float]] = deque()
+        self._ready = ReadyTexts()
         self._may_begin = asyncio.Event()
         self._beginning = 0
         self._landings: deque[float] = deque(maxlen=settings.DISPATCH_IN_FLIGHT)
@@ -119,11 +119,10 @@ class Dispatcher(Resident):
             if wanted > 0:
                 self._more_is_due = await self._reserve_some(wanted)
             elif guests := self._guests_wanted():
-                await self._reserve_some(guests, [key for key, count in self._at.items() if not self._is_guest(count)])
+                await self._reserve_some(guests, [key for key, n in self._at.items() if n >= self._guest_places])
             if wanted <= 0 or not self._more_is_due:
                 await _wait(self._work, SWEEP_S)
-        left, self._ready = self._ready, deque()
-        await in_database(release_texts, [text for text, _ in left])
+        await in_database(release_texts, self._ready.take_all())
 
     def _wanted(self) -> int:
         """How many texts to reserve now: for all free places and, several at a time, for those free next."""
@@ -134,10 +133,6 @@ class Dispatcher(Resident):
     def _guests_wanted(self) -> int:
         """How many texts of other platforms to reserve while all places are taken and none becomes free."""
         return 0 if self._ready or self._ahead() else self._guest_places - self._guests
-
-    def _is_guest(self, count: int) -> bool:
-        """Whether a platform with so many texts in flight may use the places that are there besides."""
-        return count < self._guest_places
 
     def _room(self) -> int:
         """How many texts may be begun now: for the free places, and a few for those free next."""
@@ -159,7 +154,7 @@ class Dispatcher(Resident):
             # With the database away nothing is claimed.
             await self._database_failed(error)
             return True
-        self._ready.extend((text, asked_at) for text in reserved)
+        self._ready.add(reserved, asked_at)
         self._may_begin.set()
         return len(reserved) == wanted
 
@@ -167,9 +162,9 @@ class Dispatcher(Resident):
         """Fill the free places until asked to stop, then only finish what is in flight."""
         while not self.stopping.is_set():
             self._may_begin.clear()
-            if texts := self._take_ready():
+            if texts := self._ready.take(self._room(), self._at):
                 await self._begin(session, texts, are_guests=False)
-            elif texts := self._take_guests():
+            elif texts := self._ready.take_guests(self._guest_places - self._guests, self._at, self._guest_places):
                 await self._begin(session, texts, are_guests=True)
             else:
                 await self._may_begin.wait()
@@ -178,29 +173,7 @@ class Dispatcher(Resident):
         self._all_landed = True
         self._answered.set()
 
-    def _take_ready(self) -> list[tuple[Claimed, float]]:
-        """As many as there are free places. What lay too long is left: others look at it again by now."""
-        oldest = time.monotonic() - RESERVATION.total_seconds()
-        while self._ready and self._ready[0][1] < oldest:
-            self._ready.popleft()
-        return [self._ready.popleft() for _ in range(min(self._room(), len(self._ready)))]
-
-    def _take_guests(self) -> list[tuple[Claimed, float]]:
-        """Of platforms with little in flight, as many as there are places besides."""
-        counts = Counter(self._at)
-        guests: list[tuple[Claimed, float]] = []
-        for ready in self._ready:
-            key = ready[0].platform_id
-            if len(guests) < self._guest_places - self._guests and self._is_guest(counts[key]):
-                counts[key] += 1
-                guests.append(ready)
-        if guests:
-            self._ready = deque(ready for ready in self._ready if ready not in guests)
-        return guests
-
-    async def _begin(
-        self, session: aiohttp.ClientSession, texts: list[tuple[Claimed, float]], *, are_guests: bool
-    ) -> None:
+    async def _begin(self, session: aiohttp.ClientSession, texts: Sequence[Ready], *, are_guests: bool) -> None:
         self._beginning = 0 if are_guests else len(texts)
         try:
             begun = await in_database(begin_texts, [text for text, _ in texts])
@@ -211,8 +184,9 @@ class Dispatcher(Resident):
             self._beginning = 0
             if self._more_is_due:
                 self._work.set()
+        asked_at = min(asked_at for _, asked_at in texts)
         for text in begun:
-            self._fly(self._send(session, text, texts[0][1], is_guest=are_guests), text.platform_id, are_guests)
+            self._fly(self._send(session, text, asked_at, is_guest=are_guests), text.platform_id, are_guests)
 
     def _fly(self, sending: Coroutine[Any, Any, None], platform_id: uuid.UUID, is_guest: bool) -> None:
         self._at[platform_id] += 1
@@ -266,15 +240,11 @@ class Dispatcher(Resident):
         self._answered.set()
         pause_s = _pause_s(answer)
         if pause_s:
-            self._give_up_ready(text.platform_id)
+            self._ready.give_up(text.platform_id)
             await in_database(sweeping.pause_platform, text.platform_id, pause_s)
         elif _may_be_away(answer):
-            self._give_up_ready(text.platform_id)
+            self._ready.give_up(text.platform_id)
             await in_database(sweeping.mark_unreachable, text.platform_id)
-
-    def _give_up_ready(self, platform_id: uuid.UUID) -> None:
-        """What is ready for a platform that takes no texts now; others look at it again later."""
-        self._ready = deque(ready for ready in self._ready if ready[0].platform_id != platform_id)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, text: Claimed, claimed_at: float, traces: list[Trace]

@@ -1,8 +1,8 @@
 """Spending limits against a stolen token or a runaway client: so many segments a minute and a day (R39).
 
-Counted when a text is accepted, over all nodes, in its transaction. A number's row is kept by the number's lock; a
-platform's, which only a platform with a limit of its own has, is locked after the number and before the conversation.
-How fast accepted texts go out is another matter (pacing.py).
+Counted when a text is accepted, over all nodes, in its transaction. A number's row is kept by the number's lock. A
+platform's, which only a platform with a limit of its own has, is locked after the number, and whoever holds it waits
+for no number. How fast accepted texts go out is another matter (pacing.py).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from django.utils import timezone
 from cpaas.models import (
     Attachment,
     Attempt,
+    BlockedParty,
     Conversation,
     CpaasNumber,
     CpaasPlatform,
@@ -30,16 +31,21 @@ from cpaas.models import (
     NumberImportLine,
     OptInEvidence,
     QueueEntry,
+    Stop,
+    StopEvidence,
     WebhookEvent,
 )
 from cpaas.tests.factories import (
     AttemptFactory,
+    BlockedPartyFactory,
     CpaasNumberFactory,
     CpaasPlatformFactory,
     MediaStreamFactory,
     MessageFactory,
     OptInEvidenceFactory,
     QueueEntryFactory,
+    StopEvidenceFactory,
+    StopFactory,
 )
 from portal.directory.models import Contact, Directory
 from portal.directory.tests.factories import DirectoryFactory, make_contact
@@ -54,6 +60,7 @@ DAYS = 120
 _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform, CpaasNumber, MediaStream]
 _KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
 _KINDS += [NumberImport, NumberImportLine, Attachment]
+_KINDS += [BlockedParty, Stop, StopEvidence]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -101,6 +108,7 @@ def populate(messages: int, **shape: int) -> Size:
         _texts(size)
         _trails(size)
         _queues(size)
+        _wishes(size)
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("ANALYZE")
@@ -362,6 +370,17 @@ def _queues(size: Size) -> None:
         waiting_since=f"now() - interval '1 second' * ({busy} - n)",
     )
     MediaStream.objects.earliest("id").agents.add(EndUser.objects.earliest("id"))
+
+
+def _wishes(size: Size) -> None:
+    """A stop of every number with its evidence, and more than a page of blocks and stops of the busy user's."""
+    busy = f"CASE WHEN n < {size.users} THEN n ELSE 0 END"
+    pair = {"tn": f"'+1201' || 2000000 + ({busy})", "remote": "'+1732' || 2000000 + n"}
+    levels = _levels(size, f"({busy}) % {size.groups}")
+    for row in (StopFactory(), StopEvidenceFactory()):
+        multiply(row, size.users + BUSY_CONVERSATIONS, **pair, **levels)
+    own = {"number_id": row_id(CpaasNumber, busy), "user_id": row_id(EndUser, busy), "remote": pair["remote"]}
+    multiply(BlockedPartyFactory(), size.users + BUSY_CONVERSATIONS, **own)
 
 
 @contextmanager
