@@ -25,33 +25,41 @@ from portal.sql import as_uuid, execute, execute_prepared
 
 ASK_TASK = "portal.tasks.ask_directories"
 
-# Scope, number, name, source, type of the number. The scope is the user, group or system provider that knows it.
-_IN_SCOPE = "(d.group_id {groups} OR (d.group_id IS NULL AND d.system_provider_id {providers}))"
-_KNOWN = f"""
-    SELECT n.book, n.number, c.name, c.source, n.type
-    FROM portal_contactnumber n JOIN portal_contact c ON c.id = n.contact_id
-    WHERE n.book {{users}} AND n.number {{numbers}}
+# What is wanted: a user, that user's group and system provider, a number. Joined pair by pair, each arm is one probe of
+# an index for each. The last arm has the servers that may be asked, by user.
+_ARRAYS = "SELECT * FROM unnest(%(users)s::uuid[], %(groups)s::uuid[], %(providers)s::uuid[], %(numbers)s::text[])"
+_OF_GROUP = "d.group_id = w.group_id"
+_OF_PROVIDER = "d.group_id IS NULL AND d.system_provider_id = w.provider_id"
+_IN_DIRECTORY = """
+    SELECT w.user_id, n.number, c.name, c.source, n.type
+    FROM wanted w JOIN portal_directory d ON {scope}
+    JOIN portal_contactnumber n ON n.book = d.id AND n.number = w.number JOIN portal_contact c ON c.id = n.contact_id
+"""
+_FOUND = """
+    SELECT w.user_id, f.number, f.name, d.kind, f.type
+    FROM wanted w JOIN portal_directory d ON {scope} AND d.kind IN ('ldap', 'sql')
+    JOIN portal_foundname f ON f.directory_id = d.id AND f.number = w.number AND f.expires_at > %(now)s
+"""
+_ASKED = """
+    SELECT DISTINCT w.user_id, '', CAST(d.id AS VARCHAR(36)), '', ''
+    FROM wanted w JOIN portal_directory d ON {scope} AND d.kind IN ('ldap', 'sql')
+"""
+_KNOWN = """
+    WITH wanted (user_id, group_id, provider_id, number) AS ({wanted})
+    SELECT w.user_id, n.number, c.name, c.source, n.type
+    FROM wanted w JOIN portal_contactnumber n ON n.book = w.user_id AND n.number = w.number
+    JOIN portal_contact c ON c.id = n.contact_id
     UNION ALL
-    SELECT COALESCE(d.group_id, d.system_provider_id), n.number, c.name, c.source, n.type
-    FROM portal_directory d JOIN portal_contactnumber n ON n.book = d.id JOIN portal_contact c ON c.id = n.contact_id
-    WHERE {_IN_SCOPE} AND n.number {{numbers}}
+    SELECT w.user_id, u.mobile, u.name, 'group', 'mobile'
+    FROM wanted w JOIN portal_enduser u ON u.group_id = w.group_id AND u.mobile = w.number AND u.is_active
     UNION ALL
-    SELECT u.group_id, u.mobile, u.name, 'group', 'mobile'
-    FROM portal_enduser u WHERE u.group_id {{groups}} AND u.mobile {{numbers}} AND u.is_active
-    UNION ALL
-    SELECT mine.id, u.mobile, u.name, 'enterprise', 'mobile'
-    FROM portal_group mine
-    JOIN portal_group g ON g.reseller_id = mine.reseller_id AND g.enterprise = mine.enterprise AND g.id <> mine.id
-    JOIN portal_enduser u ON u.group_id = g.id
-    WHERE mine.id {{groups}} AND mine.enterprise <> '' AND g.enterprise <> '' AND u.mobile {{numbers}} AND u.is_active
-    UNION ALL
-    SELECT COALESCE(d.group_id, d.system_provider_id), f.number, f.name, d.kind, f.type
-    FROM portal_directory d JOIN portal_foundname f ON f.directory_id = d.id
-    WHERE d.kind IN ('ldap', 'sql') AND {_IN_SCOPE} AND f.number {{numbers}} AND f.expires_at > %(now)s
-    UNION ALL
-    SELECT COALESCE(d.group_id, d.system_provider_id), '', CAST(d.id AS VARCHAR(36)), '', ''
-    FROM portal_directory d WHERE d.kind IN ('ldap', 'sql') AND {_IN_SCOPE}
-"""  # noqa: S608 - made of constants
+    SELECT w.user_id, u.mobile, u.name, 'enterprise', 'mobile'
+    FROM wanted w JOIN portal_group mine ON mine.id = w.group_id AND mine.enterprise <> ''
+    JOIN portal_group g ON g.reseller_id = mine.reseller_id AND g.enterprise = mine.enterprise AND g.enterprise <> ''
+    JOIN portal_enduser u ON u.group_id = g.id AND u.mobile = w.number AND u.is_active AND g.id <> mine.id
+"""
+_ARMS = [arm.format(scope=scope) for arm in (_IN_DIRECTORY, _FOUND, _ASKED) for scope in (_OF_GROUP, _OF_PROVIDER)]
+_STATEMENT = " UNION ALL ".join([_KNOWN, *_ARMS])
 
 
 @dataclass(frozen=True)
@@ -76,40 +84,35 @@ def known_names(seen: Iterable[tuple[Viewer, str]]) -> Names:
         return {}
     found: dict[tuple[uuid.UUID, str], list[Known]] = defaultdict(list)
     asked: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
-    for scope, number, name, source, type in _read(wanted):
+    for user_id, number, name, source, type in _read(wanted):
         if number:
-            found[as_uuid(scope), number].append(Known(name, source, type))
+            found[as_uuid(user_id), number].append(Known(name, source, type))
         else:
-            asked[as_uuid(scope)].append(as_uuid(name))
+            asked[as_uuid(user_id)].append(as_uuid(name))
     for user_id, number, holder in _holders(wanted):
         found[user_id, number].append(holder)
     names, unknown = {}, []
     for user, number in wanted:
-        scopes = (user.pk, user.group_id, user.system_provider_id)
-        known = [one for scope in scopes for one in found.get((scope, number), ())]
+        known = found.get((user.pk, number), [])
         named = [one for one in known if one.name]
         if named:
             names[user.pk, number] = min(named, key=lambda one: RANK[one.source])
         elif asked and not known and number.startswith("+"):
-            unknown += [(key, number, user.pk) for scope in scopes[1:] for key in asked.get(scope, ())]
+            unknown += [(key, number, user.pk) for key in asked.get(user.pk, ())]
     if unknown:
         _note(unknown)
     return names
 
 
 def _read(wanted: Sequence[tuple[Viewer, str]]) -> list[tuple[Any, ...]]:
-    lists: dict[str, list[Any]] = {
-        "users": list({user.pk for user, _ in wanted}),
-        "groups": list({user.group_id for user, _ in wanted}),
-        "providers": list({user.system_provider_id for user, _ in wanted}),
-        "numbers": list({number for _, number in wanted}),
-    }
+    rows = [(user.pk, user.group_id, user.system_provider_id, number) for user, number in wanted]
     if connection.vendor == "postgresql":
-        arrays = {name: f"= ANY(%({name})s)" for name in lists}
-        return execute_prepared(_KNOWN.format(**arrays), {**lists, "now": clock.now()})
-    named = {f"{name}{n}": value for name, values in lists.items() for n, value in enumerate(values)}
-    places = {name: f"IN ({', '.join(f'%({name}{n})s' for n in range(len(values)))})" for name, values in lists.items()}
-    return execute(_KNOWN.format(**places), {**named, "now": clock.now()})
+        users, groups, providers, numbers = (list(column) for column in zip(*rows, strict=True))
+        lists = {"users": users, "groups": groups, "providers": providers, "numbers": numbers}
+        return execute_prepared(_STATEMENT.replace("{wanted}", _ARRAYS), {**lists, "now": clock.now()})
+    values = {f"v{n}_{place}": value for n, row in enumerate(rows) for place, value in enumerate(row)}
+    lines = ", ".join(f"({', '.join(f'%(v{n}_{place})s' for place in range(4))})" for n in range(len(rows)))
+    return execute(_STATEMENT.replace("{wanted}", f"VALUES {lines}"), {**values, "now": clock.now()})
 
 
 def _holders(wanted: Sequence[tuple[Viewer, str]]) -> Iterable[tuple[uuid.UUID, str, Known]]:
