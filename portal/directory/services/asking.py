@@ -103,7 +103,8 @@ def _look_up(rows: Sequence[FoundName]) -> None:
         [answer] = with_number([directory], row.number)
         if answer.error:
             later = clock.now() + LEFT_ALONE
-            FoundName.objects.filter(pk__in=[one.pk for one in rows], name="").update(due_at=later)
+            left = FoundName.objects.filter(pk__in=[one.pk for one in rows], due_at__isnull=False)
+            left.update(due_at=later)
             return
         _keep(row, answer.found)
 
