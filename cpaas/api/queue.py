@@ -13,7 +13,7 @@ from cpaas.api import shapes
 from cpaas.api.enduser import shown_conversations
 from cpaas.api.objects import conversation_objects
 from cpaas.api.queue_objects import queue_objects, queue_rows
-from cpaas.models import Conversation, MediaStream, QueueEntry
+from cpaas.models import Conversation, QueueEntry
 from cpaas.models.queue import QueueState
 from cpaas.services import agents, queueing
 from portal.api.base import UserView
@@ -38,7 +38,7 @@ class Queue(UserView):
     order = ("waiting_since", "id")
 
     def get(self, request: Request) -> Response:
-        streams = list(MediaStream.objects.visible_to(self.user).values_list("pk", flat=True))
+        streams = agents.streams_of(self.user)
         if not streams:
             raise not_found("Queue")
         agents.note_agents([self.user.pk])

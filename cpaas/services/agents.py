@@ -45,6 +45,11 @@ def is_agent_of(user: EndUser, media_stream_id: uuid.UUID) -> bool:
     return user.is_active and members.exists()
 
 
+def streams_of(user: EndUser) -> list[uuid.UUID]:
+    """The media streams the user is an agent of."""
+    return list(_Membership.objects.filter(enduser_id=user.pk).values_list("mediastream_id", flat=True))
+
+
 def agents_among(user_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of these users who are agents of a media stream."""
     members = _Membership.objects.filter(enduser_id__among=list(user_ids))

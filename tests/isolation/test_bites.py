@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cpaas.models import TrafficHour
+from cpaas.models import QueueEntry, TrafficHour
 from portal.models import StaffToken
 from tests.isolation.conftest import Stage
 from tests.isolation.mutants import Mutant, all_mutants
@@ -13,8 +13,9 @@ from tests.isolation.walk import Walk
 pytestmark = [pytest.mark.django_db, pytest.mark.same_values]
 MUTANTS = all_mutants()
 WALKERS = ("system_provider administrator", "end user", "group administrator")
-# Behind `visible_to` stands a second, narrower filter: only the own tokens, only the sums of the own scope.
-TWICE_GUARDED = (StaffToken, TrafficHour)
+# Behind `visible_to` stands a second, narrower filter: only the own tokens, only the sums of the own scope, only the
+# queues of the own media streams.
+TWICE_GUARDED = (StaffToken, TrafficHour, QueueEntry)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
