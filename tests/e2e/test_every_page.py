@@ -78,7 +78,8 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     log_in(page, tenant.administrator)
     look_at_the_empty_ones(walk, tenant)
     tenant.platform()
-    tenant.number(friendly_name="A rather long friendly name")
+    number = tenant.number(friendly_name="A rather long friendly name")
+    fill_the_log(tenant, number)
     tenant.number(tenant.new_user("bea"), answer="no")
     table = f"number,login\n{tenant.carrier.new_number()},{tenant.user['login']}\n5,nobody\n"
     tenant.staff.call("POST", "numbers/import/?dry_run=1", data=table, headers={"Content-Type": "text/csv"})
@@ -96,6 +97,15 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     assert {name for name in models if not walk.seen[f"{name}_changelist"]} == set()
     rows = {name for name in models if walk.seen[f"{name}_detail"] or walk.seen[f"{name}_change"]}
     assert models - rows == set()
+
+
+def fill_the_log(tenant: Tenant, number: Any) -> None:
+    """A text, a ticket about it, and a text to nobody."""
+    sent = tenant.device().send("+12125550134", "Shall we meet?")
+    order = {"message": sent["id"], "to": "carrier", "subject": "Not delivered", "text": "It is missing."}
+    tenant.staff.post("tickets/", order)
+    [hook] = tenant.carrier.hooks(number["number"])
+    tenant.carrier.inbound("+12125550134", "+15515559999", "Lost", url=hook["url"])
 
 
 def look_at_the_empty_ones(walk: Walk, tenant: Tenant) -> None:
