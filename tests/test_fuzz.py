@@ -64,10 +64,11 @@ def test_no_signed_webhook_is_a_server_error_and_each_is_stored_whole_or_not(pla
 
     @given(body=BYTES | FIELDS.map(texts), kind=st.sampled_from(["application/json", "text/plain", "", "a/b; c=\xff"]))
     def post(body: bytes, kind: str) -> None:
-        before = WebhookEvent.objects.count(), Message.objects.count()
+        taken = WebhookEvent.objects.exclude(state="unreadable")
+        before = taken.count(), Message.objects.count()
         answer = client.post(url, body, content_type=kind, **signed(body, str(uuid.uuid4())))
         assert answer.status_code in (200, 400, 413), (answer.status_code, body)
-        calls, messages = WebhookEvent.objects.count() - before[0], Message.objects.count() - before[1]
+        calls, messages = taken.count() - before[0], Message.objects.count() - before[1]
         assert calls == (answer.status_code == 200)
         assert messages <= calls
 

@@ -54,6 +54,7 @@ class NumberSerializer(StrictModelSerializer):
     national = serializers.CharField(read_only=True)
     display = serializers.CharField(read_only=True)
     messaging_type = serializers.ChoiceField(choices=["SMS", "MMS & SMS"], read_only=True)
+    hook_state = serializers.SerializerMethodField()
     warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
     opt_in = serializers.SerializerMethodField()
     message_count = serializers.SerializerMethodField()
@@ -88,7 +89,6 @@ class NumberSerializer(StrictModelSerializer):
             "id",
             "status",
             "status_detail",
-            "hook_state",
             "messaging_class",
             "campaign",
             "checked_at",
@@ -104,6 +104,10 @@ class NumberSerializer(StrictModelSerializer):
             "by": answer.actor_name if answer else None,
             "text": answer.prompt_text if answer else None,
         }
+
+    @extend_schema_field(Choice(choices=HookState.choices, allow_null=True, help_text="null: not compared yet."))
+    def get_hook_state(self, number: CpaasNumber) -> str | None:
+        return number.hook_state or None
 
     def get_message_count(self, number: CpaasNumber) -> int:
         count: int = self.context["counts"][number.pk]

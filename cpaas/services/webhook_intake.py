@@ -121,7 +121,8 @@ def _said(state: str, events: Sequence[WebhookEvent]) -> dict[str, str]:
     texts = [event for event in events if isinstance(event, InboundText)] if state == "unassigned" else []
     if not texts:
         return {"sender": "", "recipient": "", "text": ""}
-    return {"sender": texts[0].sender[:32], "recipient": min(texts[0].recipients)[:32], "text": texts[0].text}
+    recipient = min(texts[0].recipients, default="")
+    return {"sender": texts[0].sender[:32], "recipient": recipient[:32], "text": texts[0].text}
 
 
 def _apply_event(platform_id: uuid.UUID, event: WebhookEvent, news: News, at: datetime) -> str:
