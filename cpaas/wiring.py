@@ -81,7 +81,7 @@ def session_part(user: EndUser) -> dict[str, Any]:
     """What messaging adds to `GET session/`: the enabled numbers with their prompts (S1.1, S1.3) and what is new."""
     numbers = (
         CpaasNumber.objects.visible_to(user)
-        .filter(user=user, status=NumberStatus.ENABLED)
+        .filter(media_stream=None, status=NumberStatus.ENABLED)
         .select_related("platform__system_provider", "user")
         .order_by("id")
     )

@@ -82,7 +82,7 @@ class Numbers(UserView):
     order = ("id",)
 
     def get(self, request: Request) -> Response:
-        rows = CpaasNumber.objects.visible_to(self.user).filter(user=self.user, status=NumberStatus.ENABLED)
+        rows = CpaasNumber.objects.visible_to(self.user).filter(media_stream=None, status=NumberStatus.ENABLED)
         page = self.page_of(rows.select_related("platform__system_provider", "user"), self.order)
         return Response(page.answer([number_object(number) for number in page.rows]))
 

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from portal.models import Device, Event, IdempotencyKey, OutgoingMail, PortalAccount, StaffToken
+from portal.directory.tests.factories import DirectoryFactory
+from portal.models import Device, Event, FoundName, IdempotencyKey, OutgoingMail, PortalAccount, StaffToken
 from portal.services.tidying import tidy_portal
 from portal.services.tokens import staff_of_token
 from portal.tests.factories import EndUserFactory
@@ -75,6 +76,9 @@ def test_tidying_drops_what_is_past_its_time_and_nothing_else(monkeypatch: pytes
 
     for state, days in (("sent", 89), ("sent", 91), ("queued", 91)):
         OutgoingMail.objects.create(to="a@example.com", state=state, created_at=now - timedelta(days=days))
+    directory = DirectoryFactory()
+    for number, days in (("+17036089795", 6), ("+17036089796", 8)):
+        FoundName.objects.create(directory=directory, number=number, expires_at=now - timedelta(days=days))
 
     dropped = tidy_portal()
 
@@ -84,6 +88,7 @@ def test_tidying_drops_what_is_past_its_time_and_nothing_else(monkeypatch: pytes
         "devices": 1,
         "staff_tokens": 1,
         "sessions": 0,
+        "found_names": 1,
         "mails": 1,
     }
     assert [event.number for event in Event.objects.all()] == [1]

@@ -152,7 +152,7 @@ class Turmoil:
             fresh = CpaasNumber(number=tn, user=user, platform=self.platform, status="enabled", group=user.group)
             fresh.opt_in_state = "accepted"
             fresh.reseller_id, fresh.system_provider_id = user.reseller_id, user.system_provider_id
-            numbers._insert(None, fresh)
+            numbers.insert_number(None, fresh)
         time.sleep(0.2)
 
     def purge(self) -> None:
