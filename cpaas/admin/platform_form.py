@@ -40,8 +40,8 @@ _OPTION_HELP = {
     "per_platform_per_minute": "Of all its numbers together; texts wait for their turn. Empty: no limit.",
     "per_platform_per_day": "Of all its numbers together; what is more is refused. Empty: no limit.",
     "stop_reply": "Sent once to whoever writes STOP. Empty: no answer is sent.",
-    "brand_id": "The brand's id at The Campaign Registry, such as BXXXXXX.",
-    "campaign_id": "The campaign's id, such as CXXXXXX. Numbers in another one are pointed out.",
+    "brand_id": "The brand's id at The Campaign Registry, such as B1A2B3C.",
+    "campaign_id": "The campaign's id, such as C4D5E6F. Numbers in another one are pointed out.",
 }
 
 

@@ -20,7 +20,7 @@ from portal.models import Device, Event
 # A client that is online is told at once; longer than so it does not take.
 _TOLD_WITHIN = timedelta(minutes=1)
 _STORED = {
-    "received": "Stored and made known to the user's clients",
+    "received": "Stored for the user's clients",
     "held": "Held: the number may not be used yet",
     "suppressed": "Stored without delivery: the user has declined text messaging",
     "blocked": "Stored without delivery: the user has blocked the sender",
