@@ -11,7 +11,6 @@ from cpaas.services import (
     held,
     hooks,
     import_work,
-    importing,
     media,
     number_work,
     placing,
@@ -50,9 +49,8 @@ def discard_files() -> None:
 
 @shared_task(name="cpaas.tasks.purge")
 def purge() -> None:
-    """The daily retention purge (S1.21), and imports that nobody will look at any more."""
+    """The daily retention purge (S1.21)."""
     retention.purge()
-    importing.forget_old()
 
 
 @shared_task(name="cpaas.tasks.check_platforms")

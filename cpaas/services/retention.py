@@ -15,6 +15,7 @@ from cpaas.models import Attachment, Conversation, Message, WebhookEvent
 from cpaas.services.deletion import delete_messages_of
 from cpaas.services.discarding import discard_abandoned, discard_gone
 from cpaas.services.exchanges import drop_exchanges
+from cpaas.services.importing import forget_old
 from cpaas.services.queueing import forget_gone
 from portal import clock
 from portal.logs import get_logger
@@ -97,6 +98,7 @@ def purge(*, as_of: datetime | None = None, dry_run: bool = False, batch: int = 
     for window in _windows(messages, batch):
         _purge_window(messages.filter(**_within(window)), window, report)
     forget_gone()
+    forget_old()
     discard_abandoned()
     discard_gone()
     logger.info("purged", **report.as_dict())
