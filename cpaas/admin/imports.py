@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from cpaas.models import CpaasNumber, NumberImport
 from cpaas.models.imports import ImportStatus
 from cpaas.services import importing
-from cpaas.services.import_files import COLUMNS, MOST_LINES
+from cpaas.services.import_files import COLUMNS, MOST_BYTES, MOST_LINES
 from portal.admin.base import TenantScopedAdmin
 from portal.admin.forms import StaffForm, show_problem
 from portal.admin.navigation import Entry
@@ -96,7 +96,7 @@ class ImportAdmin(TenantScopedAdmin):
             file = form.cleaned_data.pop("file")
             try:
                 job = importing.begin_import(
-                    actor=actor(request), content=file.read(), file_name=file.name, **form.cleaned_data
+                    actor=actor(request), content=file.read(MOST_BYTES + 1), file_name=file.name, **form.cleaned_data
                 )
             except Problem as problem:
                 show_problem(form, problem)

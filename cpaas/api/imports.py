@@ -18,8 +18,7 @@ from portal.api.base import ListView, RowView, StaffView
 from portal.api.fields import Choice, Id, Text, Time
 from portal.api.idempotency import idempotent
 from portal.api.strict import ListQuery, Query, StrictModelSerializer, StrictSerializer
-from portal.api.uploads import CSVUploadParser, FileField, UploadParser
-from portal.problems import Problem
+from portal.api.uploads import CSVParser, FileField, UploadParser
 from portal.scoping import TenantQuerySet, get_visible, require_writer
 
 # How long a caller waits for the report. What takes longer goes on without them.
@@ -88,7 +87,7 @@ class NumberImports(StaffView):
     """
 
     http_method_names = ["post"]
-    parser_classes = [UploadParser, CSVUploadParser]
+    parser_classes = [UploadParser, CSVParser]
     bodies = {"POST": ImportFile}
     query_classes = {"POST": ImportFlags}
     answers = {"POST": {200: ImportReport, 202: ImportReport}}
@@ -97,12 +96,9 @@ class NumberImports(StaffView):
     def post(self, request: Request, **kwargs: Any) -> Response:
         require_writer(self.actor)
         file = self.read_body(ImportFile)["file"]
-        if file.size > MOST_BYTES:
-            raise Problem("too_large", f"A file may have at most {MOST_BYTES // 1024} kB.", status=413)
-        file.content.seek(0)
         job = importing.begin_import(
             actor=self.actor,
-            content=file.content.read(),
+            content=file.read(MOST_BYTES),
             file_name=file.name,
             dry_run=self.query["dry_run"] == "1",
             atomic=self.query["atomic"] == "1",

@@ -1,4 +1,4 @@
-"""Request bodies: JSON objects in UTF-8 of limited size, holding nothing a database cannot store; CSV files."""
+"""Request bodies: JSON objects in UTF-8 of limited size, holding nothing a database cannot store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import IO, Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.core.files.base import ContentFile
 from rest_framework.parsers import BaseParser
 
 from portal.api.problems import too_large
@@ -38,21 +37,6 @@ class JSONObjectParser(BaseParser):
             require_storable(name, name)
             require_storable(name, value)
         return body
-
-
-class CSVParser(BaseParser):
-    """Takes a text/csv body for the `file` of a form. Raises Problem `too_large` (413)."""
-
-    media_type = "text/csv"
-    max_bytes = 10 * 1024 * 1024
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        raw: bytes = stream.read(self.max_bytes + 1)
-        if len(raw) > self.max_bytes:
-            raise too_large(self.max_bytes)
-        return {"file": ContentFile(raw, name="body.csv")}
 
 
 def _no_constant(name: str) -> NoReturn:

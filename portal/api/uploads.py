@@ -18,6 +18,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 
 from portal.api.parsing import require_storable
+from portal.api.problems import too_large
 from portal.logs import get_logger
 from portal.problems import Problem, no_room
 
@@ -41,6 +42,13 @@ class ReceivedFile:
     content: BinaryIO = field(repr=False)
     size: int = 0
     digest: str = ""
+
+    def read(self, most: int) -> bytes:
+        """All of it. Raises Problem `too_large` (413) when it has more than `most` bytes, which is not read then."""
+        if self.size > most:
+            raise too_large(most)
+        self.content.seek(0)
+        return self.content.read()
 
     def identity(self) -> list[str]:
         """What makes two files the same file."""
@@ -95,7 +103,7 @@ class UploadParser(BaseParser):
         return {**_storable(texts), **receiver.files}
 
 
-class CSVUploadParser(BaseParser):
+class CSVParser(BaseParser):
     """Takes a `text/csv` body for the `file` of a form. Raises Problem `too_large` (413)."""
 
     media_type = "text/csv"
@@ -105,7 +113,7 @@ class CSVUploadParser(BaseParser):
     ) -> dict[str, Any]:
         raw: bytes = stream.read(LARGEST_TABLE + 1)
         if len(raw) > LARGEST_TABLE:
-            raise Problem("too_large", f"A table may have at most {LARGEST_TABLE // 1024} kB.", status=413)
+            raise too_large(LARGEST_TABLE)
         return {"file": ReceivedFile("", io.BytesIO(raw), len(raw), hashlib.sha256(raw).hexdigest())}
 
 

@@ -8,15 +8,13 @@ from django.db.models import Model
 from django.urls import path
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.base import ActionView, CollectionView, ItemView, RowsView, RowView
 from portal.api.fields import Choice, Id, Text, Time, Visible
-from portal.api.parsing import CSVParser
-from portal.api.problems import too_large
 from portal.api.strict import ListQuery, Query, StrictModelSerializer, StrictSerializer
+from portal.api.uploads import CSVParser, FileField, UploadParser
 from portal.directory.models import Directory, DirectoryKind
 from portal.directory.services import asking, directories, importing
 from portal.directory.sources import SOURCES
@@ -119,7 +117,7 @@ class ImportQuery(Query):
 
 
 class ImportSerializer(StrictSerializer):
-    file = serializers.FileField(help_text=f"CSV in UTF-8 with the columns {','.join(importing.COLUMNS)}.")
+    file = FileField(help_text=f"CSV in UTF-8 with the columns {','.join(importing.COLUMNS)}.")
 
 
 class FaultShape(serializers.Serializer[Any]):
@@ -147,15 +145,16 @@ class DirectoryImport(_Directories, RowView):
     """Makes the contacts of a CSV file those of the directory. Sent as multipart `file`, or as a text/csv body."""
 
     http_method_names = ["post"]
-    parser_classes = [MultiPartParser, CSVParser]
+    parser_classes = [UploadParser, CSVParser]
     bodies = {"POST": ImportSerializer}
     query_classes = {"POST": ImportQuery}
     answers = {"POST": {200: ReportShape}}
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         row = self.writable_row()
+        content = self.read_body(ImportSerializer)["file"].read(importing.MOST_BYTES)
         report = importing.import_contacts(
-            actor=self.actor, directory=row, content=self._content(), dry_run=self.query["dry_run"] == "1"
+            actor=self.actor, directory=row, content=content, dry_run=self.query["dry_run"] == "1"
         )
         return Response(
             {
@@ -167,13 +166,6 @@ class DirectoryImport(_Directories, RowView):
                 "error_count": report.error_count,
             }
         )
-
-    def _content(self) -> bytes:
-        file = self.read_body(ImportSerializer)["file"]
-        if file.size > importing.MOST_BYTES:
-            raise too_large(importing.MOST_BYTES)
-        content: bytes = file.read()
-        return content
 
 
 urlpatterns = [
