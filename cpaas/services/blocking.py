@@ -45,7 +45,9 @@ def block_party(*, user: EndUser, number: CpaasNumber, remote: object) -> Blocke
 def unblock_party(*, user: EndUser, blocked: BlockedParty) -> None:
     """Texts of the party are delivered again from now on; older ones stay blocked (R19). Raises Problem `not_found`."""
     with transaction.atomic():
-        row = get_visible(BlockedParty.objects.select_for_update().select_related("number"), user, blocked.pk)
+        # Without the number's lock, which others take before they delete such rows.
+        rows = BlockedParty.objects.select_for_update(of=("self",)).select_related("number")
+        row = get_visible(rows, user, blocked.pk)
         audit.record(user, "unblock", row.number, before={"remote": row.remote})
         row.delete()
         _tell(row)

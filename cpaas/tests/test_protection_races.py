@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 
 from cpaas.models import BlockedParty, Conversation, CpaasNumber, Message, StopEvidence
+from cpaas.services.blocking import unblock_party
 from cpaas.services.claiming import begin_texts, reserve_texts
 from cpaas.tests.factories import BlockedPartyFactory, CpaasNumberFactory
 from cpaas.tests.interleaving import Beside, wait_for_waiters
@@ -80,3 +81,13 @@ def test_two_devices_that_block_at_once_get_the_same_row() -> None:
         wait_for_waiters(2)
     assert both[0].result() == both[1].result() == BlockedParty.objects.get()
     assert AuditEntry.objects.count() == 1
+
+
+def test_unblocking_waits_for_nobody_who_has_the_number() -> None:
+    """A transfer has it, and then deletes what is blocked: each would wait for the other."""
+    number = CpaasNumberFactory(can_block="on")
+    blocked = block(number)
+    with transaction.atomic():
+        CpaasNumber.objects.select_for_update(no_key=True).get()
+        Beside(lambda: unblock_party(user=number.user, blocked=blocked)).result()
+    assert not BlockedParty.objects.exists()
