@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
 from cpaas.keywords import keyword_of
@@ -102,13 +102,20 @@ def receive_text(*, platform_id: uuid.UUID, text: InboundText, news: News, at: d
 
 def _find(platform_id: uuid.UUID, number: str, text: InboundText) -> _Endpoint | None:
     values = {"platform_id": platform_id, "recipient": number, "sid": text.sid, "sender": text.sender}
-    rows = execute(f"{_ENDPOINT} {share_lock('n')}", values)
+    rows = execute(f"{_ENDPOINT} {_lock_of(text)}", values)
     if not rows:
         return None
     number_id, user_id, stream_id, status, seen_before, *ids = rows[0]
     user_id, stream_id = (as_uuid(key) if key else None for key in (user_id, stream_id))
     levels = dict(zip(("system_provider_id", "reseller_id", "group_id"), map(as_uuid, ids), strict=True))
     return _Endpoint(as_uuid(number_id), user_id, stream_id, status, bool(seen_before), levels)
+
+
+def _lock_of(text: InboundText) -> str:
+    """The number is shared, except by texts that only a look at the others tells apart: those come one by one."""
+    if text.renamed_when_repeated and connection.vendor == "postgresql":
+        return "FOR NO KEY UPDATE OF n"
+    return share_lock("n")
 
 
 def _was_just_there(endpoint: _Endpoint, text: InboundText, at: datetime) -> bool:

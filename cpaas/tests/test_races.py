@@ -429,6 +429,18 @@ def test_s4_40_a_number_deleted_while_its_hook_is_being_set_leaves_no_hook(numbe
     assert sandbox.hooks() == []
 
 
+def test_a_text_that_the_network_delivered_twice_at_once_is_stored_once() -> None:
+    """Only its content tells (facts 2.7), which the later of the two sees when the first is stored."""
+    number = CpaasNumberFactory()
+    first, second = (InboundText(sid, REMOTE, (number.number,), "Hi", renamed_when_repeated=True) for sid in "ab")
+    with transaction.atomic():
+        call(number, first)
+        repetition = Beside(lambda: call(number, second))
+        wait_for_waiters(1)
+    repetition.result()
+    assert Message.objects.get().sid == "a"
+
+
 def test_a_purge_does_not_wait_for_raw_events_that_go_with_their_number() -> None:
     """Both remove many, in orders of their own: each would wait for the other's."""
     platform = CpaasPlatformFactory()
