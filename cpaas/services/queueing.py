@@ -175,21 +175,24 @@ def release_abandoned() -> int:
 
 def forget_entries(conversations: QuerySet[Conversation]) -> None:
     """Take conversations that are about to be deleted out of their queues. Runs in the caller's transaction."""
-    entries = QueueEntry.objects.filter(conversation__in=conversations.values("pk"))
-    streams = set(entries.values_list("media_stream_id", flat=True))
-    QueueOffer.objects.filter(entry__in=entries.values("pk")).delete()
-    entries.delete()
-    tell_queue_changed(streams)
+    _forget(QueueEntry.objects.filter(conversation__in=conversations.values("pk")))
 
 
 def forget_gone() -> int:
     """Remove the entries of conversations that the purge has removed; returns how many."""
     gone = QueueEntry.objects.filter(~Exists(Conversation.objects.filter(pk=OuterRef("conversation"))))
-    streams = set(gone.values_list("media_stream_id", flat=True))
     with transaction.atomic():
-        deleted, _ = gone.delete()
-        tell_queue_changed(streams)
-    return deleted
+        return _forget(gone)
+
+
+def _forget(entries: QuerySet[QueueEntry]) -> int:
+    """Delete entries and their offers. Locked first, as a router makes offers under that lock."""
+    locked = entries.select_for_update(of=("self",)).order_by("conversation_id")
+    streams = dict(locked.values_list("pk", "media_stream_id"))
+    QueueOffer.objects.filter(entry__in=list(streams)).delete()
+    QueueEntry.objects.filter(pk__in=list(streams)).delete()
+    tell_queue_changed(set(streams.values()))
+    return len(streams)
 
 
 def _release(entries: QuerySet[QueueEntry]) -> int:

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from cpaas.models import Conversation, Message, QueueEntry, QueueOffer
 from cpaas.services import queueing, routing
+from cpaas.services.deletion import delete_number_messages
 from cpaas.services.media_streams import update_media_stream
 from cpaas.services.routing import expire_offers, route_queues, route_stream
 from cpaas.tests.contact_centre import Office, state_of
@@ -147,3 +148,15 @@ def test_agents_are_taken_away_while_their_texts_come_in() -> None:
         each.result()
     assert {state_of(conversation) for conversation in conversations} == {"waiting"}
     assert set(Message.objects.values_list("user_id", flat=True)) == {None}
+
+
+def test_messages_are_deleted_while_the_router_offers_them() -> None:
+    office = Office(agents=1)
+    office.text()
+    with transaction.atomic():
+        assert route_stream(office.stream.pk) == 1
+        deletion = Beside(transaction.atomic(lambda: delete_number_messages(office.number)))
+        wait_for_waiters(1)
+    assert deletion.result() == 1
+    assert not QueueOffer.objects.exists()
+    assert not QueueEntry.objects.exists()
