@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from cpaas.models import BlockedParty, CpaasNumber, MediaStream
+from cpaas.models import CpaasNumber, MediaStream
 from cpaas.services import numbers
 from cpaas.services.assignments import begin_assignment, end_assignment
 from cpaas.services.blocking import forget_blocked
@@ -48,8 +48,6 @@ def transfer_number(
         if owner.pk in (row.user_id, row.media_stream_id):
             raise conflict("already_assigned", f"{row.display} is assigned to {owner} already.")
         deleted = _delete_messages(row, allowed=delete_messages)
-        # Whom the former user did not want to hear from is nothing to the new one.
-        BlockedParty.objects.filter(number=row).delete()
         end_assignment(row, now := clock.now())
         before = _give(row, user, media_stream)
         begin_assignment(row, now)
