@@ -19,7 +19,8 @@ from portal.ids import first_id_at, new_id
 from portal.sql import execute_prepared
 
 LONGEST_EXCERPT = 500
-_READ = 4_000
+# Longer than any text, however it is escaped: one that is cut would not be found, and its beginning kept.
+_READ = 64 * 1024
 # A word this short stands in every answer.
 _SHORTEST_TEXT = 4
 _STORE = """
@@ -48,7 +49,8 @@ def said(traces: Iterable[Trace], account: CarrierAccount, text: str) -> tuple[S
     """What may be kept of these exchanges: neither a credential nor the text of the message."""
     hidden = [value for value in account.credentials.values() if value]
     if len(text) >= _SHORTEST_TEXT:
-        hidden += {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], html.escape(text)}
+        hidden += {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+        hidden += {html.escape(text), html.escape(text, quote=False)}
     return tuple(
         Said(
             method=trace.request.method[:10],

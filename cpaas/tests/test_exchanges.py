@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.utils import timezone
@@ -32,6 +36,13 @@ def test_s1_57_no_credential_and_no_text_is_kept() -> None:
     [kept] = said([trace(answer)], ACCOUNT, 'Shall we "meet"?')
     assert (kept.method, kept.url, kept.status) == ("POST", "https://carrier.example/v1/…/send", 200)
     assert kept.excerpt == '{"key": "…", "body": "…", "sid": "1"}'
+
+
+@pytest.mark.parametrize("escaped", [json.dumps, html.escape, partial(html.escape, quote=False)])
+def test_s1_57_a_long_text_is_not_kept_however_the_carrier_escapes_it(escaped: Callable[[str], str]) -> None:
+    text = "\N{GRINNING FACE}" * 1590 + " & 'yes'"
+    [kept] = said([trace(f"<{escaped(text)}>")], ACCOUNT, text)
+    assert kept.excerpt.replace('"', "") == "<…>"
 
 
 def test_an_excerpt_is_short_and_storable() -> None:
