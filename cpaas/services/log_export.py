@@ -54,7 +54,8 @@ def _cells(entry: Entry, told: dict[Any, Story], *, readable: bool) -> tuple[obj
         said = (_plain(entry.sid), counts["segments"], counts["characters"], "", _plain(text))
         return (entry.pk, iso(entry.created_at), *map(_plain, parties), "in", UNASSIGNED, *said)
     own = entry.number.number
-    parties = (entry.remote, own) if entry.direction == "in" else (own, entry.remote)
+    remote = _plain(entry.remote)
+    parties = (remote, own) if entry.direction == "in" else (own, remote)
     text = entry.text if readable and entry.status != MessageStatus.SUPPRESSED else ""
     error = " ".join(filter(None, (entry.error_code, entry.error_text)))
     said = (_plain(told[entry.pk].sid), entry.segments, entry.characters, _plain(error), _plain(text))

@@ -134,6 +134,17 @@ def test_s1_57_the_log_is_exported_as_csv_and_that_is_written_down(staff, tenant
     assert "at least its last four digits" in staff.get("/message-log/export/?from=12").content.decode()
 
 
+def test_a_senders_name_is_no_formula_in_the_export(staff, number):
+    conversation = ConversationFactory(number=number, remote='=HYPERLINK("x")')
+    MessageFactory(conversation=conversation, direction="in")
+    MessageFactory(conversation=conversation, direction="out")
+    rows = list(csv.DictReader(io.StringIO(staff.get("/message-log/export/").getvalue().decode())))
+    assert [(row["from"], row["to"]) for row in rows] == [
+        (number.number, "'=HYPERLINK(\"x\")"),
+        ("'=HYPERLINK(\"x\")", number.number),
+    ]
+
+
 def test_an_export_is_bounded_and_hides_texts_like_the_log(client, tenant, message, monkeypatch):
     for n in range(4):
         MessageFactory(conversation=message.conversation, text=f"secret {n}")
