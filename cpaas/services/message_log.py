@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Q
@@ -30,6 +30,8 @@ from portal.services import audit
 UNASSIGNED = "unassigned"
 DEFAULT_SPAN = timedelta(days=7)
 LONGEST_SPAN = timedelta(days=90)
+# No text is older, and a span cannot begin before the year 1.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 # A search by number takes the texts of so many numbers or conversations; longer ones narrow it.
 MOST_PARTIES = 200
 SHORTEST_ENDING = 4
@@ -108,7 +110,7 @@ def check_filter(actor: PortalAccount, wanted: LogFilter) -> LogFilter:
         )
     # To the next minute: the page that is turned to next must look in the same span.
     end = wanted.before or clock.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
-    begin = wanted.after or end - DEFAULT_SPAN
+    begin = wanted.after or max(end, _EVER) - DEFAULT_SPAN
     if end - begin > LONGEST_SPAN:
         raise invalid(text=f"Texts can be searched over at most {LONGEST_SPAN.days} days. Narrow the dates.")
     return replace(wanted, after=begin, before=wanted.before)

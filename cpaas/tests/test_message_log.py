@@ -112,6 +112,13 @@ def test_s1_55_by_time(log, conversation):
     assert texts(log(before=(now - timedelta(days=1)).isoformat())) == ["3", "9"]
 
 
+@pytest.mark.parametrize("span", [{"before": "0001-01-02T00:00:00Z"}, {"after": "9999-12-31T23:59:59Z"}])
+@pytest.mark.parametrize("words", [{}, {"text": "Hello"}])
+def test_r40_at_the_ends_of_time_there_is_nothing(log, conversation, span, words):
+    MessageFactory(conversation=conversation, text="Hello")
+    assert log(**span, **words) == []
+
+
 def test_r40_part_of_the_text_in_any_case_within_a_week_unless_said(log, api, tenant, conversation):
     now = timezone.now()
     for days, text in ((1, "The HARBOUR at nine"), (10, "harbour again"), (2, "100% sure"), (2, "100 are sure")):
