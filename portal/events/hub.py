@@ -224,9 +224,7 @@ class Hub:
                 async with asyncio.timeout(SWEEP_S):
                     await self._sweep_now.wait()
             self._sweep_now.clear()
-            if self._heard:
-                heard, self._heard = self._heard, {}
-                await self.in_thread(reading.note_heard, heard)
+            await self._note_heard()
             subscriptions = self._all()
             if not subscriptions:
                 continue
@@ -236,6 +234,17 @@ class Hub:
                 one.is_live = not one.is_poll and (one.user_id in live_users or bool(one.told))
                 if one.device_id in gone or newest.get(one.user_id, 0) != one.last or one.is_live:
                     self._look_again(one)
+
+    async def _note_heard(self) -> None:
+        heard, self._heard = self._heard, {}
+        try:
+            if heard:
+                await self.in_thread(reading.note_heard, heard)
+        except DatabaseError:
+            # With the next sweep: a stream that stays open does not say it again.
+            for device_id, number in heard.items():
+                self.has_heard(device_id, number)
+            raise
 
     async def _tend(self) -> None:
         while True:

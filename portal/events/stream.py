@@ -98,7 +98,8 @@ async def _tell_news(hub: Hub, subscription: Subscription, send: Send) -> None:
             subscription.is_due |= found.more
             if found.frames:
                 await _write(subscription, send, found.frames)
-                if found.lines:
+                # Who is told to start anew fetches everything up to there.
+                if found.lines or found.reset:
                     hub.has_heard(subscription.device_id, found.last)
             if found.bye or found.failed:
                 return

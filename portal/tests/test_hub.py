@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
-from portal.events import stream
+import pytest
+from django.db import OperationalError
+
+from portal.events import reading, stream
 from portal.events.hub import KEEP_ALIVE_S, SEND_TIMEOUT_S, Hub, Subscription
 from portal.events.reading import Reading
 
@@ -70,6 +73,27 @@ def test_a_client_that_takes_nothing_for_long_is_dropped() -> None:
         made[0].tend(now + SEND_TIMEOUT_S + 1)
         await task
 
+    asyncio.run(story())
+
+
+def test_what_a_device_was_told_is_noted_once_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[dict[uuid.UUID, int]] = []
+
+    def note(heard: dict[uuid.UUID, int]) -> None:
+        noted.append(heard)
+        if len(noted) == 1:
+            raise OperationalError("The connection is lost.")
+
+    async def story() -> None:
+        hub, device_id = Hub(), uuid.uuid4()
+        hub.has_heard(device_id, 7)
+        with pytest.raises(OperationalError):
+            await hub._note_heard()
+        await hub._note_heard()
+        await hub._note_heard()
+        assert noted == [{device_id: 7}, {device_id: 7}]
+
+    monkeypatch.setattr(reading, "note_heard", note)
     asyncio.run(story())
 
 

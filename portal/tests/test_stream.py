@@ -19,6 +19,7 @@ from portal.models import Device, EndUser, Event, EventStream
 from portal.services import tokens, users
 from portal.tests.factories import EndUserFactory, device_token
 from portal.tests.servers import Server, running_server
+from tests.sandbox_process import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVENTS = "/api/v1/events/"
@@ -158,6 +159,23 @@ class TestReset:
         assert (event["id"], event["type"], event["data"]) == (5, "reset", {"reason": "too_old"})
         news(user)
         assert stream.event()["id"] == 6
+
+    def test_s1_59_what_a_client_was_told_is_noted_also_when_it_starts_anew(
+        self, server: Server, user: EndUser, token: str
+    ):
+        def heard() -> int:
+            return Device.objects.get(user=user).heard_number
+
+        news(user, 2)
+        stream = server.stream(token, "?after=1")
+        assert stream.event()["id"] == 2
+        wait_for(lambda: heard() == 2)
+        stream.close()
+        news(user, 3)
+        Event.objects.filter(user=user, number__lte=4).delete()
+        stream = server.stream(token, "?after=2")
+        assert stream.event()["type"] == "reset"
+        wait_for(lambda: heard() == 5)
 
     def test_all_purged(self, server: Server, user: EndUser, token: str):
         news(user, 2)
