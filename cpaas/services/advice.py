@@ -13,7 +13,8 @@ PATIENCE_S = 300
 @dataclass(frozen=True)
 class Facts:
     """What is known of a text. `age_s` counts from its acceptance or receipt; `fetched_by` names the clients that have
-    fetched it, `was_online` says whether any client of the user has been there since."""
+    fetched it, `was_online` says whether any client of the user has been there since. `waits_for_agent`: it is a
+    media stream's and nobody has reserved it. `is_traced`: it is known who was told of it."""
 
     direction: str
     status: str
@@ -25,6 +26,8 @@ class Facts:
     platform_reachable: bool = True
     fetched_by: tuple[str, ...] = ()
     was_online: bool = False
+    waits_for_agent: bool = False
+    is_traced: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,19 @@ def _inbound(facts: Facts) -> Advice:
     }
     if facts.status in unheard:
         return Advice("none", unheard[facts.status])
+    if facts.waits_for_agent:
+        return Advice("none", "It came to a media stream, and no agent has the conversation now. See the live queue.")
     if facts.fetched_by:
         if facts.fetched_by == ("read",):
             return Advice("none", f"{facts.carrier} handed it over and the user has read it. No ticket is needed.")
         clients = ", ".join(facts.fetched_by)
         return Advice("none", f"{facts.carrier} handed it over and the user's client was told of it: {clients}.")
+    if not facts.is_traced:
+        return Advice(
+            "none",
+            f"{facts.carrier} handed it over and it is in the user's conversations. Which client fetched it is not "
+            "known: that is kept for a week, and not of what an agent took from a queue.",
+        )
     if facts.was_online:
         return Advice(
             "portal",

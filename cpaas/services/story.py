@@ -111,15 +111,15 @@ def _calls(told: Iterable[Story]) -> Calls:
     return found
 
 
-def deliveries(message: Message) -> list[Device]:
+def deliveries(message: Message) -> list[Device] | None:
     """The user's clients that were told of an inbound message through their event streams, by the note of how far each
-    has come. Events are kept 7 days; of older messages nothing is known."""
+    has come. None when that is not known: events are kept 7 days, and what is reserved from a queue had none."""
     if message.direction != "in" or message.user_id is None:
-        return []
+        return None
     told = Event.objects.filter(user_id=message.user_id, type="message.created", object_id=message.pk)
     number = told.values_list("number", flat=True).first()
     if number is None:
-        return []
+        return None
     return list(Device.objects.filter(user_id=message.user_id, heard_number__gte=number).order_by("id"))
 
 
@@ -128,8 +128,8 @@ def facts_of(entry: Message | WebhookEvent) -> Facts:
     if isinstance(entry, WebhookEvent):
         return Facts("in", "unassigned", CARRIER_LABELS[entry.platform.carrier], sid=entry.sid)
     platform, read = entry.number.platform, entry.position <= entry.conversation.read_position
-    clients = [device.name for device in deliveries(entry)]
-    has_it = clients or (["read"] if read and entry.direction == "in" else [])
+    told = deliveries(entry)
+    has_it = [device.name for device in told or ()] or (["read"] if read and entry.direction == "in" else [])
     return Facts(
         direction=entry.direction,
         status=entry.status,
@@ -141,6 +141,8 @@ def facts_of(entry: Message | WebhookEvent) -> Facts:
         platform_reachable=platform.reachable,
         fetched_by=tuple(has_it),
         was_online=_was_online(entry),
+        waits_for_agent=entry.user_id is None,
+        is_traced=told is not None,
     )
 
 
@@ -181,7 +183,7 @@ def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
 
 
 def _delivery_steps(message: Message) -> Iterable[Step]:
-    for device in deliveries(message):
+    for device in deliveries(message) or ():
         detail = "The time is that of the last news this client was told."
         yield Step(device.heard_at or message.created_at, "told", f"The client “{device.name}” was told", detail)
 

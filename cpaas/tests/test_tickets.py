@@ -16,7 +16,13 @@ from cpaas.services.advice import Facts, advise
 from cpaas.services.numbers import delete_messages
 from cpaas.services.webhook_intake import take_in
 from cpaas.states import MessageStatus
-from cpaas.tests.factories import AttemptFactory, ConversationFactory, CpaasNumberFactory, MessageFactory
+from cpaas.tests.factories import (
+    AttemptFactory,
+    ConversationFactory,
+    CpaasNumberFactory,
+    MediaStreamFactory,
+    MessageFactory,
+)
 from portal.events import publish
 from portal.events.reading import note_heard
 from portal.models import AuditEntry, Device, EventStream, OutgoingMail
@@ -127,6 +133,8 @@ def test_s1_59_advice_of_a_text_the_carrier_took(api, tenant, message):
         (Facts("in", "received", "X", fetched_by=("laptop",)), "none"),
         (Facts("in", "received", "X", was_online=True), "portal"),
         (Facts("in", "received", "X"), "none"),
+        (Facts("in", "received", "X", waits_for_agent=True), "none"),
+        (Facts("in", "received", "X", was_online=True, is_traced=False), "none"),
         (Facts("in", "held", "X"), "none"),
         (Facts("in", "unassigned", "X"), "none"),
     ],
@@ -168,6 +176,26 @@ def test_s1_59_an_inbound_text_that_no_client_was_told_of_is_ours(api, tenant, n
     assert advice["ticket"] == "none"
     assert devices.get().name in advice["sentence"]
     assert "told" in [step["type"] for step in api(tenant.token).get(url).json()["events"]]
+
+
+def test_s1_59_of_an_old_text_it_is_not_known_who_was_told(api, tenant, number):
+    """The events that would tell are kept for a week; that the user is online proves nothing."""
+    at = timezone.now() - timedelta(days=8)
+    message = MessageFactory(conversation=ConversationFactory(number=number), direction="in", created_at=at)
+    Device.objects.filter(user=tenant.user).update(last_used_at=timezone.now())
+    advice = api(tenant.token).get(f"{BASE}message-log/{message.pk}/advice/").json()
+    assert advice["ticket"] == "none"
+    assert "not known" in advice["sentence"]
+
+
+def test_s1_59_a_text_in_a_queue_waits_for_an_agent(api, tenant):
+    stream = MediaStreamFactory(group=tenant.group)
+    number = CpaasNumberFactory(user=None, media_stream=stream)
+    message = MessageFactory(conversation=ConversationFactory(number=number), direction="in")
+    assert message.user_id is None
+    advice = api(tenant.token).get(f"{BASE}message-log/{message.pk}/advice/").json()
+    assert advice["ticket"] == "none"
+    assert "live queue" in advice["sentence"]
 
 
 def lost(number, sid: str = "lost", to: str = "+12015550100") -> WebhookEvent:
