@@ -33,11 +33,14 @@ from cpaas.carriers.base import (
     WebhookRequest,
 )
 from cpaas.carriers.registry import get_carrier
-from cpaas.models import Attempt, WebhookEvent
+from cpaas.models import Attempt, Message, WebhookEvent
+from cpaas.services.dead_letters import keep_unreadable, replay
 from cpaas.services.numbers import delete_messages
 from cpaas.tests.carrier_contract import REMOTE, TN, CarrierContract, CarrierWire, Played, answer, play
 from cpaas.tests.carrier_intake import IntakeContract
+from cpaas.tests.factories import CpaasNumberFactory
 from cpaas.tests.inteliquent_fixtures import JSON
+from portal.problems import Problem
 
 BANDWIDTH = get_carrier("bandwidth")
 URL = "https://portal.example.com/webhooks/bandwidth/7/s3cret/"
@@ -168,6 +171,23 @@ class TestIntake(Wire, IntakeContract):
         assert sorted(WebhookEvent.objects.values_list("sid", flat=True)) == ["in-1", "sid-1", "sid-1"]
         delete_messages(actor=None, number=number)
         assert not WebhookEvent.objects.exists()
+
+    def test_a_dead_letter_of_several_texts_is_taken_in_whole_or_stays(self, number: Any) -> None:
+        """It could not be read when it came, so nobody separated it; once taken in it is no text's own (R18)."""
+        other = "+12019920799"
+        inner = {"direction": "in", "from": REMOTE, "text": "Hi"}
+        events = [message("message-received", id=f"in-{own}", owner=own, to=[own], **inner) for own in (TN, other)]
+        keep_unreadable(platform_id=number.platform_id, request=call(events, number.platform.account()))
+        letter = WebhookEvent.objects.get()
+        with pytest.raises(Problem) as error:
+            replay(actor=None, call=letter)
+        assert error.value.code == "unassigned"
+        CpaasNumberFactory(
+            number=other, platform=number.platform, group__reseller__system_provider=number.platform.system_provider
+        )
+        taken = replay(actor=None, call=letter)
+        assert (taken.state, bytes(taken.body)) == ("replayed", b"")
+        assert sorted(Message.objects.values_list("sid", flat=True)) == [f"in-{TN}", f"in-{other}"]
 
     def test_r32_a_receipt_with_our_reference_settles_a_text_whose_answer_was_lost(self, number: Any) -> None:
         """The answer with the id never came, so that only the reference says whose receipt it is."""
