@@ -3,11 +3,13 @@ bound to them as parameters and never becomes part of their text."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from portal.directory.entries import Details
@@ -31,6 +33,8 @@ _PLACE = re.compile(r"\{(\w*)\}")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _PLAIN = ("key", "kind", "name", "company", "sip_uri", "url")
 _TYPED = {type.value: type.value for type in NumberType}
+# A server keeps its own time-outs first, and says so.
+_SLACK_S = 0.5
 Values = Mapping[str, str]
 
 
@@ -128,7 +132,7 @@ def bound(query: str) -> str:
 
 @contextmanager
 def _postgresql(where: Where, timeout_s: float) -> Iterator[Any]:
-    """A cursor in a transaction that can only read."""
+    """A cursor in a transaction that can only read. It stays at the server: of a long answer only the start is sent."""
     import psycopg
 
     port = int(where.settings.get("port") or 0) or _PORTS["postgresql"]
@@ -150,13 +154,34 @@ def _postgresql(where: Where, timeout_s: float) -> Iterator[Any]:
             )
         except psycopg.OperationalError as error:
             raise SourceError(_first_line(error, where)) from error
-        with closing(connection):
+        with closing(connection), _ended_after(timeout_s + _SLACK_S, connection.fileno()):
             try:
-                yield connection.cursor()
+                with connection.cursor("contacts") as cursor:
+                    yield cursor
             except psycopg.errors.QueryCanceled as error:
                 raise SourceError(f"{where.host} did not answer in time.") from error
             except psycopg.Error as error:
+                if connection.broken:
+                    raise SourceError(f"{where.host} did not answer in time, or hung up.") from error
                 raise SourceError(f"The query failed: {_first_line(error, where)}") from error
+
+
+@contextmanager
+def _ended_after(timeout_s: float, descriptor: int) -> Iterator[None]:
+    """Hangs up at last: the driver waits for ever for a server that took the connection and then says nothing."""
+    with socket.socket(fileno=os.dup(descriptor)) as line:
+        timer = threading.Timer(timeout_s, _hang_up, [line])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):  # it has just been closed
+        line.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -102,7 +103,8 @@ def test_the_button_tries_both_queries(table: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [({"search_query": "WITH gone AS (DELETE FROM {table} RETURNING *) SELECT * FROM gone WHERE name={{q}}"},
-      "read-only transaction"),
+      "must not contain data-modifying statements"),
+     ({"search_query": "SELECT name FROM {table} WHERE name <> {{q}} FOR UPDATE"}, "read-only transaction"),
      ({"search_query": "SELECT name, pg_sleep(60) FROM {table} WHERE {{q}} = {{q}}"},
       "did not answer in time"),
      ({"search_query": "SELECT mobile FROM {table} WHERE name = {{q}}"}, "no column called name"),
@@ -132,6 +134,37 @@ def test_a_sql_server_that_never_answers(table: str, security: str) -> None:
         place = where(table, engine="sqlserver", port=silent.getsockname()[1], security=security)
         with pytest.raises(SourceError):
             SOURCE.search(place, "x", 0.5)
+
+
+def test_a_postgresql_server_that_takes_the_connection_and_then_says_nothing(table: str) -> None:
+    """The driver would wait as long as the server likes, and the thread with it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        hung_up = pool.submit(_say_nothing, server)
+        with pytest.raises(SourceError, match="did not answer in time"):
+            SOURCE.search(where(table, port=server.getsockname()[1]), "x", 0.5)
+        assert hung_up.result(PATIENT_S)
+
+
+def _say_nothing(server: socket.socket) -> bool:
+    """Let one client in, and then wait for it to hang up; whether it did."""
+    with server.accept()[0] as client:
+        client.settimeout(PATIENT_S)
+        client.recv(8)  # whether there is TLS
+        client.sendall(b"N")
+        client.recv(1000)
+        client.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x00" + b"Z\x00\x00\x00\x05I")
+        try:
+            while client.recv(1000):
+                pass
+        except TimeoutError:
+            return False
+        return True
+
+
+def test_of_a_long_answer_only_the_start_is_read(table: str) -> None:
+    """All of it would not fit into this process; the server has no time to send it either."""
+    endless = "SELECT repeat('x', 1000) AS name, generate_series(1, 1000000000) WHERE {q} = {q}"
+    assert len(SOURCE.search(where(table, search_query=endless), "x", 5)) == 50
 
 
 @pytest.mark.parametrize(
