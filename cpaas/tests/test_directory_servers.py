@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 from typing import Any
 
 import pytest
@@ -84,6 +86,20 @@ def test_one_that_is_away_does_not_hide_the_others(
     assert good.pk != bad.pk
 
 
+def test_one_whose_turn_did_not_come_has_not_failed(acme: Tenant, server: LdapServer) -> None:
+    """Servers of other tenants that keep all threads waiting must not have it left alone afterwards."""
+    directory, go_on = ldap_directory(acme, server), threading.Event()
+    busy = [asking._pool().submit(go_on.wait, 60) for _ in range(asking._THREADS)]
+    try:
+        [answer] = asking.search([directory], "grace")
+    finally:
+        go_on.set()
+        wait(busy)
+    assert answer.error
+    directory.refresh_from_db()
+    assert (directory.state, directory.failed_until) == ("new", None)
+
+
 def test_the_test_button_says_what_came_of_it(api: Any, acme: Tenant, server: LdapServer) -> None:
     staff = api(acme.token)
     directory = ldap_directory(acme, server)
@@ -122,6 +138,22 @@ class TestNames:
         assert (remote()["name"], remote()["source"], remote()["kind"]) == ("Grace Hopper", "ldap", "mobile")
         assert Event.objects.filter(user_id=acme.user.pk).count() == before + 1
         assert asking.look_up_due() == 0
+
+    def test_a_directory_that_is_deleted_while_it_is_asked(self, api: Any, acme: Tenant, server: LdapServer) -> None:
+        directory = ldap_directory(acme, server)
+        self.see(api, acme)()
+        [row] = FoundName.objects.select_related("directory__system_provider")
+        directory.delete()
+        asking._look_up([row])
+        assert not FoundName.objects.exists()
+
+    def test_s1_34_who_saw_an_expired_name_again_is_told(self, api: Any, acme: Tenant, server: LdapServer) -> None:
+        ldap_directory(acme, server)
+        self.see(api, acme)()
+        asking.look_up_due()
+        FoundName.objects.update(expires_at="2026-01-01T00:00:00Z", wanted_by=acme.colleague.pk)
+        self.see(api, acme)()
+        assert FoundName.objects.get().wanted_by == acme.user.pk
 
     def test_nobody_of_that_number(self, api: Any, acme: Tenant, server: LdapServer) -> None:
         ldap_directory(acme, server)

@@ -111,12 +111,15 @@ def _look_up(rows: Sequence[FoundName]) -> None:
 
 def _keep(row: FoundName, found: Sequence[Details]) -> None:
     now, best = clock.now(), found[0] if found else None
-    row.name = best.name if best else ""
     types = {dialled.number: dialled.type for dialled in best.numbers} if best else {}
-    row.type = types.get(row.number, row.type)
-    row.due_at, row.expires_at = None, now + (NAME_KEPT if best else NOTHING_KEPT)
-    row.save(update_fields=["name", "type", "due_at", "expires_at"])
-    if best and row.wanted_by:
+    # Not there any more when the directory was changed or deleted meanwhile: what it said is of no use then.
+    is_there = FoundName.objects.filter(pk=row.pk).update(
+        name=best.name if best else "",
+        type=types.get(row.number, row.type),
+        due_at=None,
+        expires_at=now + (NAME_KEPT if best else NOTHING_KEPT),
+    )
+    if is_there and best and row.wanted_by:
         for tell in extensions.name_followers:
             tell(row.wanted_by, row.number)
 
@@ -134,7 +137,8 @@ def _ask(
     futures = {one.pk: _pool().submit(partial(question, one)) for one in asked}
     wait(futures.values(), timeout_s + _SLACK_S)
     answers = {one.pk: _answer(one, futures[one.pk]) for one in asked}
-    _remember(answers.values(), tested=even_if_away)
+    # One whose turn did not come, because others kept all threads waiting, has not failed.
+    _remember([answers[one.pk] for one in asked if not futures[one.pk].cancelled()], tested=even_if_away)
     return [answers.get(one.pk) or Answer(one, error=one.state_detail) for one in directories]
 
 

@@ -150,7 +150,9 @@ def _note(unknown: Sequence[tuple[uuid.UUID, str, uuid.UUID]]) -> None:
         FoundName(directory_id=key, number=number, wanted_by=user_id, due_at=now) for key, number, user_id in unknown
     ]
     FoundName.objects.bulk_create(rows, ignore_conflicts=True)
-    numbers = {number for _, number, _ in unknown}
-    expired = FoundName.objects.filter(directory_id__in={key for key, *_ in unknown}, number__in=numbers)
-    expired.filter(due_at__isnull=True, expires_at__lte=now).update(due_at=now)
+    expired = FoundName.objects.filter(due_at__isnull=True, expires_at__lte=now)
+    for user in {user_id for *_, user_id in unknown}:
+        seen = [(key, number) for key, number, user_id in unknown if user_id == user]
+        keys, numbers = map(set, zip(*seen, strict=True))
+        expired.filter(directory_id__in=keys, number__in=numbers).update(due_at=now, wanted_by=user)
     run_soon(ASK_TASK)
