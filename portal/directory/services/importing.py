@@ -51,7 +51,8 @@ class Report:
 def import_contacts(*, actor: Actor | None, directory: Directory, content: bytes, dry_run: bool = False) -> Report:
     """Make the file's contacts those of the directory: new ones are added, others changed, the rest removed.
 
-    Raises Problem `not_importable` (409) for a server, `invalid` for a file that cannot be read at all.
+    Raises Problem `not_importable` (409) for a server, `invalid` for a file that cannot be read at all,
+    `changed_meanwhile` (409) when another import has removed what this one stored.
     """
     require_writer(actor)
     if directory.is_asked:
@@ -74,8 +75,11 @@ def import_contacts(*, actor: Actor | None, directory: Directory, content: bytes
             )
     with transaction.atomic():
         row = _lock(directory)
-        stored = book_of(row, row.source).values_list("key", "pk")
-        gone = [pk for key, pk in stored if key not in wanted]
+        stored = dict(book_of(row, row.source).values_list("key", "pk"))
+        if wanted.keys() - stored.keys():
+            # Two that each remove what the other stored would leave nothing.
+            raise conflict("changed_meanwhile", "Another file was imported at the same time. Look and try again.")
+        gone = [pk for key, pk in stored.items() if key not in wanted]
         report.changes.removed = remove_contacts(gone)
         row.row_count = len(stored) - len(gone)
         row.state, row.checked_at = "loaded", clock.now()

@@ -8,8 +8,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from portal.directory.models import Contact, Directory
+from portal.directory.services import importing
 from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.models import AuditEntry
+from portal.problems import Problem
 from portal.tests.tenants import Tenant
 from portal.tests.test_api_conventions import problem
 
@@ -157,6 +159,22 @@ class TestImport:
         assert (dry["added"], dry["removed"]) == (1, 2)
         assert self.put(staff, directory, "name,number\nNew One,2025550123\n").json()["removed"] == 2
         assert self.names(directory) == ["New One"]
+
+    def test_of_two_files_at_once_not_both_remove_the_others_contacts(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The other one comes between the storing and the removing of the first."""
+        directory = DirectoryFactory(group=tenant.group)
+        lock, locked = importing._lock, []
+
+        def let_another_go_first(row: Directory) -> Directory:
+            locked.append(row)
+            if len(locked) == 2:
+                importing.import_contacts(actor=None, directory=row, content=b"name\nOther\n")
+            return lock(row)
+
+        monkeypatch.setattr(importing, "_lock", let_another_go_first)
+        with pytest.raises(Problem) as refused:
+            importing.import_contacts(actor=None, directory=directory, content=b"name\nMine\n")
+        assert refused.value.code == "changed_meanwhile"
 
     def test_rows_with_faults_are_reported_and_left_out(self, staff: Any, tenant: Tenant) -> None:
         directory = DirectoryFactory(group=tenant.group)
