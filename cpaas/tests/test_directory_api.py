@@ -214,6 +214,12 @@ class TestMerged:
             {"number": number.number, "national": number.national, "type": "work", "can_sms": True}
         ]
 
+    @pytest.mark.parametrize("words", ["José", "josé núñez", "Anne-Marie", "o'neil", "Marie", "núñez, josé"])
+    def test_a_colleague_by_the_name_as_it_is_written(self, client: Any, tenant: Tenant, words: str) -> None:
+        name = "José Anne-Marie O'Neil Núñez"
+        EndUserFactory(group=tenant.group, name=name)
+        assert names(client.get(f"{BASE}directory/", {"q": words})) == [name]
+
     def test_r42_groups_of_an_enterprise_know_each_other(self, api: Any, tenant: Tenant) -> None:
         near = GroupFactory(reseller=tenant.reseller, enterprise="Acme Holding")
         far = GroupFactory(reseller=tenant.other_reseller, enterprise="Acme Holding")

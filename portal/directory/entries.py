@@ -98,6 +98,11 @@ def fold(text: str) -> list[str]:
     return [word[:_LONGEST_WORD] for word in _LETTERS.findall(plain.upper())]
 
 
+def words_in(text: str) -> list[str]:
+    """The words of a text as they are written: letters and digits only."""
+    return _LETTERS.findall(unicodedata.normalize("NFC", text))
+
+
 def beginnings_of(query: str) -> list[list[str]]:
     """What words must begin with so that `query` finds their contact: each list is one way, all of it must be found.
 

@@ -15,7 +15,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Upper
 
 from portal import extensions
-from portal.directory.entries import Details, Dialled, Entry, beginnings_of, best_first, fold
+from portal.directory.entries import Details, Dialled, Entry, beginnings_of, best_first, words_in
 from portal.directory.models import Contact, ContactKind, ContactNumber, ContactWord, Directory, NumberType, Source
 from portal.directory.services.storing import details_of
 from portal.indexes import Folded
@@ -84,12 +84,12 @@ class AddressBooks:
         return [self._with_words(book, source, way) for book, source in self.books for way in ways]
 
     def people_matching(self, query: str) -> list[QuerySet[EndUser]]:
-        """The people that `search` finds, by any word of the name or part of a number. No group is so large that
-        walking through it is worth an index of words."""
+        """The people that `search` finds, by any word of the name as it is written, or part of a number. No group is so
+        large that walking through it is worth an index of words."""
         ways = beginnings_of(query)
         named = Q(pk__isnull=False)
-        for word in fold(query):
-            named &= Q(name__istartswith=word) | Q(name__icontains=f" {word}")
+        for word in words_in(query):
+            named &= Q(name__iregex=rf"(^|\W|_){word}")
         for digits in (way[0] for way in ways if len(way) == 1 and way[0].isdigit()):
             named |= Q(mobile__contains=digits) | Q(extension__startswith=digits)
         return [rows.filter(named)[:MOST_MATCHES] for rows in self._colleagues()] if ways else []
