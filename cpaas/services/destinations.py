@@ -7,9 +7,10 @@ import phonenumbers
 from cpaas.models import Conversation, CpaasNumber
 from cpaas.services.limit_mail import alert_once
 from portal.directory.services.mobiles import is_known_mobile
-from portal.models import EndUser, UserSettings
+from portal.models import EndUser
 from portal.phone_numbers import InvalidNumber, is_short_code, parse_number
 from portal.problems import Problem, conflict
+from portal.services.session import settings_of
 
 _SEPARATORS = ",;"
 
@@ -29,7 +30,7 @@ def parse_remote(*, user: EndUser, number: CpaasNumber, to: object) -> str:
         raise _invalid_number("Give a telephone number.")
     if is_short_code(to.strip()):
         return _known_short_code(number, to.strip())
-    settings = _settings_of(user)
+    settings = settings_of(user)
     try:
         remote = parse_number(to, country=settings.default_country, exclude_leading_zero=settings.exclude_leading_zero)
     except InvalidNumber as error:
@@ -51,7 +52,7 @@ def check_destination(*, user: EndUser, number: CpaasNumber, remote: str) -> Non
             f"Texts to this country are not allowed. Allowed: {', '.join(allowed)}.",
             afterwards=lambda: alert_once(number.pk, f"A text to {remote} was refused: this country is not allowed."),
         )
-    if not _settings_of(user).allow_any_number and not is_known_mobile(user, remote):
+    if not settings_of(user).allow_any_number and not is_known_mobile(user, remote):
         raise conflict(
             "not_a_known_mobile",
             "This is no known mobile number. Allow messages to any phone number in your settings to send it anyway.",
@@ -63,10 +64,6 @@ def _known_short_code(number: CpaasNumber, code: str) -> str:
     if not Conversation.objects.filter(number=number, remote=code).exists():
         raise _invalid_number("A short number can only be answered after it wrote to you.")
     return code
-
-
-def _settings_of(user: EndUser) -> UserSettings:
-    return UserSettings.objects.filter(user=user).first() or UserSettings(user=user)
 
 
 def _invalid_number(sentence: str) -> Problem:
