@@ -160,7 +160,9 @@ class TestImport:
         assert self.put(staff, directory, "name,number\nNew One,2025550123\n").json()["removed"] == 2
         assert self.names(directory) == ["New One"]
 
-    def test_of_two_files_at_once_not_both_remove_the_others_contacts(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_two_files_at_once_not_both_remove_the_others_contacts(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The other one comes between the storing and the removing of the first."""
         directory = DirectoryFactory(group=tenant.group)
         lock, locked = importing._lock, []
