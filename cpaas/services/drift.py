@@ -86,7 +86,7 @@ def look_at(number: CpaasNumber, seen: Survey) -> Finding:
         return Finding(HookState.MISSING, owned=False, warnings=[error.detail])
     campaign = campaign_of(number, known, seen.campaigns)
     warnings = warnings_of(number, known, campaign)
-    hooks = hooks_of(number, seen)
+    hooks = hooks_of(number.platform, number.number, seen)
     hook = hook_state(number.platform, hooks)
     if hook == HookState.MISSING and number.status == NumberStatus.ENABLED:
         try:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from cpaas import transport
-from cpaas.carriers.base import Carrier, CarrierError, Hook
+from cpaas.carriers.base import Carrier, CarrierError
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
-from cpaas.services.surveying import hook_state
+from cpaas.services.surveying import Survey, hook_state, hooks_of, list_hooks
 from cpaas.states import HookState, NumberStatus
 from portal import clock
 from portal.logs import get_logger
@@ -62,12 +62,9 @@ def set_missing_hooks(platform: CpaasPlatform) -> int:
     if not numbers.exists():
         return 0
     carrier, account = get_carrier(platform.carrier), platform.account()
-    rows: dict[str, list[Hook]] = {}
-    for hook in transport.run(carrier.list_hooks(account)):
-        rows.setdefault(hook.tn, []).append(hook)
-    shared = carrier.hook_scope == "application"
+    seen = Survey(list_hooks(platform))
     own = list(numbers.order_by("id").values_list("number", flat=True))
-    missing = [tn for tn in own if hook_state(platform, rows.get("" if shared else tn, [])) == HookState.MISSING]
+    missing = [tn for tn in own if hook_state(platform, hooks_of(platform, tn, seen)) == HookState.MISSING]
     for tn in _hooked_by(carrier, missing):
         transport.run(carrier.set_hook(account, tn))
     if missing:

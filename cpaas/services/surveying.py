@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cpaas import transport
-from cpaas.carriers.base import CarrierNumber, Hook
+from cpaas.carriers.base import CarrierNumber, Hook, Refused
 from cpaas.carriers.registry import get_carrier
 from cpaas.carriers.surveys import KnowsCampaigns, ListsNumbers
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.states import HookState
+from portal.logs import get_logger
 
+logger = get_logger(__name__)
 # The class of an application's texts over an ordinary number, which carriers filter without a campaign (facts 4.2).
 NEEDS_CAMPAIGN = frozenset({"A2PLC", "A2P"})
 
@@ -50,12 +52,10 @@ class Finding:
 def survey(platform: CpaasPlatform) -> Survey:
     """Ask the carrier for everything it lists, in a few calls whatever the number of numbers. Raises CarrierError."""
     carrier, account = get_carrier(platform.carrier), platform.account()
-    numbers, campaigns = None, None
+    numbers = None
     if isinstance(carrier, ListsNumbers):
         numbers = {number.tn: number for number in transport.run(carrier.list_numbers(account))}
-    if isinstance(carrier, KnowsCampaigns):
-        campaigns = transport.run(carrier.list_campaigns(account))
-    return Survey(list_hooks(platform), numbers, campaigns)
+    return Survey(list_hooks(platform), numbers, _list_campaigns(platform))
 
 
 def list_hooks(platform: CpaasPlatform) -> dict[str, list[Hook]]:
@@ -66,10 +66,10 @@ def list_hooks(platform: CpaasPlatform) -> dict[str, list[Hook]]:
     return found
 
 
-def hooks_of(number: CpaasNumber, seen: Survey) -> list[Hook]:
+def hooks_of(platform: CpaasPlatform, tn: str, seen: Survey) -> list[Hook]:
     """The rows that say where texts of a number go: its own, or those of the application that its numbers share."""
-    shared = get_carrier(number.platform.carrier).hook_scope == "application"
-    return [*seen.hooks.get(number.number, []), *(seen.hooks.get("", []) if shared else [])]
+    shared = get_carrier(platform.carrier).hook_scope == "application"
+    return [*seen.hooks.get(tn, []), *(seen.hooks.get("", []) if shared else [])]
 
 
 def hook_state(platform: CpaasPlatform, hooks: list[Hook]) -> str:
@@ -85,10 +85,25 @@ def campaign_of(number: CpaasNumber, known: CarrierNumber, listed: Mapping[str, 
     """The campaign of a number, "" for none, None when the carrier cannot tell. Asks only where one is needed."""
     if listed is not None:
         return listed.get(number.number, "")
-    carrier = get_carrier(number.platform.carrier)
-    if known.messaging_class not in NEEDS_CAMPAIGN or not isinstance(carrier, KnowsCampaigns):
+    if known.messaging_class not in NEEDS_CAMPAIGN:
         return None
-    return transport.run(carrier.list_campaigns(number.platform.account())).get(number.number, "")
+    listed = _list_campaigns(number.platform)
+    return None if listed is None else listed.get(number.number, "")
+
+
+def _list_campaigns(platform: CpaasPlatform) -> Mapping[str, str] | None:
+    """None when the carrier has no such list, or not for this account: its numbers text and are compared without it.
+
+    Raises NotTaken.
+    """
+    carrier = get_carrier(platform.carrier)
+    if not isinstance(carrier, KnowsCampaigns):
+        return None
+    try:
+        return transport.run(carrier.list_campaigns(platform.account()))
+    except Refused as error:
+        logger.warning("campaigns_not_listed", platform=str(platform.pk), reason=error.detail)
+        return None
 
 
 def warnings_of(number: CpaasNumber, known: CarrierNumber, campaign: str | None) -> list[str]:

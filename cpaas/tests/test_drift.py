@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from cpaas import transport
+from cpaas.carriers.base import Refused
+from cpaas.carriers.inteliquent.adapter import Inteliquent
 from cpaas.carriers.registry import get_carrier
 from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.services import drift, drift_rounds
@@ -114,6 +116,26 @@ def test_facts_4_2_the_warning_is_there_as_soon_as_the_number_is_provisioned(pla
     work_due_numbers()
     number.refresh_from_db()
     assert (number.status, number.messaging_class, number.needs_attention) == ("enabled", "A2PLC", True)
+
+
+def test_a_carrier_that_lists_no_campaigns_hinders_neither_provisioning_nor_comparing(
+    platform: CpaasPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any, account: Any) -> Any:
+        raise Refused("10DLC is not open to this account.", "403")
+        yield
+
+    monkeypatch.setattr(Inteliquent, "list_campaigns", refuse)
+    user = EndUserFactory(group__reseller__system_provider=platform.system_provider)
+    number = assign_number(actor=None, user=user, number=A2P)
+    work_due_numbers()
+    number.refresh_from_db()
+    assert (number.status, number.messaging_class, number.warnings) == ("enabled", "A2PLC", [])
+    set_hook(number, number.platform.inbound_url.replace("://", "://former."))
+    drift_rounds.begin_rounds()
+    assert drift_rounds.work_due_rounds() == 1
+    number.refresh_from_db()
+    assert number.hook_state == "set_again"
 
 
 def test_r44_messaging_that_was_switched_off_is_a_warning(number: CpaasNumber, sandbox: SandboxProcess) -> None:
