@@ -38,8 +38,7 @@ class _Asked:
         self.providers = list(visible(SystemProvider, account).order_by("name")[:_MOST_PROVIDERS])
         key = parse_id(request.GET.get("system_provider", ""))
         self.provider = visible(SystemProvider, account).filter(pk=key).first() if key else None
-        zone = self.provider or account.system_provider
-        self.latest = charges.this_month(zone.time_zone if zone else "UTC")
+        self.latest = charges.this_month(account, self.provider.pk if self.provider else None)
         try:
             self.month = charges.month_of(request.GET.get("month", ""))
         except Problem:

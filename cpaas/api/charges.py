@@ -69,8 +69,11 @@ class Charges(StaffView):
     answers = {"GET": {200: ChargesShape}}
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponseBase:
-        month = charges.month_of(self.query["month"]) if "month" in self.query else charges.this_month()
         provider_id = self.query.get("system_provider")
+        if "month" in self.query:
+            month = charges.month_of(self.query["month"])
+        else:
+            month = charges.this_month(self.actor, provider_id)
         bill = charges.bill(self.actor, month, provider_id)
         if "text/csv" in request.headers.get("Accept", ""):
             return csv_answer(bill, month)

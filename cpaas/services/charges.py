@@ -7,8 +7,6 @@ totals count a day of a number once. A month that is not over is charged up to t
 from __future__ import annotations
 
 import calendar
-import csv
-import io
 import re
 import uuid
 import zoneinfo
@@ -21,7 +19,8 @@ from django.db.models import Q
 
 from cpaas.models import NumberAssignment
 from portal import clock
-from portal.models import SystemProvider
+from portal.csv_export import csv_line
+from portal.models import PortalAccount, SystemProvider
 from portal.problems import invalid
 from portal.scoping import Actor, TenantQuerySet
 
@@ -90,8 +89,11 @@ def month_of(text: str) -> Month:
     raise invalid(month="Give a month such as 2026-11.")
 
 
-def this_month(time_zone: str = "UTC") -> Month:
-    return Month(clock.now().astimezone(zoneinfo.ZoneInfo(time_zone)).date().replace(day=1))
+def this_month(actor: PortalAccount, system_provider_id: uuid.UUID | None = None) -> Month:
+    """The month it is where the actor's system provider is; for operators, where that of the id is, else in UTC."""
+    provider_id = actor.system_provider_id or system_provider_id
+    zone = _zone_of(provider_id) if provider_id else zoneinfo.ZoneInfo("UTC")
+    return Month(clock.now().astimezone(zone).date().replace(day=1))
 
 
 def assignments_in(actor: Actor, month: Month, system_provider_id: uuid.UUID | None = None) -> TenantQuerySet:  # type: ignore[type-arg]
@@ -145,10 +147,10 @@ def total(charges: Iterable[Charge]) -> Totals:
 
 def bill_as_csv(charges: Iterable[Charge]) -> Iterator[str]:
     """The bill as lines of CSV, with a heading."""
-    yield _csv_line(CSV_COLUMNS)
+    yield csv_line(CSV_COLUMNS)
     for charge in charges:
-        person = (charge.user_id, _as_text(charge.login), _as_text(charge.name), charge.licence)
-        yield _csv_line((charge.number, *person, charge.first, charge.last, charge.days, charge.carrier))
+        person = (charge.user_id, charge.login, charge.name, charge.licence)
+        yield csv_line((charge.number, *person, charge.first, charge.last, charge.days, charge.carrier))
 
 
 def _charge(row: NumberAssignment, month: Month, zone: zoneinfo.ZoneInfo, now: datetime) -> Charge | None:
@@ -177,14 +179,3 @@ def _zone_of(system_provider_id: uuid.UUID) -> zoneinfo.ZoneInfo:
     """That of a provider; of one that is gone, UTC."""
     found = SystemProvider.objects.filter(pk=system_provider_id).values_list("time_zone", flat=True).first()
     return zoneinfo.ZoneInfo(found or "UTC")
-
-
-def _csv_line(values: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(values)
-    return line.getvalue()
-
-
-def _as_text(value: str) -> str:
-    """A name that a spreadsheet would take for a formula, as the text it is."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -14,6 +12,7 @@ from cpaas.models.imports import ImportStatus
 from cpaas.services.import_files import COLUMNS, Line, read_lines
 from portal import clock
 from portal.background import run_soon
+from portal.csv_export import csv_line
 from portal.models import PortalAccount
 from portal.problems import conflict
 from portal.scoping import require_writer
@@ -59,9 +58,9 @@ def import_checked(*, actor: PortalAccount, job: NumberImport) -> NumberImport:
 
 def report_as_csv(lines: Iterable[NumberImportLine]) -> Iterator[str]:
     """The report as a file that, cleaned of its last columns, can be imported again."""
-    yield _csv_line(REPORT_COLUMNS)
+    yield csv_line(REPORT_COLUMNS)
     for line in lines:
-        yield _csv_line([_plain(str(getattr(line, name))) for name in REPORT_COLUMNS])
+        yield csv_line(getattr(line, name) for name in REPORT_COLUMNS)
 
 
 def forget_old() -> int:
@@ -97,14 +96,3 @@ def _begin(actor: PortalAccount, job: NumberImport, lines: list[NumberImportLine
         audit.record(actor, "import", job, after=after)
         run_soon(IMPORT_TASK)
     return job
-
-
-def _csv_line(values: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(values)
-    return line.getvalue()
-
-
-def _plain(value: str) -> str:
-    """What a spreadsheet would take for a formula, as the text it is; a telephone number is none."""
-    return f"'{value}" if value[:1] in ("=", "@", "-") else value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from cpaas.models import Message
@@ -13,14 +11,13 @@ from cpaas.services.message_log import UNASSIGNED, Entry, LogFilter
 from cpaas.services.story import Story, stories
 from cpaas.states import MessageStatus
 from portal.clock import iso
+from portal.csv_export import csv_line
 from portal.models import PortalAccount
 
 # More than anybody reads; narrower dates give the rest.
 MOST_EXPORTED = 10_000
 _AT_ONCE = 500
 COLUMNS = ("id", "at", "from", "to", "direction", "status", "sid", "segments", "characters", "error", "text")
-# What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_log(*, actor: PortalAccount, wanted: LogFilter) -> Iterator[str]:
@@ -34,13 +31,13 @@ def export_log(*, actor: PortalAccount, wanted: LogFilter) -> Iterator[str]:
 
 def _lines(actor: PortalAccount, wanted: LogFilter) -> Iterator[str]:
     readable = message_log.may_read_texts(actor)
-    yield _line(COLUMNS)
+    yield csv_line(COLUMNS)
     beyond, left = None, MOST_EXPORTED
     while left > 0:
         count = min(_AT_ONCE, left)
         page = message_log.find_entries(actor=actor, wanted=wanted, beyond=beyond, count=count).entries
         told = {story.message.pk: story for story in stories([row for row in page if isinstance(row, Message)])}
-        yield "".join(_line(_cells(row, told, readable=readable)) for row in page)
+        yield "".join(csv_line(_cells(row, told, readable=readable)) for row in page)
         if len(page) < count:
             return
         beyond, left = page[-1].pk, left - len(page)
@@ -51,23 +48,11 @@ def _cells(entry: Entry, told: dict[Any, Story], *, readable: bool) -> tuple[obj
         text = entry.text if readable else ""
         counts = message_log.counted(entry.text)
         parties = (entry.sender, entry.recipient)
-        said = (_plain(entry.sid), counts["segments"], counts["characters"], "", _plain(text))
-        return (entry.pk, iso(entry.created_at), *map(_plain, parties), "in", UNASSIGNED, *said)
+        said = (entry.sid, counts["segments"], counts["characters"], "", text)
+        return (entry.pk, iso(entry.created_at), *parties, "in", UNASSIGNED, *said)
     own = entry.number.number
-    remote = _plain(entry.remote)
-    parties = (remote, own) if entry.direction == "in" else (own, remote)
+    parties = (entry.remote, own) if entry.direction == "in" else (own, entry.remote)
     text = entry.text if readable and entry.status != MessageStatus.SUPPRESSED else ""
     error = " ".join(filter(None, (entry.error_code, entry.error_text)))
-    said = (_plain(told[entry.pk].sid), entry.segments, entry.characters, _plain(error), _plain(text))
+    said = (told[entry.pk].sid, entry.segments, entry.characters, error, text)
     return (entry.pk, iso(entry.created_at), *parties, entry.direction, entry.status, *said)
-
-
-def _plain(text: str) -> str:
-    """A text that a spreadsheet shows and does not carry out."""
-    return f"'{text}" if text.startswith(_FORMULA) and not text[1:].isdigit() else text
-
-
-def _line(cells: Sequence[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

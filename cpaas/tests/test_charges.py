@@ -18,6 +18,7 @@ from cpaas.tests.factories import CpaasPlatformFactory, MediaStreamFactory
 from portal.models import EndUser
 from portal.services.users import update_user
 from portal.tests.admin_walk import browser
+from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +94,15 @@ def test_days_are_those_of_the_system_provider(tenant: Tenant, platform: Any, at
     delete_number(actor=None, number=number)
     assert lines(tenant) == [("Acme user", "desktop", 31, 31, 1)]
     assert lines(tenant, "2026-04") == []
+
+
+def test_the_present_month_is_that_of_the_system_provider(api: Any, tenant: Tenant, operator: Any, at: Any) -> None:
+    tenant.system_provider.time_zone = "America/New_York"
+    tenant.system_provider.save()
+    at("2026-04-01 02:00")  # still March in New York
+    for token, query in ((tenant.token, {}), (staff_token(operator), {"system_provider": tenant.system_provider.pk})):
+        assert api(token).get(URL, query).json()["month"] == "2026-03"
+    assert api(staff_token(operator)).get(URL).json()["month"] == "2026-04"
 
 
 def test_a_media_stream_carries_no_charge(tenant: Tenant, platform: Any, at: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -227,6 +228,15 @@ def test_old_imports_are_forgotten(acme: Tenant, platform: CpaasPlatform) -> Non
     call_command("purge")
     assert NumberImport.objects.get() == young
     assert set(NumberImportLine.objects.values_list("job", flat=True)) == {young.pk}
+
+
+def test_a_report_is_nothing_that_a_spreadsheet_calculates(acme: Tenant) -> None:
+    names = ["+1+cmd|' /C calc'!A0", "=1+1", "-2+3|x", "@SUM(A1)"]
+    rows = "".join(f"+1 (201) 992-076{n},{acme.user.login},{name},,,\n" for n, name in enumerate(names))
+    job = begin(acme, (HEAD + rows).encode())
+    report = list(csv.DictReader(importing.report_as_csv(job.lines.order_by("line"))))
+    assert [row["friendly_name"] for row in report] == [f"'{name}" for name in names]
+    assert report[0]["number"] == "+1 (201) 992-0760"
 
 
 class TestRest:
