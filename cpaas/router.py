@@ -12,18 +12,18 @@ import time
 import uuid
 
 from cpaas.services.queue_news import QUEUE_TOPIC
-from cpaas.services.queueing import release_abandoned
+from cpaas.services.queueing import enqueue_overlooked, release_abandoned
 from cpaas.services.routing import route_queues
 from portal.logs import get_logger
 from portal.residents import Resident, in_database
 
 SWEEP_S = 1.0
-ABANDONED_EVERY_S = 10.0
+SWEEP_EVERY_S = 10.0
 logger = get_logger(__name__)
 
 
 class QueueRouter(Resident):
-    """Counters: offers, released, errors."""
+    """Counters: offers, released, found, errors."""
 
     name = "queue-router"
     title = "Queue router"
@@ -31,7 +31,7 @@ class QueueRouter(Resident):
     def __init__(self, *, holder: str, system_provider_id: uuid.UUID | None = None, epoch: int | None = None) -> None:
         super().__init__(holder=holder, system_provider_id=system_provider_id, epoch=epoch)
         self._work = asyncio.Event()
-        self._look_for_abandoned_at = 0.0
+        self._sweep_at = 0.0
 
     async def run(self) -> None:
         while not self.stopping.is_set():
@@ -54,7 +54,8 @@ class QueueRouter(Resident):
             self._work.set()
 
     async def _pass(self) -> None:
-        if time.monotonic() >= self._look_for_abandoned_at:
-            self._look_for_abandoned_at = time.monotonic() + ABANDONED_EVERY_S
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY_S
             self.count("released", await in_database(release_abandoned))
+            self.count("found", await in_database(enqueue_overlooked))
         self.count("offers", await in_database(route_queues))

@@ -19,9 +19,9 @@ class QueueState(models.TextChoices):
 class QueueEntry(Row):
     """A conversation of a media stream that waits for an agent or has one. It ends with the reservation (`close`).
 
-    Made in the transaction of the text that starts it. `reserved_by` is also the conversation's `user`, changed in
-    the same transaction. The constraints are left out because the conversation's lock, and the number's, already keep
-    what is referred to (and texts come in through here).
+    Made in the transaction of the text that starts it, or right after it. `reserved_by` is also the conversation's
+    `user`, changed in the same transaction. The constraints are left out because the conversation's lock, and the
+    number's, already keep what is referred to (and texts come in through here).
     """
 
     media_stream = models.ForeignKey(

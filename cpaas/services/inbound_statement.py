@@ -172,7 +172,7 @@ def receive(calls: Sequence[PlainCall]) -> list[Taken]:
 
 def _enqueue(calls: Sequence[PlainCall], kept: Mapping[uuid.UUID, tuple[Any, ...]]) -> None:
     """Let texts of media streams that no agent has wait for one (S4.3). Apart from the statement, which all the others
-    would pay for; their conversations are locked."""
+    would pay for, and after its commit: what a crash in between leaves is found by `enqueue_overlooked`."""
     for call in calls:
         status, _, user_id, stream_id, conversation_id = kept.get(call.kept["call_id"], (None,) * 5)
         if stream_id and status == "received" and user_id is None:

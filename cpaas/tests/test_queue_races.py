@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from cpaas.models import Conversation, Message, QueueEntry, QueueOffer
+from cpaas.router import QueueRouter
 from cpaas.services import queueing, routing
 from cpaas.services.deletion import delete_number_messages
 from cpaas.services.media_streams import update_media_stream
@@ -14,6 +17,7 @@ from cpaas.tests.contact_centre import Office, state_of
 from cpaas.tests.interleaving import Beside, wait_for_waiters
 from portal.models import Event
 from portal.problems import Problem
+from portal.residents.database import close_database_threads, in_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,3 +164,36 @@ def test_messages_are_deleted_while_the_router_offers_them() -> None:
     assert deletion.result() == 1
     assert not QueueOffer.objects.exists()
     assert not QueueEntry.objects.exists()
+
+
+def test_s4_3_a_text_whose_process_died_before_it_entered_the_queue_waits_all_the_same() -> None:
+    office = Office(agents=1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE cpaas_queueentry IN EXCLUSIVE MODE")
+        dying = Beside(office.text)
+        wait_for_waiters(1)
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    with pytest.raises(DatabaseError):
+        dying.result()
+    conversation = Conversation.objects.get(new_count=1)
+    assert state_of(conversation) == ""
+    asyncio.run(route_until(lambda: state_of(conversation) == "offered"))
+    close_database_threads()
+    assert state_of(conversation) == "offered"
+    assert QueueEntry.objects.get().waiting_since == conversation.last_received_at
+    assert queueing.enqueue_overlooked() == 0
+
+
+async def route_until(is_done) -> None:
+    """Run a router for so long."""
+    router = QueueRouter(holder="a test")
+    running = asyncio.create_task(router.run())
+    for _ in range(600):
+        if await in_database(is_done):
+            break
+        await asyncio.sleep(0.1)
+    await router.stop()
+    await running
