@@ -47,7 +47,7 @@ class DriftPages(TenantScopedAdmin):
         return f"All is well with {row.display} at the carrier."
 
     def may_check(self, row: CpaasNumber) -> bool:
-        return row.status in (NumberStatus.ENABLED, NumberStatus.FAILED)
+        return drift.may_be_checked(row)
 
     @row_action(
         "Lead texts here",

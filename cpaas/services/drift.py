@@ -40,7 +40,7 @@ def check_number(*, actor: Actor | None, number: CpaasNumber) -> Finding:
     Raises Problem `number_not_ready` (409), `carrier_rejected`, `carrier_unreachable`.
     """
     require_writer(actor)
-    if number.status not in _CHECKED:
+    if not may_be_checked(number):
         raise conflict(
             "number_not_ready", f"{number.display} is {number.get_status_display().lower()}. Check it after that."
         )
@@ -52,6 +52,11 @@ def check_number(*, actor: Actor | None, number: CpaasNumber) -> Finding:
     return finding
 
 
+def may_be_checked(number: CpaasNumber) -> bool:
+    """Whether the carrier is through with it, for better or worse."""
+    return number.status in _CHECKED
+
+
 def take_hook(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     """Lead the texts of a number here though somebody led them elsewhere; where the carrier tells, that is remembered
     to be given back. Raises Problem as `check_number`."""
@@ -61,15 +66,16 @@ def take_hook(*, actor: Actor | None, number: CpaasNumber) -> CpaasNumber:
     carrier = get_carrier(number.platform.carrier)
     try:
         found = transport.run(carrier.find_number(number.platform.account(), number.number))
-        if found.former_hook:
-            number.former_hook = dict(found.former_hook)
-            CpaasNumber.objects.filter(pk=number.pk).update(former_hook=number.former_hook)
+        # Before it is set: who is killed or gets no answer then may have led the texts here.
+        with transaction.atomic():
+            if found.former_hook:
+                number.former_hook = dict(found.former_hook)
+                CpaasNumber.objects.filter(pk=number.pk).update(former_hook=number.former_hook)
+            audit.record(actor, "take_hook", number)
         _set_hook(number)
         finding = look_at(number, Survey(list_hooks(number.platform)))
     except CarrierError as error:
         raise carrier_problem(error) from error
-    with transaction.atomic():
-        audit.record(actor, "take_hook", number)
     write_finding(number, finding, actor=actor)
     return number
 

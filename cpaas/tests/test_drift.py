@@ -96,6 +96,15 @@ def test_r44_a_number_that_is_gone_fails_and_the_alert_accounts_are_told_once(nu
     assert sandbox.hooks() == []
 
 
+def test_a_hook_that_was_taken_without_an_answer_is_in_the_audit_trail(number: CpaasNumber, sandbox) -> None:
+    set_hook(number, ELSEWHERE)
+    sandbox.fault("unhook", "reset")
+    with pytest.raises(Problem):
+        drift.take_hook(actor=None, number=number)
+    assert number.platform.inbound_url in [hook["url"] for hook in sandbox.hooks()]
+    assert AuditEntry.objects.filter(action="take_hook").count() == 1
+
+
 def test_r44_a2p_without_a_campaign_is_a_warning(platform: CpaasPlatform, sandbox: SandboxProcess) -> None:
     number = CpaasNumberFactory(
         number=A2P, platform=platform, group__reseller__system_provider=platform.system_provider
