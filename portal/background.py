@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
+from collections.abc import Callable
 
 from celery import current_app
 from django.db import transaction
@@ -17,6 +20,27 @@ _silent_until = 0.0
 def run_soon(task: str) -> None:
     """After commit, ask a worker to run the task named `task`. With the broker away the schedule gets to it."""
     transaction.on_commit(lambda: _send(task), robust=True)
+
+
+def few_at_once(most: int) -> Callable[[Callable[[], int]], Callable[[], int]]:
+    """Decorates work that goes on until nothing is due and may wait for others for long. At more than `most` places of
+    a process it does nothing and returns 0, so that a worker's other threads stay free for other work."""
+
+    def decorate(work: Callable[[], int]) -> Callable[[], int]:
+        places = threading.BoundedSemaphore(most)
+
+        @functools.wraps(work)
+        def wrapped() -> int:
+            if not places.acquire(blocking=False):
+                return 0
+            try:
+                return work()
+            finally:
+                places.release()
+
+        return wrapped
+
+    return decorate
 
 
 def _send(task: str) -> None:

@@ -22,7 +22,7 @@ from cpaas.services import drift
 from cpaas.services.surveying import Survey, list_hooks, survey
 from cpaas.states import HookState, NumberStatus
 from portal import clock
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.logs import get_logger
 from portal.scoping import Actor, require_writer
 from portal.services import audit
@@ -50,6 +50,7 @@ def compare_now(*, actor: Actor | None, platform: CpaasPlatform) -> None:
         run_soon(ROUND_TASK)
 
 
+@few_at_once(1)
 def work_due_rounds() -> int:
     """Compare the numbers of every platform that is due; returns how many numbers. Any number of workers may run."""
     due = CpaasPlatform.objects.filter(comparing_due_at__lte=clock.now())

@@ -22,7 +22,7 @@ from cpaas.services import numbers
 from cpaas.services.import_drafts import draft_of
 from cpaas.services.import_ends import end_import
 from portal import clock
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.models import PortalAccount
 from portal.problems import Problem
 
@@ -34,25 +34,32 @@ _MOST_TRIES = 4
 _LOOK_AGAIN_S = 0.2
 
 
+@few_at_once(1)
 def work_due_imports() -> int:
-    """Work on every import that has something due; returns how many lines. Any number of workers may run at once."""
+    """Work on every import that has something due, in turn, so that none waits for another's end; returns how many
+    lines. Any number of workers may run at once."""
     done = 0
-    for job in NumberImport.objects.filter(state="running").order_by("id")[:20]:
-        while lines := _claim(job):
-            _work(job, lines)
-            done += len(lines)
-        end_import(job)
+    while worked := sum(map(_work_some, NumberImport.objects.filter(state="running").order_by("id")[:20])):
+        done += worked
     return done
+
+
+def _work_some(job: NumberImport) -> int:
+    """Work on a few lines of an import, or end it when there are none."""
+    lines = _claim(job)
+    if lines:
+        _work(job, lines)
+    else:
+        end_import(job)
+    return len(lines)
 
 
 def work_until(job: NumberImport, seconds: float) -> NumberImport:
     """Work on one import, beside the workers, until it is done or the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if lines := _claim(job):
-            _work(job, lines)
+        if _work_some(job):
             continue
-        end_import(job)
         job.refresh_from_db()
         if job.state == "done":
             break

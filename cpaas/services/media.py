@@ -7,7 +7,6 @@ transaction, and writes only while its claim still stands (complaints 7 and 8 of
 from __future__ import annotations
 
 import tempfile
-import threading
 import uuid
 from datetime import timedelta
 from typing import BinaryIO, cast
@@ -27,7 +26,7 @@ from cpaas.models.attachments import AttachmentState
 from cpaas.services.attachments import write_files
 from cpaas.states import MessageStatus
 from portal import clock
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.events import News
 from portal.logs import get_logger
 
@@ -42,8 +41,6 @@ WAITS_S = (2, 5, 15, 60, 300, 900, 3600, 3 * 3600, 8 * 3600)
 _CLAIM = timedelta(minutes=5)
 _TIMEOUT_S = 30.0
 _MOST_REDIRECTS = 4
-# A host that hangs must not take all threads of a worker, which has other work.
-_places = threading.BoundedSemaphore(2)
 
 
 def expect_media(*, message_id: uuid.UUID, number_id: uuid.UUID, user_id: uuid.UUID | None, count: int) -> None:
@@ -65,18 +62,14 @@ def expect_media(*, message_id: uuid.UUID, number_id: uuid.UUID, user_id: uuid.U
     run_soon(FETCH_TASK)
 
 
+@few_at_once(2)
 def fetch_due_media() -> int:
     """Fetch every file that is due; returns how many were tried. Any number of workers may run at once."""
-    if not _places.acquire(blocking=False):
-        return 0  # those that run go on until nothing is due
-    try:
-        done = 0
-        while (row := _claim_one()) is not None:
-            _fetch(row)
-            done += 1
-        return done
-    finally:
-        _places.release()
+    done = 0
+    while (row := _claim_one()) is not None:
+        _fetch(row)
+        done += 1
+    return done
 
 
 def _claim_one() -> Attachment | None:

@@ -165,17 +165,35 @@ def test_a_killed_worker_s_lines_are_worked_off_by_another_and_nothing_twice(acm
 def test_two_workers_at_once_do_nothing_twice(acme: Tenant, platform: CpaasPlatform) -> None:
     job = begin(acme, file_of(acme, 24))
 
-    def work(_: int) -> int:
+    def work(_: int) -> str:
         try:
-            return work_due_imports()
+            return import_work.work_until(NumberImport.objects.get(), 60).state
         finally:
             connection.close()
 
     with ThreadPoolExecutor(3) as pool:
-        assert sum(pool.map(work, range(3))) == 24
-    work_due_imports()
+        assert list(pool.map(work, range(3))) == ["done"] * 3
     is_whole(job)
     assert job.taken == 24
+
+
+def test_imports_take_one_thread_of_a_worker_and_none_waits_for_another(
+    acme: Tenant, platform: CpaasPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_on, beside = import_work._work, set[int]()
+
+    def work_beside(job: NumberImport, lines: list[NumberImportLine]) -> None:
+        beside.add(work_due_imports())
+        work_on(job, lines)
+
+    monkeypatch.setattr(import_work, "_BATCH", 2)
+    monkeypatch.setattr(import_work, "_work", work_beside)
+    large, small = begin(acme, file_of(acme, 12)), begin(acme, file_of(acme, 1), dry_run=True)
+    assert work_due_imports() == 13
+    assert beside == {0}
+    large.refresh_from_db()
+    small.refresh_from_db()
+    assert small.finished_at < large.finished_at
 
 
 def test_a_carrier_that_is_away_for_a_moment_refuses_nothing(acme: Tenant, platform, sandbox) -> None:
