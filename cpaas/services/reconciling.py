@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,32 +24,40 @@ logger = get_logger(__name__)
 _OVERLAP = timedelta(minutes=10)
 # After a longer absence a person has to look.
 _LONGEST = timedelta(days=7)
+_AT_ONCE = 8
 
 
 def fetch_missed() -> int:
     """Ask every platform whose carrier can say for what came in since it was last asked; returns how many were missing.
 
     Doubled runs are harmless: a text is stored once by its number and id. A carrier that is away is asked next time,
-    for all the time since.
+    for all the time since, and keeps nobody else waiting.
     """
     listing = [code for code, carrier in CARRIERS.items() if isinstance(carrier, ListsInbound)]
-    platforms = CpaasPlatform.objects.filter(carrier__in=listing).order_by("id")
-    return sum(_fetch(platform) for platform in platforms)
-
-
-def _fetch(platform: CpaasPlatform) -> int:
-    carrier = CARRIERS[platform.carrier]
-    assert isinstance(carrier, ListsInbound)
+    used = CpaasNumber.objects.values("platform_id")
+    platforms = CpaasPlatform.objects.filter(carrier__in=listing, pk__in=used).order_by("id")
     asked_at = clock.now()
+    # Threads that only talk to carriers and never to the database.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        asked = {pool.submit(_question(platform, asked_at)): platform for platform in platforms}
+        return sum(_fetch(asked[answer], answer, asked_at) for answer in as_completed(asked))
+
+
+def _question(platform: CpaasPlatform, asked_at: datetime) -> Callable[[], list[ListedText]]:
+    """What asks the carrier of a platform; all that it needs of the database is read before."""
+    carrier, account = CARRIERS[platform.carrier], platform.account()
+    assert isinstance(carrier, ListsInbound)
     since = max((platform.inbound_listed_at or platform.created_at) - _OVERLAP, asked_at - _LONGEST)
-    numbers = dict(CpaasNumber.objects.filter(platform=platform).values_list("number", "created_at"))
-    if not numbers:
-        return 0
+    return lambda: transport.run(carrier.list_inbound(account, since))
+
+
+def _fetch(platform: CpaasPlatform, answer: Future[list[ListedText]], asked_at: datetime) -> int:
     try:
-        listed = transport.run(carrier.list_inbound(platform.account(), since))
+        listed = answer.result()
     except CarrierError as error:
         logger.warning("inbound_not_listed", platform=str(platform.pk), error=error.code)
         return 0
+    numbers = dict(CpaasNumber.objects.filter(platform=platform).values_list("number", "created_at"))
     missed = sum(_take_in(platform.pk, text) for text in _worth_taking(listed, numbers))
     CpaasPlatform.objects.filter(pk=platform.pk).update(inbound_listed_at=asked_at)
     if missed:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +22,7 @@ from cpaas.services.reconciling import fetch_missed
 from cpaas.services.sending import send_message
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
 from cpaas.tests.running import DispatcherThread
+from cpaas.transport.exchanges import TIMEOUT_S
 from portal import clock
 from portal.tests.factories import EndUserFactory
 from tests.sandbox_process import CarrierControl, SandboxProcess, wait_for
@@ -191,6 +195,32 @@ def test_r37_with_the_carrier_away_the_time_since_is_asked_for_later(number, res
     assert CpaasPlatform.objects.get().inbound_listed_at is None
     restcomm.carrier(state="up")
     assert fetch_missed() == 1
+
+
+def test_r37_a_server_that_hangs_keeps_no_other_platform_waiting(number, restcomm) -> None:
+    lost(restcomm, number)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        hanging = CpaasPlatformFactory(
+            id=uuid.UUID(int=1),  # it would be the first of them
+            carrier="restcomm",
+            credentials=number.platform.credentials,
+            options={"base_url": f"http://127.0.0.1:{silent.getsockname()[1]}"},
+        )
+        CpaasNumberFactory(platform=hanging)
+        asked = pool.submit(_hold_until_another_is_asked, silent, restcomm)
+        assert fetch_missed() == 1
+        assert asked.result()
+
+
+def _hold_until_another_is_asked(silent: socket.socket, restcomm: CarrierControl) -> bool:
+    """Let a call hang until the other server is asked for its texts, which is sooner than the transport gives up."""
+
+    def is_asked() -> bool:
+        called = restcomm.call("GET", "/restcomm/requests/")["results"]
+        return any(request["method"] == "GET" and "/SMS/Messages" in request["path"] for request in called)
+
+    with silent.accept()[0]:
+        return bool(wait_for(is_asked, seconds=TIMEOUT_S - 5, what="the question to the other server"))
 
 
 def test_a_text_that_the_network_repeats_under_a_new_id_is_stored_once(number, restcomm) -> None:
