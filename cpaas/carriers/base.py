@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 
@@ -255,12 +255,23 @@ class WebhookAnswer:
 
 @dataclass(frozen=True)
 class LookUp:
-    """Which text to look for at the carrier: its id when we have it, else by numbers and the time it was sent."""
+    """Which text to look for at the carrier: its id when we have it, else by numbers and the time it was sent.
+
+    `earliest` and `latest`: as far as the carrier's clock and its queue may put a text away from that time.
+    """
 
     from_number: str
     to_number: str
     sent_at: datetime
     sid: str = ""
+
+    @property
+    def earliest(self) -> datetime:
+        return self.sent_at - timedelta(minutes=2)
+
+    @property
+    def latest(self) -> datetime:
+        return self.sent_at + timedelta(minutes=10)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from cpaas.carriers.base import LookUp, LookUpMatch, ReceiptStatus
 from cpaas.carriers.wire import as_dict, as_list, clean, message_id, party, read_time
 
-# How far the carrier's clock and its queue may put a text away from the moment we sent it.
-_BEFORE = timedelta(minutes=2)
-_AFTER = timedelta(minutes=10)
 _STATUSES: Mapping[str, ReceiptStatus] = {
     "QUEUED": "sent",
     "ACCEPTED": "sent",
@@ -29,8 +26,8 @@ def search(query: LookUp) -> dict[str, str]:
     return {
         "sourceTn": query.from_number,
         "destinationTn": query.to_number,
-        "fromDateTime": _time(query.sent_at - _BEFORE),
-        "toDateTime": _time(query.sent_at + _AFTER),
+        "fromDateTime": _time(query.earliest),
+        "toDateTime": _time(query.latest),
     }
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from cpaas.carriers.base import CarrierNumber, LookUp, LookUpMatch, ReceiptStatus
 from cpaas.carriers.wire import as_dict, as_list, clean, party, without_plus
-
-# How far the carrier's clock and its queue may put a text away from the moment we sent it.
-LOOK_UP_BEFORE = timedelta(minutes=2)
-LOOK_UP_AFTER = timedelta(minutes=10)
 
 _DISPOSITIONS: Mapping[str, ReceiptStatus] = {
     "enroute": "sent",
@@ -47,8 +43,8 @@ def whole(value: object) -> int:
 def search(query: LookUp) -> dict[str, Any]:
     """The body of a search around the time of sending; by sender only, as the API file misspells the other field."""
     return {
-        "startDate": _search_time(query.sent_at - LOOK_UP_BEFORE),
-        "endDate": _search_time(query.sent_at + LOOK_UP_AFTER),
+        "startDate": _search_time(query.earliest),
+        "endDate": _search_time(query.latest),
         "direction": "Outbound",
         "sourceTn": without_plus(query.from_number),
     }
@@ -59,7 +55,7 @@ def matches(query: LookUp, data: Mapping[str, Any]) -> list[LookUpMatch]:
     found = []
     for record in map(as_dict, as_list(data.get("messageDetails"))):
         at = _record_time(record)
-        if at is None or not query.sent_at - LOOK_UP_BEFORE <= at <= query.sent_at + LOOK_UP_AFTER:
+        if at is None or not query.earliest <= at <= query.latest:
             continue
         parties = (party(record.get("source")), party(record.get("destination")))
         if parties == (query.from_number, query.to_number):

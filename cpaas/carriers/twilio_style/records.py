@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -11,10 +10,6 @@ from cpaas.carriers.base import CarrierAccount, LookUp, LookUpMatch, Operation, 
 from cpaas.carriers.twilio_style.calls import Api, Pages, ask
 from cpaas.carriers.twilio_style.errors import error_code, error_text
 from cpaas.carriers.wire import as_dict, clean, message_id, party, read_time
-
-# How far the carrier's clock and its queue may put a text away from the moment we sent it.
-_BEFORE = timedelta(minutes=2)
-_AFTER = timedelta(minutes=10)
 
 STATUSES: Mapping[str, ReceiptStatus] = {
     "accepted": "sent",
@@ -44,7 +39,7 @@ def look_up(
     wanted = {"From": query.from_number, "To": query.to_number, "PageSize": "50", **filters}
     rows = yield from Pages(account, api, f"{path}.json", ("messages",), wanted).next()
     found = [match for row in rows or [] if _is_candidate(row, query) and (match := _match(row)) is not None]
-    near = [match for match in found if query.sent_at - _BEFORE <= match.at <= query.sent_at + _AFTER]
+    near = [match for match in found if query.earliest <= match.at <= query.latest]
     return sorted(near, key=lambda match: match.at, reverse=True)
 
 
