@@ -49,6 +49,22 @@ def test_django_writes_no_lines_past_our_redaction() -> None:
 
 
 @pytest.mark.django_db
+def test_r18_the_log_of_a_request_that_failed_has_no_words_that_were_searched_for(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise RuntimeError("It went wrong.")
+
+    monkeypatch.setattr("cpaas.services.message_log.find_entries", fail)
+    client = Client(raise_request_exception=False)
+    client.force_login(tenant.administrator)
+    assert client.get("/message-log/", {"text": SECRET}).status_code == 500
+    assert "/message-log/" in caplog.text
+    assert "It went wrong." in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.django_db
 def test_after_the_login_comes_the_site_whatever_next_says(tenant: Tenant) -> None:
     client, account = Client(), tenant.administrator
     account.set_password(SECRET)
