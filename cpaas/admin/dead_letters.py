@@ -41,7 +41,7 @@ class DeadLetterAdmin(TenantScopedAdmin):
     labels = {"sid": "SID", "created_at": "Time"}
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return super().get_queryset(request).filter(state__in=(*DEAD, "replayed"))
+        return super().get_queryset(request).filter(state__in=(*DEAD, "replayed")).defer("body", "text")
 
     def page(self, request: HttpRequest, template: str, row: Any, context: dict[str, Any]) -> TemplateResponse:
         named = {"heading": f"Call of {row.platform}", "kind": "Dead letter"} if row is not None else {}

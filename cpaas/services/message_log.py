@@ -136,7 +136,8 @@ def find_entries(
         rows = messages.select_related("number__platform", "user")
         entries += [message for message in rows if wanted.is_in_scope(message)]
     if call_keys:
-        entries += WebhookEvent.objects.visible_to(actor).filter(pk__in=call_keys).select_related("platform")
+        calls = WebhookEvent.objects.visible_to(actor).filter(pk__in=call_keys).select_related("platform")
+        entries += calls.defer("body")
     entries.sort(key=lambda entry: entry.pk, reverse=not backward)
     return Found(entries[:count], is_cut)
 

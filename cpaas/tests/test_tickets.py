@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,6 +232,19 @@ def test_a_text_to_nobody_is_taken_in_once_the_number_is_there(api, tenant, numb
     assert AuditEntry.objects.filter(action="replay").count() == 1
     delete_messages(actor=tenant.administrator, number=added)
     assert not WebhookEvent.objects.filter(pk=call.pk).exists()
+
+
+def test_no_list_reads_the_bodies_of_calls(api, client, tenant, number):
+    """Each may have a megabyte."""
+    call = lost(number)
+    client.force_login(tenant.administrator)
+    with CaptureQueriesContext(connection) as asked:
+        [row] = api(tenant.token).get(f"{BASE}dead-letters/").json()["results"]
+        assert [row["id"] for row in api(tenant.token).get(f"{BASE}message-log/").json()["results"]] == [str(call.pk)]
+        for path in ("/dead-letters/", "/message-log/"):
+            assert str(call.pk) in client.get(path).content.decode()
+    assert row["size"] == len(call.body)
+    assert not [query["sql"] for query in asked if '"cpaas_webhookevent"."body",' in query["sql"]]
 
 
 def test_a_call_that_cannot_be_read_is_kept_once_and_not_without_end(number, monkeypatch):
