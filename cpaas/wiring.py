@@ -15,6 +15,7 @@ from cpaas.services.agents import is_licensed_agent
 from cpaas.services.assignments import follow_licence
 from cpaas.services.conversations import holders_of, new_counts, numbers_of_users, tell_of_name
 from cpaas.services.held import deliver_held_of_user
+from cpaas.services.numbers import own_numbers
 from cpaas.services.queueing import release_unless_agent
 from cpaas.states import NumberStatus
 from portal import extensions, health
@@ -79,12 +80,7 @@ def guard_user_with_numbers(user: EndUser, change: extensions.Change) -> Problem
 
 def session_part(user: EndUser) -> dict[str, Any]:
     """What messaging adds to `GET session/`: the enabled numbers with their prompts (S1.1, S1.3) and what is new."""
-    numbers = (
-        CpaasNumber.objects.visible_to(user)
-        .filter(media_stream=None, status=NumberStatus.ENABLED)
-        .select_related("platform__system_provider", "user")
-        .order_by("id")
-    )
+    numbers = own_numbers(user).select_related("platform__system_provider", "user").order_by("id")
     shown = [objects.number_object(number) for number in numbers]
     features = {"sms": bool(shown) and user.is_licensed, "contact_centre": is_licensed_agent(user)}
     return {"numbers": shown, "new": new_counts(user), "features": features}

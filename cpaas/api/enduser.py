@@ -18,7 +18,7 @@ from cpaas.api.objects import SHOWN_STATUSES, conversation_objects, message_obje
 from cpaas.models import Attachment, Conversation, CpaasNumber, Message
 from cpaas.models.attachments import AttachmentState
 from cpaas.services import conversations, opt_in, sending
-from cpaas.states import NumberStatus
+from cpaas.services.numbers import own_numbers
 from portal.api.base import UserView
 from portal.api.fields import Choice, Id, Text
 from portal.api.idempotency import idempotent
@@ -82,8 +82,7 @@ class Numbers(UserView):
     order = ("id",)
 
     def get(self, request: Request) -> Response:
-        rows = CpaasNumber.objects.visible_to(self.user).filter(media_stream=None, status=NumberStatus.ENABLED)
-        page = self.page_of(rows.select_related("platform__system_provider", "user"), self.order)
+        page = self.page_of(own_numbers(self.user).select_related("platform__system_provider", "user"), self.order)
         return Response(page.answer([number_object(number) for number in page.rows]))
 
 

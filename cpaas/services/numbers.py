@@ -24,7 +24,7 @@ from portal.events import News
 from portal.models import EndUser
 from portal.phone_numbers import InvalidNumber, national_digits, parse_own_number
 from portal.problems import Problem, conflict, invalid, not_found
-from portal.scoping import Actor, require_writer
+from portal.scoping import Actor, TenantQuerySet, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
 
@@ -170,6 +170,11 @@ def delete_messages(*, actor: Actor | None, number: CpaasNumber) -> int:
         news.add(row.user_id, "session.updated", row.user_id or row.pk)
         news.write()
     return deleted
+
+
+def own_numbers(user: EndUser) -> TenantQuerySet[CpaasNumber]:
+    """The numbers that are the user's alone and enabled, without those of media streams (S1.1)."""
+    return CpaasNumber.objects.visible_to(user).filter(user=user, status=NumberStatus.ENABLED)
 
 
 def message_counts(numbers: Iterable[CpaasNumber]) -> dict[uuid.UUID, int]:
