@@ -44,7 +44,9 @@ def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) 
     connection.ensure_connection()
     with connection.wrap_database_errors, cursor_type(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
-        return cursor.fetchall() if cursor.description else []
+        # Its `description` would be made for each column first.
+        result = cursor.pgresult
+        return cursor.fetchall() if result and result.nfields else []
 
 
 def execute_for(statement: str, ids: Sequence[uuid.UUID], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:

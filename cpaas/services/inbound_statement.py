@@ -19,6 +19,7 @@ from django.db import connection, transaction
 
 from cpaas.carriers.base import InboundText
 from cpaas.keywords import keyword_of
+from cpaas.models import Message
 from cpaas.models.conversations import NO_PLATFORM
 from cpaas.services.inbound import ENDPOINT, MESSAGE_COLUMNS, message_values
 from cpaas.services.queueing import enqueue
@@ -115,13 +116,7 @@ _STATEMENT = f"""
         SELECT user_id, numbered.last_id + 1 - news.back, news.type, news.object_id, news.created_at
         FROM news JOIN numbered USING (user_id) ORDER BY user_id, news.back DESC
     )
-    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, CASE
-               WHEN e.media_stream_id IS NULL THEN e.user_id ELSE (
-                   SELECT s.user_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
-               ) END, e.media_stream_id, CASE
-               WHEN e.media_stream_id IS NOT NULL THEN (
-                   SELECT s.conversation_id FROM fresh f JOIN stored s ON s.id = f.message_id WHERE f.call_id = kept.id
-               ) END
+    SELECT kept.id, CASE WHEN NOT e.seen_before THEN e.status END, e.id, e.user_id, e.media_stream_id
     FROM kept LEFT JOIN endpoint e ON e.call_id = kept.id
 """  # noqa: S608 - made of constants
 
@@ -163,20 +158,35 @@ def receive(calls: Sequence[PlainCall]) -> list[Taken]:
     """Take the calls in, all or none. Raises IntegrityError when two of them, or a parallel one, are the same text."""
     found = execute_prepared(_STATEMENT, [json.dumps([_values(call) for call in calls])])
     kept = {row[0]: row[1:] for row in found}
-    topics = {f"user:{row[2]}" for row in kept.values() if row[0] == "received" and row[2]}
-    if any(row[3] for row in kept.values()):
-        _enqueue(calls, kept)
+    users: set[uuid.UUID] = set()
+    of_streams: dict[uuid.UUID, uuid.UUID] = {}
+    for call in calls:
+        status, _, user_id, stream_id = kept.get(call.kept["call_id"], (None,) * 4)
+        if status == "received" and stream_id:
+            of_streams[call.message_id] = stream_id
+        elif status == "received" and user_id:
+            users.add(user_id)
+    if of_streams:
+        users |= _enqueue(of_streams)
+    topics = [f"user:{user_id}" for user_id in users]
     transaction.on_commit(lambda: wake(*topics), robust=True)
     return [_taken(kept, call.kept["call_id"]) for call in calls]
 
 
-def _enqueue(calls: Sequence[PlainCall], kept: Mapping[uuid.UUID, tuple[Any, ...]]) -> None:
-    """Let texts of media streams that no agent has wait for one (S4.3). Apart from the statement, which all the others
-    would pay for, and after its commit: what a crash in between leaves is found by `enqueue_overlooked`."""
-    for call in calls:
-        status, _, user_id, stream_id, conversation_id = kept.get(call.kept["call_id"], (None,) * 5)
-        if stream_id and status == "received" and user_id is None:
-            enqueue(media_stream_id=stream_id, conversation_id=conversation_id, since=call.at)
+def _enqueue(stream_of: Mapping[uuid.UUID, uuid.UUID]) -> set[uuid.UUID]:
+    """Let texts of media streams that no agent has wait for one (S4.3); returns the agents who have the others.
+
+    Apart from the statement, which all the others would pay for, and after its commit: what a crash in between leaves
+    is found by `enqueue_overlooked`.
+    """
+    agents = set()
+    stored = Message.objects.filter(pk__in=stream_of).values_list("pk", "conversation_id", "user_id", "created_at")
+    for message_id, conversation_id, agent_id, since in stored:
+        if agent_id:
+            agents.add(agent_id)
+        else:
+            enqueue(media_stream_id=stream_of[message_id], conversation_id=conversation_id, since=since)
+    return agents
 
 
 def _taken(kept: Mapping[uuid.UUID, tuple[Any, ...]], call_id: uuid.UUID) -> Taken:
