@@ -26,6 +26,19 @@ _KINDS = {"unassigned": "p-bad", "unreadable": "p-bad", "replayed": "p-good"}
 _SHOWN_OF_BODY = 2000
 
 
+class WaitingFilter(admin.SimpleListFilter):
+    """Dead letters that nobody has replayed yet."""
+
+    title = "state"
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Not replayed yet")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        return queryset.filter(state__in=DEAD) if self.value() == "yes" else queryset
+
+
 @admin.register(WebhookEvent, site=site)
 class DeadLetterAdmin(TenantScopedAdmin):
     slug = "dead-letters"
@@ -33,6 +46,7 @@ class DeadLetterAdmin(TenantScopedAdmin):
     nav = Entry("Messaging", "Dead letters", "unsubscribe", 45, levels=_LEVELS)
     related = ("platform",)
     list_display = ("created_at", "platform", "kind", "shown_sender", "shown_recipient")
+    list_filter = (WaitingFilter,)
     empty_text = (
         "There is none. A text to a number that is not set up here, or a call that cannot be read, is kept here for 14 "
         "days and can be replayed."

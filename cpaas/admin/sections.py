@@ -12,7 +12,8 @@ from django.utils.timezone import get_current_timezone
 from cpaas.admin.shown import status_badge
 from cpaas.admin.traffic import draw
 from cpaas.carriers.registry import get_carrier
-from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, Message
+from cpaas.models import CpaasNumber, CpaasPlatform, MediaStream, Message, Ticket, WebhookEvent
+from cpaas.models.webhook_events import DEAD
 from cpaas.services.platforms import has_alert_account, platforms_for
 from cpaas.services.traffic import LATELY, not_delivered_since, traffic_by_day
 from cpaas.states import NumberStatus, OptInState
@@ -99,7 +100,8 @@ def why_not(owner: EndUser | MediaStream) -> str:
 
 
 def attention(account: PortalAccount) -> Iterator[Notice]:
-    """What somebody should look at: nobody gets alerts, failed platforms and numbers, declined opt-ins, lost texts."""
+    """What somebody should look at: nobody gets alerts, failed platforms and numbers, declined opt-ins, lost texts,
+    dead letters, open tickets."""
     provider = account.system_provider if account.level == "system_provider" else None
     if provider and not has_alert_account(provider.pk):
         url = reverse("admin:portal_systemprovider_tab", args=[provider.pk, "accounts"])
@@ -123,6 +125,8 @@ def attention(account: PortalAccount) -> Iterator[Notice]:
         title, url = _summary(declined, "declined", "opt_in_state__exact=declined")
         who = str(declined[0].user or declined[0].media_stream)
         yield Notice("Opt-in declined", title, url, who, declined[0].opt_in_at, urgent=False)
+    yield from _dead_letters(account)
+    yield from _open_tickets(account)
 
 
 def _not_delivered(account: PortalAccount) -> Iterator[Notice]:
@@ -136,12 +140,45 @@ def _not_delivered(account: PortalAccount) -> Iterator[Notice]:
         yield Notice("Not delivered", title, url, newest.error_text, newest.created_at)
 
 
+def _dead_letters(account: PortalAccount) -> Iterator[Notice]:
+    """Texts to numbers that are not set up and calls that cannot be read, for those who see them (J4)."""
+    # In no order: the newest of one tenant would be looked for among those of all.
+    waiting = visible(WebhookEvent, account).filter(state__in=DEAD).values_list("pk", "state", "created_at")
+    found = list(waiting[:_MOST_COUNTED])
+    if not found:
+        return
+    unassigned = sum(state == "unassigned" for _, state, _ in found)
+    title, url = f"{_capped(found)} dead letters", f"{reverse('admin:cpaas_webhookevent_changelist')}?waiting=yes"
+    if len(found) == 1:
+        title, url = "1 dead letter", reverse("admin:cpaas_webhookevent_detail", args=[found[0][0]])
+    kinds = {"texts to numbers that are not set up": unassigned, "calls that cannot be read": len(found) - unassigned}
+    detail = " and ".join(kind for kind, count in kinds.items() if count).capitalize()
+    newest = max(at for _, _, at in found) if len(found) < _MOST_COUNTED else None
+    yield Notice("Nobody got it", title, url, f"{detail}. They are kept for 14 days.", newest)
+
+
+def _open_tickets(account: PortalAccount) -> Iterator[Notice]:
+    tickets = visible(Ticket, account).filter(state="open").order_by("-id")
+    found = list(tickets.values_list("pk", "subject", "created_at")[:_MOST_COUNTED])
+    if not found:
+        return
+    title, url = f"{_capped(found)} open tickets", f"{reverse('admin:cpaas_ticket_changelist')}?state__exact=open"
+    key, subject, raised_at = found[0]
+    if len(found) == 1:
+        title, url = "1 open ticket", reverse("admin:cpaas_ticket_detail", args=[key])
+    yield Notice("Ticket", title, url, subject, raised_at, urgent=False)
+
+
 def _summary(numbers: Sequence[CpaasNumber], what: str, query: str) -> tuple[str, str]:
     """The title and address of a notice on numbers: the number itself when it is only one."""
     if len(numbers) == 1:
         return str(numbers[0]), reverse("admin:cpaas_cpaasnumber_detail", args=[numbers[0].pk])
-    count = f"{_MOST_COUNTED - 1}+" if len(numbers) == _MOST_COUNTED else str(len(numbers))
-    return f"{count} numbers {what}", f"{reverse('admin:cpaas_cpaasnumber_changelist')}?{query}"
+    return f"{_capped(numbers)} numbers {what}", f"{reverse('admin:cpaas_cpaasnumber_changelist')}?{query}"
+
+
+def _capped(found: Sequence[Any]) -> str:
+    """How many were found, as far as they were counted."""
+    return f"{_MOST_COUNTED - 1}+" if len(found) == _MOST_COUNTED else str(len(found))
 
 
 def traffic_section(account: PortalAccount) -> Section:

@@ -6,11 +6,20 @@ import csv
 import io
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from cpaas.carriers.base import WebhookRequest
 from cpaas.models import Ticket, WebhookEvent
 from cpaas.services import dead_letters, log_export
-from cpaas.tests.factories import AttemptFactory, ConversationFactory, CpaasNumberFactory, MessageFactory
+from cpaas.tests.factories import (
+    AttemptFactory,
+    ConversationFactory,
+    CpaasNumberFactory,
+    DeadLetterFactory,
+    MessageFactory,
+    TicketFactory,
+)
 from portal.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
@@ -156,3 +165,45 @@ def test_an_export_is_bounded_and_hides_texts_like_the_log(client, tenant, messa
     body = client.get("/message-log/export/").getvalue().decode()
     assert body.count("\n") == 4
     assert "secret" not in body
+
+
+def test_the_overview_names_open_tickets_and_dead_letters_to_those_who_may_see_them(two_tenants, message, client):
+    acme, zenith = two_tenants
+    number = message.number
+    ours = DeadLetterFactory(platform=number.platform)
+    TicketFactory(number=number, subject="Where is it?")
+    TicketFactory(number=number, subject="An old one", state="closed")
+    DeadLetterFactory(platform=number.platform, state="replayed")
+
+    def overview(account):
+        client.force_login(account)
+        return client.get("/").content.decode()
+
+    page = overview(acme.administrator)
+    assert f'href="/dead-letters/{ours.pk}/">1 dead letter<' in page
+    assert "Texts to numbers that are not set up" in page
+    assert ">1 open ticket<" in page
+    assert "Where is it?" in page
+    unreadable = DeadLetterFactory(platform=number.platform, state="unreadable")
+    TicketFactory(number=number)
+    page = overview(acme.administrator)
+    assert 'href="/dead-letters/?waiting=yes">2 dead letters<' in page
+    assert "calls that cannot be read" in page
+    assert 'href="/tickets/?state__exact=open">2 open tickets<' in page
+    listed = client.get("/dead-letters/?waiting=yes").context["cl"].result_list
+    assert set(listed) == {ours, unreadable}
+    page = overview(acme.accounts["group", "read_only"])
+    assert "2 open tickets" in page
+    assert "dead letter" not in page
+    page = overview(zenith.administrator)
+    assert "All is well" in page
+
+
+def test_the_overview_counts_no_further_than_it_shows(staff, number):
+    for _ in range(101):
+        DeadLetterFactory(platform=number.platform)
+    with CaptureQueriesContext(connection) as asked:
+        assert "99+ dead letters" in staff.get("/").content.decode()
+    [query] = [query["sql"] for query in asked if 'FROM "cpaas_webhookevent"' in query["sql"]]
+    assert "LIMIT 100" in query
+    assert "COUNT" not in query
