@@ -121,6 +121,33 @@ def drain() -> int:
     return taken
 
 
+def set_aside() -> list[Path]:
+    """Files of this machine with calls that could not be taken in, oldest first."""
+    return sorted(_folder().glob("*.bad"))
+
+
+def read_set_aside(path: Path) -> Waiting:
+    """What is in one of them. Raises whatever keeps it from being read: a key that is gone, a file that was cut."""
+    return _read(path)
+
+
+def retry_set_aside() -> Iterator[tuple[str, str]]:
+    """Take in what was set aside, oldest first: the name of each file, and "" or why it stays.
+
+    Raises what the database raises while it is away.
+    """
+    for path in set_aside():
+        try:
+            _take_in(_read(path))
+        except DATABASE_AWAY:
+            raise
+        except Exception as error:
+            yield path.name, f"{type(error).__name__}: {error}"
+        else:
+            path.unlink(missing_ok=True)
+            yield path.name, ""
+
+
 def count_waiting() -> tuple[str, str, float]:
     """For /metrics: calls of this machine that wait for the database."""
     return "portal_webhooks_spooled", "Webhook calls on this machine's disk, to be taken in.", len(_files())
@@ -128,8 +155,7 @@ def count_waiting() -> tuple[str, str, float]:
 
 def count_set_aside() -> tuple[str, str, float]:
     """For /metrics: calls of this machine that cannot be taken in."""
-    found = len(list(_folder().glob("*.bad")))
-    return "portal_webhooks_set_aside", "Spooled webhook calls that failed, for a person to look at.", found
+    return "portal_webhooks_set_aside", "Spooled webhook calls that failed, for a person to look at.", len(set_aside())
 
 
 def _keep() -> None:

@@ -29,5 +29,5 @@ __all__ = [
 
 extensions.page_tabs += [sections.numbers_tab, sections.streams_tab, sections.messages_tab]
 extensions.page_sections += [sections.platforms_section, sections.owner_section]
-extensions.attention.append(sections.attention)
+extensions.attention += [sections.attention, sections.set_aside]
 extensions.landing_sections.append(sections.traffic_section)

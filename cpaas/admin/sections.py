@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils.timezone import get_current_timezone
 
+from cpaas import spool
 from cpaas.admin.shown import status_badge
 from cpaas.admin.traffic import draw
 from cpaas.carriers.registry import get_carrier
@@ -138,6 +140,17 @@ def _not_delivered(account: PortalAccount) -> Iterator[Notice]:
         newest = lost.filter(number__in=numbers).order_by("-created_at").first()
         assert newest is not None
         yield Notice("Not delivered", title, url, newest.error_text, newest.created_at)
+
+
+def set_aside(account: PortalAccount) -> Iterator[Notice]:
+    """Webhook calls on the disk of the machine that answers, which it could not take in; for the operator (R37)."""
+    if account.actor_level != "operator":
+        return
+    found = spool.set_aside()
+    if found:
+        count = f"{len(found)} call{'s' if len(found) > 1 else ''}"
+        detail = "Could not be taken in after the database was away. There, manage.py setaside shows and retries them."
+        yield Notice("Webhooks set aside", f"{count} on {socket.gethostname()}", "", detail)
 
 
 def _dead_letters(account: PortalAccount) -> Iterator[Notice]:

@@ -6,16 +6,20 @@ import json
 import os
 import time
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from cpaas import spool
 from cpaas.carriers.base import WebhookRequest
 from cpaas.models import CpaasNumber, Message
 from cpaas.tests.factories import CpaasNumberFactory
 from portal.encryption import encrypt
+from portal.models import PortalAccount
+from portal.tests.factories import PortalAccountFactory
 from tests.sandbox_process import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
@@ -77,3 +81,40 @@ def test_metrics_count_what_waits_on_this_machine_and_what_was_set_aside(folder:
     text = client.get("/metrics").content.decode()
     assert "portal_webhooks_spooled 0.0" in text
     assert "portal_webhooks_set_aside 2.0" in text
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("setaside", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_r37_what_was_set_aside_is_listed_shown_and_taken_in_once_the_cause_is_mended(
+    folder: Path, operator: PortalAccount, client: Any
+) -> None:
+    number = CpaasNumberFactory()
+    client.force_login(operator)
+    assert "set aside" not in client.get("/").content.decode()
+    (folder / "0.bad").write_text("00000000:sealed with a key that is gone")
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(spool, "take_in", lambda **_: 1 / 0)
+        spool.put(number.platform, "nonce", call_for(number))
+        wait_for(lambda: len(spool.set_aside()) == 2)
+    call = spool.set_aside()[1].name
+    assert "2 calls on " in client.get("/").content.decode()
+    listed = run()
+    assert f"{call}  " in listed
+    assert str(number.platform.system_provider) in listed
+    assert "0.bad  cannot be read" in listed
+    assert '"text": "Hi"' in run("--show", call)
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("--show", "0.bad")
+    with pytest.raises(CommandError, match=r"no \.\./keys"):
+        run("--show", "../keys")
+    retried = run("--retry")
+    assert f"{call}  taken in" in retried
+    assert "0.bad  " in retried
+    assert [path.name for path in folder.iterdir()] == ["0.bad"]
+    assert Message.objects.get(number=number).text == "Hi"
+    client.force_login(PortalAccountFactory(scope=number.system_provider))
+    assert "set aside" not in client.get("/").content.decode()
