@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from cpaas.models import WebhookEvent
 from cpaas.models.webhook_events import DEAD
@@ -93,6 +97,17 @@ class DeadLetterAdmin(TenantScopedAdmin):
             body = bytes(row.body[:_SHOWN_OF_BODY]).decode("utf-8", "replace").replace("\x00", "�")
             found.append(Detail("The call as it came", body, kind="long"))
         return found
+
+    def get_banners(self, request: HttpRequest, row: Any) -> list[str]:
+        """What to do with it, and until when."""
+        if row.state not in DEAD:
+            return []
+        end = localtime(row.created_at + timedelta(days=settings.WEBHOOK_EVENT_DAYS))
+        todo = "The portal could not read this call. Tell whoever runs it, and replay the call when that is mended."
+        if row.state == "unassigned":
+            who = row.recipient or "this number"
+            todo = f"Nobody had {who} here. Add it to a user or a media stream, then replay this text."
+        return [f"{todo} It is kept until {date_format(end)}."]
 
     @row_action("Replay", name="replay", icon="replay", style="primary", available="may_replay")
     def replay(self, request: HttpRequest, row: WebhookEvent) -> str:

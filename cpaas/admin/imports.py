@@ -40,7 +40,8 @@ class ImportForm(StaffForm):
     file = forms.FileField(
         label="File",
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv,text/plain"}),
-        help_text="The login is the user's BroadWorks user id; the platform is named only where there are several.",
+        help_text="The login is the user's BroadWorks user id; mms and can_block are on, off or empty; the platform is "
+        "named only where there are several.",
     )
     dry_run = forms.BooleanField(
         label="Only check",

@@ -221,6 +221,9 @@ class MessageLogAdmin(TenantScopedAdmin):
             "lines": shown.lines(),
             "form": form,
             "empty_text": self.empty_text,
+            # Whoever gave no start is told how far back was looked.
+            "searched_since": wanted.after if wanted and wanted.text and not form.cleaned_data["after"] else None,
+            "longest": message_log.LONGEST_SPAN.days,
             "most": message_log.MOST_PARTIES,
             "export_url": "" if scope else f"{self.url('export')}{shown.query_string({})}",
         }

@@ -167,7 +167,7 @@ def _dead_letters(account: PortalAccount) -> Iterator[Notice]:
     kinds = {"texts to numbers that are not set up": unassigned, "calls that cannot be read": len(found) - unassigned}
     detail = " and ".join(kind for kind, count in kinds.items() if count).capitalize()
     newest = max(at for _, _, at in found) if len(found) < _MOST_COUNTED else None
-    yield Notice("Nobody got it", title, url, f"{detail}. They are kept for 14 days.", newest)
+    yield Notice("Nobody got it", title, url, detail, newest)
 
 
 def _open_tickets(account: PortalAccount) -> Iterator[Notice]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 
 from cpaas.models import Message, Ticket
 from cpaas.services import tickets
@@ -43,6 +45,12 @@ class NoteForm(StaffForm):
     text = forms.CharField(label="Note", widget=forms.Textarea(attrs={"rows": 4}), max_length=5000)
 
 
+def _step(line: str) -> tuple[datetime | None, str]:
+    """A line of the story, taken apart so that its time is shown in the viewer's zone."""
+    at, _, words = line.partition("  ")
+    return parse_datetime(at), words
+
+
 @admin.register(Ticket, site=site)
 class TicketAdmin(TenantScopedAdmin):
     slug = "tickets"
@@ -73,7 +81,7 @@ class TicketAdmin(TenantScopedAdmin):
 
     def get_sections(self, request: HttpRequest, row: Any) -> list[Section]:
         notes = list(row.notes.order_by("id")[:_MOST_NOTES])
-        own = Section("cpaas/ticket_notes.html", {"notes": notes, "story": row.story})
+        own = Section("cpaas/ticket_notes.html", {"notes": notes, "story": list(map(_step, row.story))})
         return [own, *super().get_sections(request, row)]
 
     def get_buttons(self, request: HttpRequest, row: Any) -> list[Button]:

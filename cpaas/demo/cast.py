@@ -24,7 +24,7 @@ def demo_id(place: int) -> uuid.UUID:
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a user or media stream and the state it is to be in."""
+    """A number of a user or media stream, the state it is to be in, and for how many days its user has had it."""
 
     number: str
     friendly_name: str = ""
@@ -32,6 +32,7 @@ class Number:
     status: str = "enabled"
     status_detail: str = ""
     note: str = ""
+    days: int = 60
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ _KESSLER = Group(
             "Marcus Oyelaran",
             extension="2103",
             mobile="+12125550136",
-            numbers=(Number("+12019920763", "Marcus Desk", opt_in="pending"),),
+            numbers=(Number("+12019920763", "Marcus Desk", opt_in="pending", days=4),),
         ),
         User(43, "priya.raman@kesslerboyd.example", "Priya Raman", extension="2104", mobile="+12125550137"),
         User(
@@ -214,6 +215,7 @@ _IRONLEAF = Group(
                     status="failed",
                     status_detail="Messaging is not switched on for this number at Inteliquent. "
                     "Switch it on there, then retry.",
+                    days=1,
                 ),
             ),
         ),
@@ -245,7 +247,7 @@ _BRIGHTWELL = Group(
             extension="502",
             country="US",
             time_zone="Europe/Berlin",
-            numbers=(Number("+12019940791", "Jonas Trips", opt_in="pending"),),
+            numbers=(Number("+12019940791", "Jonas Trips", opt_in="pending", days=3),),
         ),
         User(
             142,

@@ -6,6 +6,7 @@ The hooks are set when it does (cpaas.services.hooks).
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -20,6 +21,7 @@ from cpaas.services.assignments import begin_assignment
 from cpaas.services.media_streams import create_media_stream
 from cpaas.services.opt_in import record_opt_in
 from cpaas.services.platforms import merge_credentials
+from portal import clock
 from portal.models import EndUser, Group, PortalAccount
 from portal.services import audit
 
@@ -108,7 +110,7 @@ def _number(
             opt_in_state="pending" if asked else number.opt_in,
         )
         row.save(force_insert=True)
-        begin_assignment(row)
+        begin_assignment(row, clock.now() - timedelta(days=number.days))
         audit.record(staff, "create", row, after={"number": row.number, "owner": str(owner)})
         if number.opt_in == "accepted":
             historian.accept(row)

@@ -159,6 +159,10 @@ CONVERSATIONS: dict[tuple[str, str], tuple[Text, ...]] = {
         got(on(9, "08:05"), "I lost a filling, do you have an emergency slot today?"),
         got(ago(24), "Do you take new patients?", unread=True),
     ),
+    ("+12019920782", "+16465550157"): (
+        got(ago(11), "My son has a fever, can we come next week instead of today?", unread=True),
+    ),
+    ("+12019920782", "+12125550171"): (got(ago(3), "Is there parking at your practice?", unread=True),),
     # Ben said "ask me later".
     ("+12019920766", "+17185550170"): (got(on(1, "06:55"), "Truck 14 is at gate 2, no papers here", "held"),),
     # Brightwell

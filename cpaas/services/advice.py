@@ -101,7 +101,8 @@ def _outbound(facts: Facts) -> Advice:
 
 
 def _failed(facts: Facts, sid: str) -> Advice:
-    why = f" ({facts.error_text.rstrip('.')})" if facts.error_text else ""
+    # What carriers say has brackets of its own.
+    why = f": {facts.error_text.rstrip('.')}" if facts.error_text else ""
     if facts.sid:
         return Advice(
             "carrier", f"{facts.carrier} took it but did not deliver it{why}. Raise a ticket with {facts.carrier}.{sid}"

@@ -114,8 +114,17 @@ def test_s1_60_a_ticket_is_raised_from_the_text_and_worked_on(staff, message):
     staff.post(f"/tickets/{ticket.pk}/close/")
     page = staff.get(f"/tickets/{ticket.pk}/").content.decode()
     assert "Called them." in page
+    assert ticket.story
+    assert "Accepted from the user" in page
+    assert ticket.story[0].partition("  ")[0] not in page  # the viewer's zone instead
     assert "Closed" in page
     assert "Missing" in staff.get(f"/message-log/{message.pk}/").content.decode()
+
+
+def test_s1_55_a_search_in_bodies_says_how_far_back_it_looked(staff, message):
+    assert "were searched from" in staff.get("/message-log/?text=nothing").content.decode()
+    assert "were searched from" not in staff.get("/message-log/?text=a&after=2026-10-20T00:00").content.decode()
+    assert "were searched from" not in staff.get("/message-log/").content.decode()
 
 
 def test_dead_letters_are_shown_and_replayed_by_a_button(staff, tenant, number):
@@ -123,7 +132,9 @@ def test_dead_letters_are_shown_and_replayed_by_a_button(staff, tenant, number):
     dead_letters.keep_unreadable(platform_id=number.platform_id, request=WebhookRequest({}, body, ""))
     call = WebhookEvent.objects.get()
     assert "Unreadable" in staff.get("/dead-letters/").content.decode()
-    assert "referenceId" in staff.get(f"/dead-letters/{call.pk}/").content.decode()
+    shown = staff.get(f"/dead-letters/{call.pk}/").content.decode()
+    assert "referenceId" in shown
+    assert "It is kept until" in shown
     page = staff.post(f"/dead-letters/{call.pk}/replay/", follow=True).content.decode()
     assert "was taken in" in page
     assert number.messages.get().text == "Hi"

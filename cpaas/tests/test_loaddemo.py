@@ -24,8 +24,11 @@ from cpaas.models import (
     CpaasNumber,
     CpaasPlatform,
     Message,
+    NumberAssignment,
     OptInEvidence,
     QueueEntry,
+    Ticket,
+    WebhookEvent,
 )
 from cpaas.services.hooks import set_missing_hooks
 from cpaas.services.sending import send_message
@@ -59,7 +62,8 @@ def logins() -> dict[str, Any]:
 
 def counted() -> dict[str, int]:
     models = [SystemProvider, PortalAccount, EndUser, CpaasPlatform, CpaasNumber, OptInEvidence, Conversation]
-    return {model.__name__: model.objects.count() for model in [*models, Message, Attempt, StaffToken, OutgoingMail]}
+    more = [Message, Attempt, StaffToken, OutgoingMail, NumberAssignment, Ticket, WebhookEvent]
+    return {model.__name__: model.objects.count() for model in [*models, *more]}
 
 
 def test_it_refuses_outside_debug_unless_forced(settings: Any) -> None:
@@ -122,6 +126,11 @@ def test_something_is_going_on() -> None:
     first, last = Message.objects.order_by("created_at")[0], Message.objects.order_by("-created_at")[0]
     assert (last.created_at - first.created_at).days > 21
     assert OutgoingMail.objects.filter(subject__contains="declined").exists()
+    assert Counter(WebhookEvent.objects.values_list("state", flat=True)) == {"unassigned": 3, "unreadable": 1}
+    ticket = Ticket.objects.get()
+    assert ticket.sid
+    assert ticket.notes.exists()
+    assert NumberAssignment.objects.count() == CpaasNumber.objects.filter(user__isnull=False).count()
 
 
 def test_the_history_is_what_the_services_would_have_left() -> None:

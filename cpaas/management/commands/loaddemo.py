@@ -13,6 +13,7 @@ from cpaas.demo.directories import load_directories
 from cpaas.demo.logins import staff_logins, table, write_logins
 from cpaas.demo.numbers import load_messaging
 from cpaas.demo.tenants import Tenants
+from cpaas.demo.trouble import load_trouble
 from cpaas.services.traffic import count_unsettled
 from portal.problems import Problem
 
@@ -42,6 +43,7 @@ class Command(BaseCommand):
             staff = staff_logins(tenants)
             load_directories(tenants)
             load_messaging(tenants, options["sandbox_port"])
+            load_trouble(tenants)
             count_unsettled()
         except Problem as problem:
             raise CommandError(f"The demo data cannot be put beside what is there: {problem.detail}") from problem
