@@ -13,10 +13,16 @@ from portal.logs import get_logger
 
 logger = get_logger(__name__)
 SIDE = 320
-# A picture is taken apart in memory, four bytes a point. A JPEG is read at a fraction of its size.
+# A picture is taken apart in memory, four bytes a point. Most JPEGs are read line by line at a fraction of their size;
+# of a progressive one all coefficients are kept, six bytes a point, and gone through once for every scan.
 _MOST_POINTS = 16_000_000
-_MOST_POINTS_OF_JPEG = 200_000_000
+_MOST_POINTS_OF_JPEG = 50_000_000
+# Cameras and programs make ten or so, the pictures within the picture included.
+_MOST_SCANS = 100
+_SCAN = b"\xff\xda"
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+# The second: with more pictures behind the first, as some cameras write them.
+_JPEG = ("JPEG", "MPO")
 # One at a time in a process: that is what its memory is counted for.
 _one_at_a_time = threading.Lock()
 
@@ -31,8 +37,8 @@ def make_thumbnail(content_type: str, content: BinaryIO) -> bytes | None:
     try:
         with _one_at_a_time:
             return _shrunk(content)
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        # Whatever a decoder makes of bytes that somebody else chose.
+    except Exception as error:
+        # Whatever a decoder makes of bytes that somebody else chose: the file is as good as it is without a thumbnail.
         logger.info("no_thumbnail", error=type(error).__name__)
         return None
     finally:
@@ -42,8 +48,9 @@ def make_thumbnail(content_type: str, content: BinaryIO) -> bytes | None:
 def _shrunk(content: BinaryIO) -> bytes | None:
     content.seek(0)
     with Image.open(content, formats=_FORMATS) as picture:
-        points = picture.width * picture.height
-        if points > (_MOST_POINTS_OF_JPEG if picture.format == "JPEG" else _MOST_POINTS):
+        if picture.width * picture.height > _most_points(picture):
+            return None
+        if picture.format in _JPEG and _count_scans(content) > _MOST_SCANS:
             return None
         picture.draft("RGB", (SIDE, SIDE))
         upright = ImageOps.exif_transpose(picture)
@@ -51,6 +58,20 @@ def _shrunk(content: BinaryIO) -> bytes | None:
         out = BytesIO()
         _on_white(upright).save(out, "JPEG", quality=80, optimize=True)
     return out.getvalue()
+
+
+def _most_points(picture: Image.Image) -> int:
+    is_read_by_lines = picture.format in _JPEG and "progressive" not in picture.info
+    return _MOST_POINTS_OF_JPEG if is_read_by_lines else _MOST_POINTS
+
+
+def _count_scans(content: BinaryIO) -> int:
+    """How many scans a JPEG has at most; leaves the file where it was."""
+    place = content.tell()
+    content.seek(0)
+    found = content.read().count(_SCAN)
+    content.seek(place)
+    return found
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

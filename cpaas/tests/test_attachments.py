@@ -175,9 +175,39 @@ class TestUpload:
         with Image.open(BytesIO(small)) as opened:
             assert opened.size == (240, 320)
 
-    def test_a_bomb_of_a_picture_gets_no_thumbnail(self, client, stored) -> None:
-        found = uploaded(client, "bomb.png", picture("PNG", (6000, 5000)))
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("points.png", lambda: picture("PNG", (6000, 5000))),
+            # 3 MB that a decoder would make 180 MB of, and one that it would go through 1,000 times.
+            ("points.jpg", lambda: picture("JPEG", (6000, 5000), progressive=True)),
+            ("scans.jpg", lambda: scanned_again(picture("JPEG", progressive=True), 1000)),
+        ],
+    )
+    def test_a_bomb_of_a_picture_gets_no_thumbnail(self, client, stored, name, content) -> None:
+        found = uploaded(client, name, content())
         assert found["thumbnail_url"] is None
+
+    @pytest.mark.parametrize("options", [{"size": (6000, 5000)}, {"progressive": True}])
+    def test_a_photograph_gets_one_however_it_was_saved(self, client, stored, options) -> None:
+        assert uploaded(client, "photo.jpg", picture("JPEG", **options))["thumbnail_url"]
+
+    def test_a_picture_whose_notes_nobody_can_read_is_taken_all_the_same(self, client, stored) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # lying on its side
+        exif[0x011A] = 72.0
+        notes = exif.tobytes()
+        # Says of the resolution that it is text, as some programs do.
+        broken = notes.replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02")
+        assert broken != notes
+        content = picture("JPEG", exif=broken)
+        assert body_of(get(uploaded(client, "photo.jpg", content)["url"])) == content
+
+
+def scanned_again(jpeg: bytes, times: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times."""
+    start = jpeg.rindex(b"\xff\xda")
+    return jpeg[:start] + jpeg[start:-2] * times + jpeg[-2:]
 
 
 class TestSending:
