@@ -119,7 +119,10 @@ def _download(platform: CpaasPlatform, url: str, content: BinaryIO) -> str:
 
 
 def _name(url: str, answer: HttpResponse) -> str:
-    _, parameters = parse_header_parameters(answer.headers.get("content-disposition", ""))
+    try:
+        _, parameters = parse_header_parameters(answer.headers.get("content-disposition", ""))
+    except ValueError:  # too long, or in no alphabet that there is
+        parameters = {}
     return parameters.get("filename") or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
 
 

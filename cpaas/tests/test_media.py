@@ -146,6 +146,15 @@ def test_what_never_comes_is_given_up_and_told(own: CpaasNumber, host: str) -> N
     assert fetch_due_media() == 0
 
 
+@pytest.mark.parametrize("name", ["*=latin-99''odd.png", '="' + "a" * 60_000 + '"'])
+def test_a_name_that_cannot_be_read_keeps_no_other_file_waiting(own: CpaasNumber, host: str, name: str) -> None:
+    serve("/odd.png", SAMPLES[".png"], Content_Disposition=f"attachment; filename{name}")
+    serve("/plain.png", SAMPLES[".png"])
+    receive(own, f"{host}/odd.png", f"{host}/plain.png")
+    assert fetch_due_media() == 2
+    assert set(Attachment.objects.values_list("state", flat=True)) == {"stored"}
+
+
 def test_keys_go_to_the_carrier_and_not_to_where_it_points(own: CpaasNumber, host: str, monkeypatch) -> None:
     """The adapter is asked anew at each redirect; a redirect in a circle ends."""
     other = host.replace("127.0.0.1", "localhost")
