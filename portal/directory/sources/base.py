@@ -6,9 +6,13 @@ A source knows its settings and the outside, never the database. It is asked wit
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from portal.addresses import ForbiddenAddress, check_address
@@ -19,10 +23,15 @@ from portal.phone_numbers import InvalidNumber
 MOST = 50
 TIMEOUT_S = 3.0
 TEST_TIMEOUT_S = 8.0
+# A server keeps its own time-outs first, and says so.
+_SLACK_S = 0.5
 
 
 class SourceError(Exception):
     """The server could not be asked; the text is a sentence a person can act on, without secrets."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(storable(sentence))
 
 
 class Unfit(ValueError):
@@ -107,20 +116,44 @@ def require_public(address: str, host: str) -> None:
         raise SourceError(str(error)) from error
 
 
+@contextmanager
+def ended_after(timeout_s: float, descriptor: int) -> Iterator[None]:
+    """Hangs up at last: drivers wait for ever for a server that says nothing, or says a byte now and then."""
+    with socket.socket(fileno=os.dup(descriptor)) as line:
+        timer = threading.Timer(timeout_s + _SLACK_S, _hang_up, [line])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):  # it has just been closed
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def storable(text: str) -> str:
+    """`text` from outside without what no database stores and nobody sees: control characters, half surrogates."""
+    return "".join(" " if unicodedata.category(found) in ("Cc", "Cs") else found for found in text)
+
+
 def read_details(values: Mapping[str, str], numbers: Iterable[tuple[str, str]], *, country: str) -> Details | None:
     """A contact from what a server says; None without a name. What is no number is left out."""
-    name = values.get("name", "").strip()
+    values = {name: storable(value).strip() for name, value in values.items()}
+    name = values.get("name", "")
     if not name:
         return None
     kind = values.get("kind", "")
     return Details(
         name=name[:LONGEST_NAME],
-        company=values.get("company", "").strip()[:LONGEST_NAME],
+        company=values.get("company", "")[:LONGEST_NAME],
         kind=kind if kind in ContactKind.values else ContactKind.CONTACT,
         numbers=_numbers(numbers, country),
-        sip_uri=values.get("sip_uri", "").strip()[:255],
-        url=values.get("url", "").strip()[:500],
-        key=values.get("key", "").strip()[:200] or name[:200],
+        sip_uri=values.get("sip_uri", "")[:255],
+        url=values.get("url", "")[:500],
+        key=values.get("key", "")[:200] or name[:200],
     )
 
 

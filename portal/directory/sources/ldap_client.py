@@ -6,15 +6,16 @@ ldap3 is the only client that needs no compiler at an install. It is quiet upstr
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import ldap3
 from ldap3.core import exceptions as ldap
 
-from portal.directory.sources.base import MOST, SourceError, Where, public_address, require_public
+from portal.directory.sources.base import MOST, SourceError, Where, ended_after, public_address, require_public
 
 Entry = Mapping[str, Any]
 _SENTENCES: list[tuple[type[Exception], str]] = [
@@ -35,13 +36,15 @@ _SENTENCES: list[tuple[type[Exception], str]] = [
 class _Tls(ldap3.Tls):  # type: ignore[misc]
     """TLS as Python does it, the name checked: ldap3's own way is gone from Python 3.12."""
 
-    def __init__(self, authority: str) -> None:
+    def __init__(self, authority: str, hold: Callable[[socket.socket], None]) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._context = ssl.create_default_context(cadata=authority or None)
+        self._hold = hold
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         host = connection.server.host
         require_public(str(connection.socket.getpeername()[0]), host)
+        self._hold(connection.socket)
         connection.socket = self._context.wrap_socket(connection.socket, server_hostname=host)
 
 
@@ -65,15 +68,38 @@ def search(where: Where, *, port: int, condition: str, attributes: list[str], ti
 @contextmanager
 def _connection(where: Where, port: int, timeout_s: float) -> Iterator[Any]:
     public_address(where.host, port)
-    security = where.text("security")
+    with ExitStack() as held:
+
+        def hold(line: socket.socket) -> None:
+            """ldap3's own time-out begins anew with every byte."""
+            held.enter_context(ended_after(timeout_s, line.fileno()))
+
+        connection = _unopened(where, port, timeout_s, hold)
+        try:
+            connection.open(read_server_info=False)
+            require_public(str(connection.socket.getpeername()[0]), where.host)
+            hold(connection.socket)
+            if where.text("security") == "starttls":
+                connection.start_tls(read_server_info=False)
+            connection.bind(read_server_info=False)
+            yield connection
+        except (ldap.LDAPException, OSError) as error:
+            raise SourceError(_why(error, where)) from error
+        finally:
+            if connection.socket is not None:
+                connection.strategy.close()
+
+
+def _unopened(where: Where, port: int, timeout_s: float, hold: Callable[[socket.socket], None]) -> Any:
     try:
-        tls = _Tls(where.text("ca_certificate"))
+        tls = _Tls(where.text("ca_certificate"), hold)
     except ssl.SSLError as error:
         raise SourceError("The CA certificate cannot be read. Paste it as PEM.") from error
+    is_tls = where.text("security") == "tls"
     server = ldap3.Server(
-        where.host, port=port, use_ssl=security == "tls", tls=tls, get_info=ldap3.NONE, connect_timeout=timeout_s
+        where.host, port=port, use_ssl=is_tls, tls=tls, get_info=ldap3.NONE, connect_timeout=timeout_s
     )
-    connection = ldap3.Connection(
+    return ldap3.Connection(
         server,
         user=where.text("bind_dn") or None,
         password=where.secrets.get("password") or None,
@@ -82,18 +108,6 @@ def _connection(where: Where, port: int, timeout_s: float) -> Iterator[Any]:
         raise_exceptions=True,
         receive_timeout=max(1, round(timeout_s)),
     )
-    try:
-        connection.open(read_server_info=False)
-        require_public(str(connection.socket.getpeername()[0]), where.host)
-        if security == "starttls":
-            connection.start_tls(read_server_info=False)
-        connection.bind(read_server_info=False)
-        yield connection
-    except (ldap.LDAPException, OSError) as error:
-        raise SourceError(_why(error, where)) from error
-    finally:
-        if connection.socket is not None:
-            connection.strategy.close()
 
 
 def _why(error: Exception, where: Where) -> str:

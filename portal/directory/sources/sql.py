@@ -3,13 +3,12 @@ bound to them as parameters and never becomes part of their text."""
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from functools import cache
 from typing import Any
 
 from portal.directory.entries import Details
@@ -21,6 +20,7 @@ from portal.directory.sources.base import (
     SourceError,
     Unfit,
     Where,
+    ended_after,
     has_number,
     public_address,
     read_details,
@@ -33,8 +33,6 @@ _PLACE = re.compile(r"\{(\w*)\}")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _PLAIN = ("key", "kind", "name", "company", "sip_uri", "url")
 _TYPED = {type.value: type.value for type in NumberType}
-# A server keeps its own time-outs first, and says so.
-_SLACK_S = 0.5
 Values = Mapping[str, str]
 
 
@@ -145,7 +143,10 @@ def _postgresql(where: Where, timeout_s: float) -> Iterator[Any]:
                 port=port,
                 dbname=where.text("database"),
                 user=where.text("username"),
-                password=where.secrets.get("password") or None,
+                # Nothing of our own for a stranger: not the password of our environment, of our files, or our ticket.
+                password=where.secrets.get("password", ""),
+                passfile="/dev/null/none",
+                gssencmode="disable",
                 sslmode="verify-full" if where.text("security") == "tls" else "prefer",
                 sslrootcert=ca_file or "system" if where.text("security") == "tls" else None,
                 connect_timeout=max(2, round(timeout_s)),
@@ -154,7 +155,7 @@ def _postgresql(where: Where, timeout_s: float) -> Iterator[Any]:
             )
         except psycopg.OperationalError as error:
             raise SourceError(_first_line(error, where)) from error
-        with closing(connection), _ended_after(timeout_s + _SLACK_S, connection.fileno()):
+        with closing(connection), ended_after(timeout_s, connection.fileno()):
             try:
                 with connection.cursor("contacts") as cursor:
                     yield cursor
@@ -167,31 +168,20 @@ def _postgresql(where: Where, timeout_s: float) -> Iterator[Any]:
 
 
 @contextmanager
-def _ended_after(timeout_s: float, descriptor: int) -> Iterator[None]:
-    """Hangs up at last: the driver waits for ever for a server that took the connection and then says nothing."""
-    with socket.socket(fileno=os.dup(descriptor)) as line:
-        timer = threading.Timer(timeout_s, _hang_up, [line])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-
-def _hang_up(line: socket.socket) -> None:
-    with suppress(OSError):  # it has just been closed
-        line.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
 def _sql_server(where: Where, timeout_s: float) -> Iterator[Any]:
     """A cursor whose transaction is never committed. The socket is ours, so that its address was looked at."""
-    import pytds
-
     port = int(where.settings.get("port") or 0) or _PORTS["sqlserver"]
     address = public_address(where.host, port)
-    with _ca_file(where, public="/etc/ssl/certs/ca-certificates.crt") as ca_file:
+    try:
+        line = socket.create_connection((address, port), timeout_s)
+    except OSError as error:
+        raise SourceError(_first_line(error, where)) from error
+    pytds = _driver_that_stays()
+    with (
+        line,
+        ended_after(timeout_s, line.fileno()),
+        _ca_file(where, public="/etc/ssl/certs/ca-certificates.crt") as ca_file,
+    ):
         try:
             connection = pytds.connect(
                 dsn=where.host,
@@ -205,7 +195,7 @@ def _sql_server(where: Where, timeout_s: float) -> Iterator[Any]:
                 readonly=True,
                 disable_connect_retry=True,
                 cafile=ca_file if where.text("security") == "tls" else None,
-                sock=socket.create_connection((address, port), timeout_s),
+                sock=line,
             )
         except (pytds.Error, OSError) as error:
             raise SourceError(_first_line(error, where)) from error
@@ -216,6 +206,22 @@ def _sql_server(where: Where, timeout_s: float) -> Iterator[Any]:
                 raise SourceError(f"{where.host} did not answer in time.") from error
             except (pytds.Error, OSError) as error:
                 raise SourceError(f"The query failed: {_first_line(error, where)}") from error
+
+
+@cache
+def _driver_that_stays() -> Any:
+    """pytds, which of itself goes on with user and password to wherever a server sends it, our own network included."""
+    import pytds
+
+    class Staying(pytds._TdsSocket):  # type: ignore[misc]
+        def login(self) -> None:
+            route = super().login()
+            if route is not None:
+                there = f"{route['server'][:100]}, port {route['port']}"
+                raise SourceError(f"The server sends us on to {there}. Give that one as the host.")
+
+    pytds._TdsSocket = Staying
+    return pytds
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from portal.directory.sources import SourceError, Where
 from portal.directory.sources.base import Unfit
 from portal.directory.sources.ldap import Ldap, _escaped
 from portal.directory.tests.ldap_server import LdapServer
+from portal.directory.tests.slow_server import drip
 
 STAR = "Star * (Sample) \\ Müller"
 PEOPLE = [
@@ -101,6 +103,20 @@ def test_a_server_that_never_answers(server: LdapServer) -> None:
         place = where(server, port=silent.getsockname()[1], security="none")
         with pytest.raises(SourceError, match=r"did not answer|could not be reached"):
             SOURCE.test(place, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("security", "start"),
+    # A message of two gigabytes; a record of TLS.
+    [("none", b"\x30\x84\x7f\xff\xff\xff"), ("tls", b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb")],
+)
+def test_a_server_that_says_a_byte_now_and_then(server: LdapServer, security: str, start: bytes) -> None:
+    """It would keep a thread for good that the searches of all tenants share."""
+    with socket.create_server(("127.0.0.1", 0)) as slow, ThreadPoolExecutor() as pool:
+        hung_up = pool.submit(drip, slow, start)
+        with pytest.raises(SourceError):
+            SOURCE.search(where(server, port=slow.getsockname()[1], security=security), "x", 1)
+        assert hung_up.result(PATIENT_S)
 
 
 def test_a_private_address_is_refused(server: LdapServer, settings: Any) -> None:

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from portal.directory.entries import Dialled
 from portal.directory.sources import SourceError, Where
+from portal.directory.sources.base import read_details
 from portal.directory.sources.sql import Sql, bound, check_query
+from portal.directory.tests.slow_server import drip
 
 SOURCE = Sql()
 PATIENT_S = 30
@@ -159,6 +161,80 @@ def _say_nothing(server: socket.socket) -> bool:
         except TimeoutError:
             return False
         return True
+
+
+def test_a_stranger_gets_no_password_of_our_own(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one in its settings, the driver would take that of our environment."""
+    monkeypatch.setenv("PGPASSWORD", "password-of-the-portal")
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        given = pool.submit(_ask_for_password, server)
+        place = where(table, port=server.getsockname()[1])
+        with pytest.raises(SourceError):
+            SOURCE.search(Where(place.settings, {}, "US"), "x", 5)
+        assert b"password-of-the-portal" not in given.result(PATIENT_S)
+
+
+def _ask_for_password(server: socket.socket) -> bytes:
+    """Let one client in, ask for its password in plain text, and return what it says."""
+    with server.accept()[0] as client:
+        client.settimeout(PATIENT_S)
+        client.recv(8)  # whether there is TLS
+        client.sendall(b"N")
+        client.recv(1000)
+        client.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x03")
+        return client.recv(1000)
+
+
+def test_a_sql_server_leads_nobody_into_our_own_network(table: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("127.0.0.1", 0)) as elsewhere,
+        ThreadPoolExecutor() as pool,
+    ):
+        elsewhere.settimeout(0)
+        answered = pool.submit(_send_on, server, elsewhere.getsockname()[1])
+        place = where(table, engine="sqlserver", port=server.getsockname()[1])
+        with pytest.raises(SourceError, match="sends us on to localhost, port"):
+            SOURCE.search(place, "x", 5)
+        answered.result(PATIENT_S)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
+def _send_on(server: socket.socket, port: int) -> None:
+    """Let one client of SQL Server log in, and send it on to that port of ours (MS-TDS 2.2.7.9, type 20)."""
+    with server.accept()[0] as client:
+        client.settimeout(PATIENT_S)
+        client.recv(4096)
+        client.sendall(_reply(b"\x01\x00\x06\x00\x01\xff\x02"))  # no encryption
+        client.recv(4096)
+        name = "localhost"
+        where_to = b"\x00" + port.to_bytes(2, "little") + len(name).to_bytes(2, "little") + name.encode("utf-16-le")
+        route = b"\x14" + len(where_to).to_bytes(2, "little") + where_to + b"\x00\x00"
+        taken = b"\x01" + b"\x74\x00\x00\x04" + b"\x00" + bytes(4)
+        tokens = b"\xad" + len(taken).to_bytes(2, "little") + taken
+        tokens += b"\xe3" + len(route).to_bytes(2, "little") + route
+        client.sendall(_reply(tokens + b"\xfd" + bytes(12)))
+
+
+def _reply(content: bytes) -> bytes:
+    return b"\x04\x01" + (len(content) + 8).to_bytes(2, "big") + b"\x00\x00\x01\x00" + content
+
+
+def test_what_no_database_stores_is_left_out_of_what_a_server_says() -> None:
+    """One name with a NUL in it would fail the look-ups of all tenants, one such error every search of its own."""
+    found = read_details({"name": "Grace\0 Hopper\ud800", "company": "\x1bNavy"}, [], country="US")
+    assert found is not None
+    assert (found.name, found.company) == ("Grace  Hopper", "Navy")
+    assert str(SourceError("No\0 such table")) == "No  such table"
+
+
+def test_a_sql_server_that_says_a_byte_now_and_then(table: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        hung_up = pool.submit(drip, server, _reply(bytes(200))[:8])
+        with pytest.raises(SourceError):
+            SOURCE.search(where(table, engine="sqlserver", port=server.getsockname()[1]), "x", 1)
+        assert hung_up.result(PATIENT_S)
 
 
 def test_of_a_long_answer_only_the_start_is_read(table: str) -> None:
