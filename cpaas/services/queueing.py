@@ -13,12 +13,12 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpaas.models import Attachment, Conversation, CpaasNumber, Message, QueueEntry, QueueOffer
+from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message, QueueEntry, QueueOffer, Stop
 from cpaas.models.queue import OfferState, QueueState
 from cpaas.services.agents import end_work, is_agent_of, note_agents, still_there
-from cpaas.services.attempts import lock_conversations
+from cpaas.services.attempts import lock_conversations, move_attempt
 from cpaas.services.queue_news import tell_queue_changed
-from cpaas.states import NumberStatus
+from cpaas.states import MessageStatus, NumberStatus
 from portal import clock
 from portal.events import News
 from portal.ids import new_id
@@ -176,9 +176,10 @@ def return_to_queue(*, actor: Actor | None, entry: QueueEntry) -> None:
 
 
 def release_unless_agent(user: EndUser) -> None:
-    """Put back what a user has reserved who may text no more. Runs in the caller's transaction."""
+    """Put back what a user has reserved who may text no more; what they wrote there and still waits is not sent (R33).
+    Runs in the caller's transaction."""
     if not (user.is_licensed and user.is_active):
-        _release(QueueEntry.objects.filter(state=QueueState.RESERVED, reserved_by=user))
+        _release(QueueEntry.objects.filter(state=QueueState.RESERVED, reserved_by=user), refuse_waiting=True)
 
 
 def release_abandoned() -> int:
@@ -214,16 +215,35 @@ def _forget(entries: QuerySet[QueueEntry]) -> int:
     return len(streams)
 
 
-def _release(entries: QuerySet[QueueEntry]) -> int:
+def _release(entries: QuerySet[QueueEntry], *, refuse_waiting: bool = False) -> int:
     """Put back those of `entries` that are still what they were when their conversations were locked."""
     lock_conversations(Conversation.objects.filter(queue_entry__in=entries.values("pk")))
     locked = entries.select_for_update(of=("self",)).order_by("conversation_id")
     found = list(locked.select_related("conversation__number__media_stream"))
     news = News()
+    if refuse_waiting:
+        _refuse_waiting([entry.conversation for entry in found], news)
     for entry in found:
         _put_back(None, entry, entry.conversation, news)
     news.write()
     return len(found)
+
+
+def _refuse_waiting(conversations: Sequence[Conversation], news: News) -> None:
+    """Fail what waits to be sent in them, but the answers to stops, which no agent wrote (R20)."""
+    attempts = Attempt.objects.filter(conversation__in=conversations, status=MessageStatus.QUEUED)
+    waiting = list(attempts.select_for_update().order_by("pk"))
+    if not waiting:
+        return
+    pairs = {
+        "tn__in": {row.number.number for row in conversations},
+        "remote__in": {row.remote for row in conversations},
+    }
+    answers = set(Stop.objects.filter(**pairs, reply_id__isnull=False).values_list("reply_id", flat=True))
+    for attempt in waiting:
+        if attempt.message_id not in answers:
+            sentence = "The agent who wrote it has no client licence any more."
+            move_attempt(attempt, MessageStatus.FAILED, news, error_code="not_licensed", error_text=sentence)
 
 
 def _lock(user: EndUser, conversation: Conversation) -> tuple[Conversation, QueueEntry | None]:
@@ -245,7 +265,8 @@ def _put_back(actor: Actor | None, entry: QueueEntry, row: Conversation, news: N
     _hand_over(row, None)
     _record(actor, "release", row)
     end_work([agent_id])
-    news.add(agent_id, "conversation.updated", row.pk)
+    if EndUser.objects.filter(pk=agent_id).exists():  # who has just been deleted is told nothing
+        news.add(agent_id, "conversation.updated", row.pk)
     tell_queue_changed([entry.media_stream_id])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cpaas.models import Conversation, Message, QueueEntry, QueueOffer
 from cpaas.services import queueing
 from cpaas.services.agents import end_work, note_agents
+from cpaas.services.claiming import begin_texts, reserve_texts
 from cpaas.services.held import deliver_overlooked
 from cpaas.services.media_streams import update_media_stream
 from cpaas.services.numbers import delete_messages
@@ -20,7 +22,7 @@ from cpaas.tests.factories import CpaasNumberFactory, MessageFactory
 from portal import clock
 from portal.models import AuditEntry, Event
 from portal.problems import Problem
-from portal.services.users import update_user
+from portal.services.users import delete_user, update_user
 from portal.tests.factories import EndUserFactory, device_token
 
 pytestmark = [pytest.mark.django_db, pytest.mark.core]
@@ -169,6 +171,51 @@ class TestLosingAnAgent:
         assert state_of(conversation) == "waiting"
         route_queues()
         assert office.offered(conversation) == [office.agents[1]]
+
+    def test_nor_who_is_deleted(self, office: Office):
+        """News to nobody would keep out the texts of the conversation, and keep all queues from being swept."""
+        agent = office.agents[0]
+        conversation = office.text()
+        reserve(agent, conversation)
+        delete_user(actor=None, user=agent)
+        office.text(conversation.remote)
+        conversation.refresh_from_db()
+        assert (state_of(conversation), conversation.user_id, conversation.new_count) == ("waiting", None, 2)
+
+    def test_who_reserves_while_being_deleted_keeps_no_queue_from_being_swept(self, office: Office):
+        first, second = office.agents
+        conversations = [office.text(), office.text()]
+        for agent, conversation in zip(office.agents, conversations, strict=True):
+            reserve(agent, conversation)
+        first.delete()  # as if the reservation came right after delete_user had looked for some
+        leave(second, for_s=310)
+        assert queueing.release_abandoned() == 2
+        assert [state_of(conversation) for conversation in conversations] == ["waiting", "waiting"]
+
+    @pytest.mark.parametrize("change", [{"is_active": False}, {"licence": "none"}])
+    def test_r33_nor_goes_what_they_have_written_and_was_not_sent_yet(self, office: Office, change):
+        agent = office.agents[0]
+        conversation = office.text()
+        reserve(agent, conversation)
+        sent, waits = [
+            send_message(user=agent, number=office.number, to=conversation.remote, text=text) for text in ("a", "b")
+        ]
+        [begun] = begin_texts(reserve_texts(10, uuid.uuid4()))
+        update_user(actor=None, user=agent, changes=change)
+        for message in (sent, waits):
+            message.refresh_from_db()
+        assert begun.message_id == sent.pk
+        assert (sent.status, waits.status, waits.error_code) == ("sending", "failed", "not_licensed")
+
+    def test_r33_but_the_answer_to_a_stop_does(self, office: Office):
+        agent = office.agents[0]
+        office.number.platform.options = {"stop_reply": "Bye."}
+        office.number.platform.save()
+        conversation = office.text()
+        reserve(agent, conversation)
+        office.text(conversation.remote, "STOP")
+        update_user(actor=None, user=agent, changes={"is_active": False})
+        assert Message.objects.get(direction="out").status == "queued"
 
     def test_nor_who_is_away_for_long(self, office: Office):
         first = office.agents[0]

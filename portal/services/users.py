@@ -113,6 +113,9 @@ def delete_user(*, actor: Actor | None, user: EndUser) -> None:
     require_writer(actor)
     with transaction.atomic():
         check_guards(user, "delete")
+        # Followers take from somebody who is gone what they take from whoever may do nothing any more.
+        user.is_active = False
+        tell_followers(user)
         audit.record(actor, "delete", user, before={"login": user.login, "name": user.name})
         try:
             user.delete()
