@@ -68,7 +68,7 @@ def _lock(number: CpaasNumber, user: EndUser | None) -> CpaasNumber:
     row = numbers.lock_number(number)
     if row.status == NumberStatus.REMOVING:
         raise not_found("CPaaS number")
-    if row.user_id != number.user_id:
+    if (row.user_id, row.media_stream_id) != (number.user_id, number.media_stream_id):
         raise conflict("changed_meanwhile", "Somebody else transferred this number just now. Look and try again.")
     return row
 

@@ -73,6 +73,15 @@ def test_s4_15_whom_the_former_user_blocked_the_new_one_hears(tenant: Tenant, nu
     assert not BlockedParty.objects.exists()
 
 
+def test_r23_of_a_stream_that_got_the_number_meanwhile_nobody_said_to_delete_messages(tenant: Tenant) -> None:
+    first, second, third = (MediaStreamFactory(group=tenant.group) for _ in range(3))
+    seen = CpaasNumberFactory(media_stream=first)
+    transfer_number(actor=None, number=CpaasNumber.objects.get(), media_stream=second)
+    with_texts(CpaasNumber.objects.get())
+    assert refusal(seen, media_stream=third, delete_messages=True).code == "changed_meanwhile"
+    assert Message.objects.count() == 2
+
+
 def test_both_users_are_told_at_once(tenant: Tenant, number: CpaasNumber) -> None:
     transfer_number(actor=None, number=number, user=tenant.colleague)
     told = Event.objects.filter(type="number.updated", object_id=number.pk).values_list("user_id", flat=True)
