@@ -84,16 +84,17 @@ def _work(job: NumberImport, lines: list[NumberImportLine]) -> None:
             drafts.append((line, draft_of(line, account)))
         except Problem as problem:
             _refuse(line, problem)
-    # Threads that only talk to carriers and never to the database.
+    # Threads that only talk to carriers and never to the database. Each outcome is written down as soon as it is there:
+    # where the carrier takes so long that the claim runs out on the last lines, the first ones are through.
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda ask: ask(), [_question(draft) for _, draft in drafts]))
-    for (line, draft), refusal in zip(drafts, answers, strict=True):
-        if refusal is None:
-            _accept(job, line, account, draft)
-        elif refusal.code == "carrier_unreachable" and line.tries + 1 < _MOST_TRIES:
-            _try_later(line)
-        else:
-            _refuse(line, refusal)
+        answers = pool.map(lambda ask: ask(), [_question(draft) for _, draft in drafts])
+        for (line, draft), refusal in zip(drafts, answers, strict=True):
+            if refusal is None:
+                _accept(job, line, account, draft)
+            elif refusal.code == "carrier_unreachable" and line.tries + 1 < _MOST_TRIES:
+                _try_later(line)
+            else:
+                _refuse(line, refusal)
     run_soon(numbers.WORK_TASK)
 
 

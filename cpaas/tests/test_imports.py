@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -194,6 +195,30 @@ def test_imports_take_one_thread_of_a_worker_and_none_waits_for_another(
     large.refresh_from_db()
     small.refresh_from_db()
     assert small.finished_at < large.finished_at
+
+
+def test_a_slow_carrier_keeps_no_line_waiting_for_the_last(acme: Tenant, platform, monkeypatch) -> None:
+    """Or of lines that together take longer than the claim none would ever be through."""
+    ask, settle, first_is_through = import_work.numbers.ask_carrier, import_work._settle, threading.Event()
+    waited = []
+
+    def ask_slowly(carrier: str, account: Any, tn: str) -> None:
+        if tn == NUMBERS[2]:
+            waited.append(first_is_through.wait(20))
+        ask(carrier, account, tn)
+
+    def note(line: NumberImportLine, *arguments: Any, **columns: Any) -> bool:
+        done = settle(line, *arguments, **columns)
+        first_is_through.set()
+        return done
+
+    monkeypatch.setattr(import_work.numbers, "ask_carrier", ask_slowly)
+    monkeypatch.setattr(import_work, "_settle", note)
+    job = begin(acme)
+    work_due_imports()
+    assert waited == [True]
+    is_whole(job)
+    assert job.taken == 3
 
 
 def test_a_carrier_that_is_away_for_a_moment_refuses_nothing(acme: Tenant, platform, sandbox) -> None:
