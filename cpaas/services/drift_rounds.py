@@ -31,6 +31,8 @@ logger = get_logger(__name__)
 ROUND_TASK = "cpaas.tasks.compare_numbers"
 _CLAIM = timedelta(minutes=10)
 _BATCH = 100
+# So often a round says that it goes on: at a slow carrier a batch takes longer than the claim.
+_HOLD_EVERY_S = 60.0
 # Between two calls about single numbers, so that a round is no burden to a carrier that lists nothing.
 _PAUSE_S = 0.2
 
@@ -67,6 +69,7 @@ class _Round:
 
     def __init__(self, platform: CpaasPlatform, claim: datetime) -> None:
         self._platform, self._claim = platform, claim
+        self._held_at = time.monotonic()
 
     def run(self) -> int:
         """Returns how many numbers were compared. A carrier that is away is asked again when the claim runs out."""
@@ -78,9 +81,10 @@ class _Round:
                 for number in batch:
                     if self._compare(number, seen) and is_shared:
                         seen = replace(seen, hooks=list_hooks(self._platform))
-                compared += len(batch)
-                if not self._hold(compared_up_to=batch[-1].pk):
-                    return compared
+                    compared += 1
+                    is_time = number is batch[-1] or time.monotonic() - self._held_at > _HOLD_EVERY_S
+                    if is_time and not self._hold(compared_up_to=number.pk):
+                        return compared
         except CarrierError as error:
             logger.warning("numbers_not_compared", platform=str(self._platform.pk), reason=error.detail)
             return compared
@@ -112,6 +116,7 @@ class _Round:
         if not self._mine().update(comparing_due_at=until, compared_up_to=compared_up_to):
             return False
         self._claim, self._platform.compared_up_to = until, compared_up_to
+        self._held_at = time.monotonic()
         return True
 
     def _mine(self) -> QuerySet[Any]:

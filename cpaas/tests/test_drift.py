@@ -200,6 +200,20 @@ class TestRounds:
         checked = CpaasNumber.objects.filter(hook_state="ok").values_list("number", flat=True)
         assert set(checked) == {number.number for number in numbers[3:]}
 
+    def test_a_slow_carrier_s_round_is_nobody_else_s_either(self, numbers, monkeypatch) -> None:
+        """It says that it goes on while it does, or it would begin anew with every claim that runs out."""
+        look, seen = drift.look_at, list[Any]()
+
+        def look_and_note(number: CpaasNumber, survey: Any) -> drift.Finding:
+            seen.append(CpaasPlatform.objects.get().compared_up_to)
+            return look(number, survey)
+
+        monkeypatch.setattr(drift_rounds, "_HOLD_EVERY_S", 0)
+        monkeypatch.setattr(drift, "look_at", look_and_note)
+        drift_rounds.begin_rounds()
+        assert drift_rounds.work_due_rounds() == 5
+        assert seen == [None, *(number.pk for number in numbers[:4])]
+
     def test_a_round_under_way_is_nobody_else_s(self, numbers) -> None:
         drift_rounds.begin_rounds()
         [row] = CpaasPlatform.objects.all()
