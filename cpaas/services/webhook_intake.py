@@ -56,8 +56,9 @@ def take_in(
     Raises Problem `forbidden_webhook` (403) for a nonce seen with another body, which only a forger sends.
     """
     at = received_at or clock.now()
-    call = _call(nonce, request, events)
-    message_id = new_id_at(at) if received_at else new_id()
+    # Lists are in the order of ids: what waited in the spool stands where it would have stood.
+    call_id, message_id = (new_id_at(at), new_id_at(at)) if received_at else (new_id(), new_id())
+    call = _call(call_id, nonce, request, events)
     try:
         _apply(platform_id, call, events, at, message_id)
     except IntegrityError:
@@ -65,11 +66,11 @@ def take_in(
         _apply(platform_id, call, events, at, message_id)
 
 
-def _call(nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> dict[str, Any]:
+def _call(call_id: uuid.UUID, nonce: str, request: WebhookRequest, events: Sequence[WebhookEvent]) -> dict[str, Any]:
     """The call as it is kept. A carrier without nonces repeats itself with the same body."""
     digest = hashlib.sha256(request.body).hexdigest()
     return {
-        "call_id": new_id(),
+        "call_id": call_id,
         "nonce": (nonce or digest)[:200],
         "digest": digest,
         "body": request.body,

@@ -234,6 +234,17 @@ def test_a_text_to_nobody_is_taken_in_once_the_number_is_there(api, tenant, numb
     assert not WebhookEvent.objects.filter(pk=call.pk).exists()
 
 
+def test_r37_a_text_to_nobody_that_waited_in_the_spool_stands_where_it_came(api, tenant, number):
+    newer, earlier = lost(number, "newer"), timezone.now() - timedelta(hours=1)
+    text = InboundText(sid="older", sender=REMOTE, recipients=("+12015550100",), text="Anybody?")
+    request = WebhookRequest({}, b"{}", "")
+    take_in(platform_id=number.platform_id, nonce="o", request=request, events=[text], received_at=earlier)
+    older = WebhookEvent.objects.get(sid="older")
+    for path in ("message-log/", "dead-letters/"):
+        found = api(tenant.token).get(f"{BASE}{path}").json()["results"]
+        assert [row["id"] for row in found] == [str(newer.pk), str(older.pk)]
+
+
 def test_no_list_reads_the_bodies_of_calls(api, client, tenant, number):
     """Each may have a megabyte."""
     call = lost(number)
