@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -49,7 +49,7 @@ class DeadLetterAdmin(TenantScopedAdmin):
     levels = _LEVELS
     nav = Entry("Messaging", "Dead letters", "unsubscribe", 45, levels=_LEVELS)
     related = ("platform",)
-    list_display = ("created_at", "platform", "kind", "shown_sender", "shown_recipient")
+    list_display = ("time", "platform", "kind", "shown_sender", "shown_recipient")
     list_filter = (WaitingFilter,)
     empty_text = (
         "There is none. A text to a number that is not set up here, or a call that cannot be read, is kept here for 14 "
@@ -67,6 +67,10 @@ class DeadLetterAdmin(TenantScopedAdmin):
 
     def crumbs(self, row: Any, here: str = "") -> Crumbs:
         return [(self.list_title, self.url("changelist")), *([("Call", None)] if row is not None else [])]
+
+    @admin.display(description="Time")
+    def time(self, row: WebhookEvent) -> datetime:
+        return row.created_at
 
     def add_url(self, request: HttpRequest, parent: Any = None) -> str:
         return ""

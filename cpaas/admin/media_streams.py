@@ -42,6 +42,9 @@ class MediaStreamForm(StaffModelForm):
         self.platforms = {str(platform.pk): platform for platform in self._platforms()}
         if self.platforms and not self._has_number():
             self._add_number_fields()
+        self.fields[
+            "agents"
+        ].help_text = "Users of the same group. To be asked they need a client licence and a running client."
         self.dress()
 
     def _platforms(self) -> list[CpaasPlatform]:
@@ -100,7 +103,7 @@ class MediaStreamAdmin(TenantScopedAdmin):
         "There is no media stream here yet. With one, texts to the main number of a business go to the agents of its "
         "contact center."
     )
-    details = ("group", "media_type", "routing", "offer_timeout_s")
+    details = ("group", "media_type", "routing")
     form = MediaStreamForm
     parent_field = "group"
     form_fields = ("name", "media_type", "routing", "offer_timeout_s", "agents")
@@ -164,7 +167,8 @@ class MediaStreamAdmin(TenantScopedAdmin):
         agents = visible(EndUser, actor(request)).filter(media_streams=row).order_by("id")[: _MOST_AGENTS + 1]
         names = [str(agent) for agent in agents]
         shown = ", ".join([*names[:_MOST_AGENTS], *(["…"] if len(names) > _MOST_AGENTS else [])])
-        return [*super().get_details(request, row), Detail("Agents", shown)]
+        timeout = Detail("Offer timeout", f"{row.offer_timeout_s} seconds")
+        return [*super().get_details(request, row), timeout, Detail("Agents", shown)]
 
     def perform_create(self, request: HttpRequest, form: Any) -> MediaStream:
         values = form.cleaned_data

@@ -55,7 +55,7 @@ def _step(line: str) -> tuple[datetime | None, str]:
 class TicketAdmin(TenantScopedAdmin):
     slug = "tickets"
     nav = Entry("Messaging", "Tickets", "confirmation_number", 50)
-    list_display = ("created_at", "subject", "tn", "remote", "to", "state", "raised_by")
+    list_display = ("time", "subject", "tn", "remote", "to", "state", "raised_by")
     list_filter = ("state", "to")
     empty_text = "There is no ticket. Raise one from a text in the message log; its story is attached."
     labels = {"created_at": "Time", "text": "What is wrong", "to": "Ticket with"}
@@ -67,6 +67,10 @@ class TicketAdmin(TenantScopedAdmin):
             *super().routes(),
             ("<str:object_id>/note/", self.note_view, "note"),
         ]
+
+    @admin.display(description="Time")
+    def time(self, row: Ticket) -> datetime:
+        return row.created_at
 
     def add_url(self, request: HttpRequest, parent: Any = None) -> str:
         return ""  # Raise ticket stands on the page of the text
