@@ -28,6 +28,8 @@ from portal.scoping import Actor, get_visible, require_writer
 from portal.services import audit
 from portal.sql import execute
 
+# So many entries the purge locks at once.
+_AT_ONCE = 500
 _ENQUEUE = """
     INSERT INTO cpaas_queueentry (id, created_at, media_stream_id, conversation_id, state, waiting_since)
     VALUES (%(id)s, %(since)s, %(media_stream_id)s, %(conversation_id)s, 'waiting', %(since)s)
@@ -199,20 +201,22 @@ def forget_entries(conversations: QuerySet[Conversation]) -> None:
 
 
 def forget_gone() -> int:
-    """Remove the entries of conversations that the purge has removed; returns how many."""
+    """Remove the entries of conversations that the purge has removed, some at a time; returns how many."""
     gone = QueueEntry.objects.filter(~Exists(Conversation.objects.filter(pk=OuterRef("conversation"))))
-    with transaction.atomic():
-        return _forget(gone)
+    keys = list(gone.values_list("pk", flat=True))
+    for n in range(0, len(keys), _AT_ONCE):
+        with transaction.atomic():
+            _forget(QueueEntry.objects.filter(pk__among=keys[n : n + _AT_ONCE]))
+    return len(keys)
 
 
-def _forget(entries: QuerySet[QueueEntry]) -> int:
+def _forget(entries: QuerySet[QueueEntry]) -> None:
     """Delete entries and their offers. Locked first, as a router makes offers under that lock."""
     locked = entries.select_for_update(of=("self",)).order_by("conversation_id")
     streams = dict(locked.values_list("pk", "media_stream_id"))
-    QueueOffer.objects.filter(entry__in=list(streams)).delete()
-    QueueEntry.objects.filter(pk__in=list(streams)).delete()
+    QueueOffer.objects.filter(entry_id__among=list(streams))._raw_delete(entries.db)
+    QueueEntry.objects.filter(pk__among=list(streams))._raw_delete(entries.db)
     tell_queue_changed(set(streams.values()))
-    return len(streams)
 
 
 def _release(entries: QuerySet[QueueEntry], *, refuse_waiting: bool = False) -> int:
