@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cpaas.carriers.base import ListsInbound
 from cpaas.carriers.registry import CARRIERS as ADAPTERS
 
 
@@ -36,6 +37,11 @@ class SimulatedCarrier:
     @property
     def has_mms(self) -> bool:
         return ADAPTERS[self.code].supports_mms
+
+    @property
+    def tells_once(self) -> bool:
+        """Whether it never repeats a call that failed. Then it can list what came in."""
+        return isinstance(ADAPTERS[self.code], ListsInbound)
 
     @property
     def shown_secret(self) -> str:

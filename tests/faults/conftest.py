@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +11,13 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests.e2e.world import PASSWORD
+from tests.e2e.world import PASSWORD, Carrier
 from tests.faults.ledger import FIGURES, Ledger
 from tests.faults.stage import Stage, standing_stage
 from tests.faults.tcp_gate import Gate
 from tests.faults.traffic import Town, Traffic
 from tests.faults.web_process import WebProcess
-from tests.simulated_carriers import EVERY_SECRET
+from tests.simulated_carriers import EVERY_SECRET, SIMULATED
 
 STARTED = time.time()
 Begin = Callable[..., tuple[Traffic, Ledger]]
@@ -33,6 +34,19 @@ def town(broker_place: int) -> Iterator[Town]:
         assert stage.leaks(*EVERY_SECRET, PASSWORD) == set()
 
 
+@pytest.fixture(scope="session")
+def town_of(town: Town) -> Callable[[str], Town]:
+    """The town of the same stage whose users text over such a carrier, built when it is first asked for."""
+    towns = {town.carrier.kind.code: town}
+
+    def find(code: str) -> Town:
+        if code not in towns:
+            towns[code] = Town(town.stage, Carrier(town.stage.sandbox_port, SIMULATED[code]), town.operator)
+        return towns[code]
+
+    return find
+
+
 @pytest.fixture
 def stage(town: Town) -> Stage:
     town.stage.mend()
@@ -41,13 +55,13 @@ def stage(town: Town) -> Stage:
 
 
 @pytest.fixture
-def begin(town: Town, stage: Stage, request: pytest.FixtureRequest) -> Iterator[Begin]:
+def begin(town_of: Callable[[str], Town], stage: Stage, request: pytest.FixtureRequest) -> Iterator[Begin]:
     """`begin()` starts the traffic of a test; what the test found is written down when it passes."""
     running: list[Traffic] = []
 
-    def start(**options: int) -> tuple[Traffic, Ledger]:
-        name = request.node.name.removeprefix("test_").replace("_", "-")
-        running.append(Traffic(town, name, **options))
+    def start(carrier: str = "inteliquent", **options: int) -> tuple[Traffic, Ledger]:
+        name = "-".join(re.findall("[a-z0-9]+", request.node.name.removeprefix("test_")))
+        running.append(Traffic(town_of(carrier), name, **options))
         return running[-1], Ledger(running[-1])
 
     yield start

@@ -6,6 +6,7 @@ on without a hole or a double: tests.faults.ledger checks all of it after each f
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -13,11 +14,14 @@ import pytest
 from tests.faults.conftest import Begin
 from tests.faults.stage import LEASE_S, Stage
 from tests.sandbox_process import wait_for
+from tests.simulated_carriers import SIMULATED
 
 pytestmark = pytest.mark.fault
 # Long enough for everybody to notice, short enough for the carrier's and the clients' patience.
-AWAY_S = 6
+AWAY_S = int(os.environ.get("PORTAL_FAULT_AWAY_S", "6"))
 ASLEEP_S = 30
+OTHER_CARRIERS = sorted(SIMULATED.keys() - {"inteliquent"})
+FEWER_TEXTS = 80
 
 
 def test_web_killed(stage: Stage, begin: Begin) -> None:
@@ -47,6 +51,22 @@ def test_both_dispatchers_killed(stage: Stage, begin: Begin) -> None:
         program.start()
     ledger.wait_until_whole()
     ledger.write("both dispatchers killed")
+
+
+@pytest.mark.parametrize("carrier", OTHER_CARRIERS)
+def test_web_and_dispatcher_killed(stage: Stage, begin: Begin, carrier: str) -> None:
+    """With forms, receipts and look-ups of their own. What Restcomm told nobody is asked for afterwards."""
+    traffic, ledger = begin(carrier=carrier, texts=FEWER_TEXTS)
+    traffic.amid()
+    for program in (stage.web, stage.here):
+        program.kill()
+    for program in (stage.web, stage.here):
+        program.start()
+    traffic.finish()
+    if traffic.town.carrier.kind.tells_once:
+        stage.fetch_missed()
+    ledger.wait_until_whole()
+    ledger.write(f"web server and a dispatcher killed, {traffic.town.carrier.kind.label}")
 
 
 def test_scheduler_killed(stage: Stage, begin: Begin) -> None:
