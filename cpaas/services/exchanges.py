@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from urllib.parse import unquote_plus
 
 from django.db import connection
 
@@ -23,6 +25,10 @@ LONGEST_EXCERPT = 500
 _READ = 64 * 1024
 # A word this short stands in every answer.
 _SHORTEST_TEXT = 4
+# So much of a text's beginning gives it away, when a carrier quotes it cut, or escapes it in a way of its own.
+_BEGINNING = 30
+_ESCAPED = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _STORE = """
     INSERT INTO cpaas_exchange (id, created_at, attempt_id, method, url, status, excerpt, error, took_ms)
     SELECT s.id, $1, s.attempt_id, s.method, s.url, s.status, s.excerpt, s.error, s.took_ms
@@ -56,7 +62,7 @@ def said(traces: Iterable[Trace], account: CarrierAccount, text: str) -> tuple[S
             method=trace.request.method[:10],
             url=_without(trace.url(), hidden)[:300],
             status=trace.status,
-            excerpt=_excerpt(trace.answer, hidden),
+            excerpt=_excerpt(trace.answer, hidden, text),
             error="" if trace.outcome == "answered" else trace.outcome[:60],
             took_ms=trace.took_ms,
         )
@@ -82,10 +88,34 @@ def drop_exchanges(before: datetime) -> int:
     return Exchange.objects.filter(pk__lt=first_id_at(before))._raw_delete(Exchange.objects.db)
 
 
-def _excerpt(answer: bytes, hidden: Iterable[str]) -> str:
-    """The beginning of an answer on one line."""
-    text = answer[:_READ].decode("utf-8", "replace").replace("\0", "")
-    return " ".join(_without(text, hidden).split())[:LONGEST_EXCERPT]
+def _excerpt(answer: bytes, hidden: Iterable[str], text: str) -> str:
+    """The beginning of an answer on one line; nothing of one that quotes the text in another way than most."""
+    found = _without(answer[:_READ].decode("utf-8", "replace").replace("\0", ""), hidden)
+    if len(text) >= _SHORTEST_TEXT:
+        beginning = _on_a_line(text[:_BEGINNING])
+        if any(beginning in _on_a_line(plain) for plain in (found, *_unescaped(found))):
+            return "…"
+    return _on_a_line(found)[:LONGEST_EXCERPT]
+
+
+def _unescaped(answer: str) -> Iterator[str]:
+    """An answer as what it quotes was written, by each way of escaping there is in it."""
+    if "&" in answer:
+        yield html.unescape(answer)
+    if "%" in answer:
+        yield unquote_plus(answer)
+    if "\\" in answer:
+        plain = _ESCAPED.sub(_meant, answer)
+        yield plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _meant(escaped: re.Match[str]) -> str:
+    word = escaped[1]
+    return chr(int(word[1:], 16)) if len(word) > 1 else _CONTROLS.get(word, word)
+
+
+def _on_a_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _without(text: str, hidden: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import urllib.parse
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -43,6 +44,23 @@ def test_s1_57_a_long_text_is_not_kept_however_the_carrier_escapes_it(escaped: C
     text = "\N{GRINNING FACE}" * 1590 + " & 'yes'"
     [kept] = said([trace(f"<{escaped(text)}>")], ACCOUNT, text)
     assert kept.excerpt.replace('"', "") == "<…>"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        lambda text: json.dumps(text).replace("/", "\\/"),
+        lambda text: json.dumps(text).replace("\\u00fc", "\\u00FC"),
+        lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+        urllib.parse.quote_plus,
+        lambda text: json.dumps(text[:60] + "..."),
+    ],
+)
+def test_r18_nor_when_it_is_quoted_in_another_way(quoted: Callable[[str], str]) -> None:
+    text = "Für Anna's eyes:\nhttps://portal.example/files/abcdefghijklmnopqrstuv/letter.pdf"
+    [kept] = said([trace(f"Invalid: {quoted(text)}")], ACCOUNT, text)
+    assert "eyes" not in kept.excerpt
+    assert "abcdefghijklmnopqrstuv" not in kept.excerpt
 
 
 def test_an_excerpt_is_short_and_storable() -> None:
