@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from django.db import transaction
@@ -172,4 +173,7 @@ def _mail_loss(row: CpaasNumber) -> None:
 
 def _host(url: str) -> str:
     """The part of a foreign address that gives nobody's secrets away."""
-    return urlsplit(url).hostname or "an unreadable address"
+    with suppress(ValueError):
+        if host := urlsplit(url).hostname:
+            return host
+    return "an unreadable address"

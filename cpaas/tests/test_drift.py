@@ -84,6 +84,12 @@ def test_r44_a_foreign_hook_is_shown_and_never_overwritten_in_silence(number: Cp
     assert [hook["url"] for hook in sandbox.hooks()] == [number.platform.inbound_url]
 
 
+def test_r44_a_foreign_hook_may_be_anything(number: CpaasNumber) -> None:
+    set_hook(number, "http://[old-provider/hook")
+    assert check(number).hook == "foreign"
+    assert "an unreadable address" in number.warnings[0]
+
+
 def test_r44_a_number_that_is_gone_fails_and_the_alert_accounts_are_told_once(number, sandbox, staff) -> None:
     sandbox.call("DELETE", f"/inteliquent/numbers/{number.number}/")
     for _ in range(2):
