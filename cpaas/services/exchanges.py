@@ -91,11 +91,15 @@ def drop_exchanges(before: datetime) -> int:
 def _excerpt(answer: bytes, hidden: Iterable[str], text: str) -> str:
     """The beginning of an answer on one line; nothing of one that quotes the text in another way than most."""
     found = _without(answer[:_READ].decode("utf-8", "replace").replace("\0", ""), hidden)
-    if len(text) >= _SHORTEST_TEXT:
-        beginning = _on_a_line(text[:_BEGINNING])
-        if any(beginning in _on_a_line(plain) for plain in (found, *_unescaped(found))):
-            return "…"
-    return _on_a_line(found)[:LONGEST_EXCERPT]
+    return "…" if quotes(found, text) else _on_a_line(found)[:LONGEST_EXCERPT]
+
+
+def quotes(words: str, text: str) -> bool:
+    """Whether `words` of a carrier hold a text or its beginning, however it is escaped."""
+    beginning = _on_a_line(text)[:_BEGINNING]
+    if len(beginning) < _SHORTEST_TEXT:
+        return False
+    return any(beginning in _on_a_line(plain) for plain in (words, *_unescaped(words)))
 
 
 def _unescaped(answer: str) -> Iterator[str]:

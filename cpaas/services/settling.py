@@ -19,7 +19,7 @@ from cpaas.carriers.registry import get_carrier
 from cpaas.models import Attempt, Conversation, Message
 from cpaas.services.attempts import check_time, lock_conversations, move_attempt
 from cpaas.services.claiming import Claimed
-from cpaas.services.exchanges import Said, store_said
+from cpaas.services.exchanges import Said, quotes, store_said
 from cpaas.services.parts import keep_parts
 from cpaas.services.receipts import apply_parked
 from cpaas.services.stops import stop_by_carrier
@@ -166,10 +166,18 @@ def _store_error(claimed: Claimed, error: CarrierError, news: News) -> timedelta
     attempt = Attempt.objects.filter(pk=claimed.attempt_id).first()
     if attempt is not None:
         code = error.code or ("refused" if status == MessageStatus.FAILED else "")
-        move_attempt(attempt, status, news, error_code=code, error_text=error.detail, claim=claimed.claim)
+        move_attempt(attempt, status, news, error_code=code, error_text=_words(claimed, error), claim=claimed.claim)
     if isinstance(error, Refused) and error.opted_out:
         _learn_stop(claimed, error, news)
     return None
+
+
+def _words(claimed: Claimed, error: CarrierError) -> str:
+    """What the carrier said, unless it quotes the text: an error is shown to more people than the text, and stands in
+    tickets for longer (R18)."""
+    if quotes(error.detail, claimed.text.text):
+        return "The carrier's own words quote the text, so they are left out."
+    return error.detail
 
 
 def _learn_stop(claimed: Claimed, error: Refused, news: News) -> None:
@@ -190,7 +198,7 @@ def _back_to_queue(claimed: Claimed, error: NotTaken) -> timedelta | None:
         claim=None,
         changed_at=clock.now(),
         error_code=error.code[:60],
-        error_text=error.detail[:300],
+        error_text=_words(claimed, error)[:300],
     )
     if not back:
         return None

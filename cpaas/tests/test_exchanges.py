@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import urllib.parse
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -12,14 +13,16 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from cpaas.carriers.base import CarrierAccount, HttpRequest
+from cpaas.carriers.base import CarrierAccount, CarrierError, Doubtful, HttpRequest, NotTaken, Refused
 from cpaas.models import Attempt, Exchange, Message
 from cpaas.services.exchanges import Said, said, store_said
 from cpaas.services.numbers import delete_messages
 from cpaas.services.retention import purge
 from cpaas.services.sending import send_message
+from cpaas.services.settling import Outcome, store_outcomes
 from cpaas.services.story import stories
-from cpaas.tests.factories import AttemptFactory
+from cpaas.tests.factories import AttemptFactory, CpaasNumberFactory
+from cpaas.tests.running import claim_texts
 from cpaas.transport import Trace
 from tests.sandbox_process import wait_for
 
@@ -61,6 +64,17 @@ def test_r18_nor_when_it_is_quoted_in_another_way(quoted: Callable[[str], str]) 
     [kept] = said([trace(f"Invalid: {quoted(text)}")], ACCOUNT, text)
     assert "eyes" not in kept.excerpt
     assert "abcdefghijklmnopqrstuv" not in kept.excerpt
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", [Refused, Doubtful, NotTaken])
+def test_r18_an_error_that_quotes_the_text_is_not_kept_either(kind: type[CarrierError]) -> None:
+    number = CpaasNumberFactory()
+    message = send_message(user=number.user, number=number, to="+17036089795", text="The alarm code is 4711")
+    [claimed] = claim_texts(1, uuid.uuid4())
+    store_outcomes([Outcome(claimed, kind("Refused: The alarm code is 4711 is not valid", "21602"))])
+    attempt = Attempt.objects.get(message=message)
+    assert (attempt.error_code, "4711" in attempt.error_text) == ("21602", False)
 
 
 def test_an_excerpt_is_short_and_storable() -> None:
