@@ -104,16 +104,11 @@ def public_address(host: str, port: int) -> str:
     except (OSError, UnicodeError) as error:
         raise SourceError(f"The name {host} was not found. Check the host.") from error
     address = str(found[0][4][0])
-    require_public(address, host)
-    return address
-
-
-def require_public(address: str, host: str) -> None:
-    """Raises SourceError when `address`, to which `host` leads, is private and that is not allowed."""
     try:
         check_address(address, host)
     except ForbiddenAddress as error:
         raise SourceError(str(error)) from error
+    return address
 
 
 @contextmanager

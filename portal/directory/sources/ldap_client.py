@@ -15,7 +15,7 @@ from typing import Any
 import ldap3
 from ldap3.core import exceptions as ldap
 
-from portal.directory.sources.base import MOST, SourceError, Where, ended_after, public_address, require_public
+from portal.directory.sources.base import MOST, SourceError, Where, ended_after, public_address
 
 Entry = Mapping[str, Any]
 _SENTENCES: list[tuple[type[Exception], str]] = [
@@ -36,16 +36,14 @@ _SENTENCES: list[tuple[type[Exception], str]] = [
 class _Tls(ldap3.Tls):  # type: ignore[misc]
     """TLS as Python does it, the name checked: ldap3's own way is gone from Python 3.12."""
 
-    def __init__(self, authority: str, hold: Callable[[socket.socket], None]) -> None:
+    def __init__(self, host: str, authority: str, hold: Callable[[socket.socket], None]) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._context = ssl.create_default_context(cadata=authority or None)
-        self._hold = hold
+        self._host, self._hold = host, hold
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
-        host = connection.server.host
-        require_public(str(connection.socket.getpeername()[0]), host)
         self._hold(connection.socket)
-        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=host)
+        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
 
 
 def search(where: Where, *, port: int, condition: str, attributes: list[str], timeout_s: float) -> list[Entry]:
@@ -67,17 +65,16 @@ def search(where: Where, *, port: int, condition: str, attributes: list[str], ti
 
 @contextmanager
 def _connection(where: Where, port: int, timeout_s: float) -> Iterator[Any]:
-    public_address(where.host, port)
+    address = public_address(where.host, port)
     with ExitStack() as held:
 
         def hold(line: socket.socket) -> None:
             """ldap3's own time-out begins anew with every byte."""
             held.enter_context(ended_after(timeout_s, line.fileno()))
 
-        connection = _unopened(where, port, timeout_s, hold)
+        connection = _unopened(where, address, port, timeout_s, hold)
         try:
             connection.open(read_server_info=False)
-            require_public(str(connection.socket.getpeername()[0]), where.host)
             hold(connection.socket)
             if where.text("security") == "starttls":
                 connection.start_tls(read_server_info=False)
@@ -90,15 +87,13 @@ def _connection(where: Where, port: int, timeout_s: float) -> Iterator[Any]:
                 connection.strategy.close()
 
 
-def _unopened(where: Where, port: int, timeout_s: float, hold: Callable[[socket.socket], None]) -> Any:
+def _unopened(where: Where, address: str, port: int, timeout_s: float, hold: Callable[[socket.socket], None]) -> Any:
     try:
-        tls = _Tls(where.text("ca_certificate"), hold)
+        tls = _Tls(where.host, where.text("ca_certificate"), hold)
     except ssl.SSLError as error:
         raise SourceError("The CA certificate cannot be read. Paste it as PEM.") from error
     is_tls = where.text("security") == "tls"
-    server = ldap3.Server(
-        where.host, port=port, use_ssl=is_tls, tls=tls, get_info=ldap3.NONE, connect_timeout=timeout_s
-    )
+    server = ldap3.Server(address, port=port, use_ssl=is_tls, tls=tls, get_info=ldap3.NONE, connect_timeout=timeout_s)
     return ldap3.Connection(
         server,
         user=where.text("bind_dn") or None,
