@@ -12,6 +12,7 @@ import pytest
 from django.db import transaction
 
 from cpaas.tests.factories import ConversationFactory, CpaasNumberFactory, MessageFactory
+from portal import clock
 from portal.directory.models import Directory, FoundName
 from portal.directory.services import asking
 from portal.directory.tests.factories import DirectoryFactory, make_contact
@@ -163,6 +164,29 @@ class TestNames:
         [row] = FoundName.objects.all()
         assert (row.name, row.due_at, row.expires_at is not None) == ("", None, True)
         assert remote()["name"] is None
+        assert asking.look_up_due() == 0
+
+    def test_a_slow_server_keeps_no_name_of_others_waiting(
+        self, api: Any, acme: Tenant, server: LdapServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor threads of the workers."""
+        slow, quick = ldap_directory(acme, server), ldap_directory(make_tenant("Bolt"), server)
+        now = clock.now()
+        numbers = [GRACE, *(f"+1202555{n:04d}" for n in range(5))]
+        FoundName.objects.bulk_create(FoundName(directory=slow, number=number, due_at=now) for number in numbers)
+        FoundName.objects.create(directory=quick, number=GRACE, due_at=now)
+        ask, beside = asking.with_number, list[int]()
+
+        def ask_beside(*arguments: Any) -> Any:
+            beside.append(asking.look_up_due())
+            return ask(*arguments)
+
+        monkeypatch.setattr(asking, "with_number", ask_beside)
+        monkeypatch.setattr(asking, "TURN_S", 0)
+        assert asking.look_up_due() == 7
+        assert beside == [0, 0]
+        assert FoundName.objects.get(directory=quick).name == "Grace Hopper"
+        assert FoundName.objects.filter(directory=slow, due_at__gt=clock.now()).count() == 5
         assert asking.look_up_due() == 0
 
     def test_a_server_that_is_away_is_asked_later(self, api: Any, acme: Tenant, server: LdapServer) -> None:

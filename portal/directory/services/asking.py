@@ -5,6 +5,7 @@ Whoever searches gets what the others know, and which one did not answer. Names 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from functools import cache, partial
 from django.db.models import Q
 
 from portal import clock, extensions
+from portal.background import few_at_once
 from portal.directory.entries import Details, Entry
 from portal.directory.models import Directory, FoundName
 from portal.directory.sources import SOURCES, SourceError, Where
@@ -30,6 +32,8 @@ LEFT_ALONE = timedelta(seconds=30)
 NAME_KEPT, NOTHING_KEPT = timedelta(days=1), timedelta(hours=1)
 CLAIMED_FOR = timedelta(minutes=2)
 NAMES_AT_ONCE = 50
+# So long a directory is asked for names before the others have their turn; the rest of its numbers wait a little.
+TURN_S = 5.0
 _THREADS = 16
 _SLACK_S = 0.5
 
@@ -80,8 +84,9 @@ def where_of(directory: Directory) -> Where:
     return Where({**defaults, **directory.settings}, directory.secrets, directory.system_provider.default_country)
 
 
+@few_at_once(1)
 def look_up_due() -> int:
-    """Ask for the numbers that somebody saw; returns how many were asked for (S1.35)."""
+    """Ask for the numbers that somebody saw; returns how many were taken up (S1.35)."""
     now = clock.now()
     due = FoundName.objects.filter(due_at__lte=now).order_by("due_at").values_list("pk", flat=True)[:NAMES_AT_ONCE]
     seen = FoundName.objects.filter(pk__in=list(due)).select_related("directory__system_provider")
@@ -98,15 +103,15 @@ def look_up_due() -> int:
 
 
 def _look_up(rows: Sequence[FoundName]) -> None:
-    directory = rows[0].directory
+    directory, until = rows[0].directory, time.monotonic() + TURN_S
     for row in rows:
         [answer] = with_number([directory], row.number)
-        if answer.error:
-            later = clock.now() + LEFT_ALONE
-            left = FoundName.objects.filter(pk__in=[one.pk for one in rows], due_at__isnull=False)
-            left.update(due_at=later)
+        if not answer.error:
+            _keep(row, answer.found)
+        if answer.error or time.monotonic() > until:
+            left = FoundName.objects.filter(directory=directory, due_at__isnull=False)
+            left.update(due_at=clock.now() + LEFT_ALONE)
             return
-        _keep(row, answer.found)
 
 
 def _keep(row: FoundName, found: Sequence[Details]) -> None:
