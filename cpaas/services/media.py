@@ -7,6 +7,7 @@ transaction, and writes only while its claim still stands (complaints 7 and 8 of
 from __future__ import annotations
 
 import tempfile
+import time
 import uuid
 from datetime import timedelta
 from typing import BinaryIO, cast
@@ -40,6 +41,10 @@ WAITS_S = (2, 5, 15, 60, 300, 900, 3600, 3 * 3600, 8 * 3600)
 # Longer than any fetch can take.
 _CLAIM = timedelta(minutes=5)
 _TIMEOUT_S = 30.0
+# A carrier that took so long for nothing is left alone for a while, or a hundred of its files would keep those of all
+# others waiting.
+_SLOW_S = 3.0
+_LEFT_ALONE = timedelta(minutes=1)
 _MOST_REDIRECTS = 4
 
 
@@ -84,7 +89,7 @@ def _claim_one() -> Attachment | None:
 
 
 def _fetch(row: Attachment) -> None:
-    message = row.message
+    message, began = row.message, time.monotonic()
     assert message is not None
     with cast(BinaryIO, tempfile.TemporaryFile()) as content:
         try:
@@ -97,6 +102,8 @@ def _fetch(row: Attachment) -> None:
             _give_up(row, error.detail)
         except CarrierError as error:
             _later(row, error.detail)
+            if time.monotonic() - began > _SLOW_S:
+                _leave_alone(message.number.platform)
         else:
             _finish(row)
 
@@ -157,6 +164,13 @@ def _later(row: Attachment, why: str) -> None:
     mine = Attachment.objects.filter(pk=row.pk, claim=row.claim, state=AttachmentState.WAITING)
     mine.update(error=why[:300], next_try_at=due, claim=None)
     logger.info("media_later", attachment=str(row.pk), tries=row.tries, why=why)
+
+
+def _leave_alone(platform: CpaasPlatform) -> None:
+    """Put off what else is to be fetched there. What another worker is fetching just now goes on."""
+    until = clock.now() + _LEFT_ALONE
+    others = Attachment.objects.filter(state=AttachmentState.WAITING, claim=None, next_try_at__lt=until)
+    others.filter(number__platform=platform).update(next_try_at=until)
 
 
 def _give_up(row: Attachment, why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,6 +154,25 @@ def test_a_name_that_cannot_be_read_keeps_no_other_file_waiting(own: CpaasNumber
     receive(own, f"{host}/odd.png", f"{host}/plain.png")
     assert fetch_due_media() == 2
     assert set(Attachment.objects.values_list("state", flat=True)) == {"stored"}
+
+
+def test_a_carrier_that_does_not_answer_keeps_no_file_of_others_waiting(
+    own: CpaasNumber, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve("/plain.png", SAMPLES[".png"])
+    monkeypatch.setattr(media, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(media, "_SLOW_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        receive(own, f"{url}/1.png", f"{url}/2.png", f"{url}/3.png")
+        other = CpaasNumberFactory()
+        assert other.platform != own.platform
+        receive(other, f"{host}/plain.png")
+        assert fetch_due_media() == 2
+    assert [row.state for row in Attachment.objects.filter(number=other)] == ["stored"]
+    waiting = Attachment.objects.filter(number=own).order_by("-tries")
+    assert [row.tries for row in waiting] == [1, 0, 0]
+    assert all(row.next_try_at > clock.now() + timedelta(seconds=50) for row in waiting)
 
 
 def test_keys_go_to_the_carrier_and_not_to_where_it_points(own: CpaasNumber, host: str, monkeypatch) -> None:
