@@ -13,6 +13,7 @@ from cpaas.models import CpaasNumber, CpaasPlatform
 from cpaas.services.surveying import Survey, hook_state, hooks_of, list_hooks
 from cpaas.states import HookState, NumberStatus
 from portal import clock
+from portal.background import few_at_once
 from portal.logs import get_logger
 
 logger = get_logger(__name__)
@@ -21,17 +22,21 @@ _TRY_AGAIN = timedelta(minutes=5)
 FORMER_KEYS_HOLD = timedelta(hours=24)
 
 
-def set_due_hooks() -> None:
-    """Give the new key to the hooks of platforms whose key was replaced, now and again when the former one ends.
+@few_at_once(1)
+def set_due_hooks() -> int:
+    """Give the new key to the hooks of platforms whose key was replaced, now and again when the former one ends;
+    returns of how many platforms.
 
     The second time is for numbers that somebody was setting up with the former key during the change.
     """
-    due = CpaasPlatform.objects.filter(hooks_due_at__lte=clock.now())
+    due, done = CpaasPlatform.objects.filter(hooks_due_at__lte=clock.now()), 0
     for key in due.order_by("hooks_due_at").values_list("pk", flat=True)[:20]:
         # Claimed until the next try: a killed worker's work and a carrier that is away come up again.
         next_try = clock.now() + _TRY_AGAIN
         if due.filter(pk=key).update(hooks_due_at=next_try):
             _set_every_hook(CpaasPlatform.objects.get(pk=key))
+            done += 1
+    return done
 
 
 def _set_every_hook(platform: CpaasPlatform) -> None:

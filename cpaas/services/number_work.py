@@ -10,6 +10,7 @@ import uuid
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from cpaas import transport
 from cpaas.carriers.base import CarrierError, CarrierNumber, Doubtful, NotTaken
@@ -19,6 +20,7 @@ from cpaas.services.held import deliver_held
 from cpaas.services.surveying import Finding, campaign_of, warnings_of
 from cpaas.states import HookState, NumberStatus
 from portal import clock
+from portal.background import few_at_once
 from portal.events import News
 from portal.logs import get_logger
 from portal.services import audit
@@ -28,25 +30,43 @@ _CLAIM = timedelta(minutes=2)
 _WORK = (NumberStatus.PROVISIONING, NumberStatus.REMOVING)
 
 
+@few_at_once(2)
 def work_due_numbers() -> int:
-    """Work on every number that is due; returns how many. Any number of workers may run at once."""
+    """Work on every number that is due; returns how many. Any number of workers may run at once.
+
+    One of each platform in turn, so that nobody's single number waits for a thousand at a carrier that is slow or away.
+    """
     done = 0
-    while (number := _claim_one()) is not None:
-        if number.status == NumberStatus.PROVISIONING:
-            _provision(number)
-        else:
-            _remove(number)
-        done += 1
+    while worked := sum(_work_one(_due().filter(platform_id=key)) for key in _due_platforms()):
+        done += worked
     return done
 
 
-def _claim_one() -> CpaasNumber | None:
-    now = clock.now()
-    due = CpaasNumber.objects.filter(status__in=_WORK, next_try_at__lte=now).order_by("next_try_at")
-    for key in due.values_list("pk", flat=True)[:20]:
+def _due() -> QuerySet[CpaasNumber]:
+    return CpaasNumber.objects.filter(status__in=_WORK, next_try_at__lte=clock.now())
+
+
+def _due_platforms() -> list[uuid.UUID]:
+    return list(_due().order_by("platform_id").values_list("platform_id", flat=True).distinct())
+
+
+def _work_one(due: QuerySet[CpaasNumber]) -> int:
+    """Work on one of these numbers; 0 when others have them all."""
+    number = _claim_one(due)
+    if number is None:
+        return 0
+    if number.status == NumberStatus.PROVISIONING:
+        _provision(number)
+    else:
+        _remove(number)
+    return 1
+
+
+def _claim_one(due: QuerySet[CpaasNumber]) -> CpaasNumber | None:
+    for key in due.order_by("next_try_at").values_list("pk", flat=True)[:20]:
         claim = uuid.uuid4()
         # Conditional UPDATE, not a lock: it works the same on SQLite (architecture, rule 3).
-        if due.filter(pk=key).update(claim=claim, next_try_at=now + _CLAIM):
+        if due.filter(pk=key).update(claim=claim, next_try_at=clock.now() + _CLAIM):
             return CpaasNumber.objects.select_related("platform").filter(pk=key, claim=claim).first()
     return None
 

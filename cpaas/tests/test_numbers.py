@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from cpaas.models import Conversation, CpaasNumber, CpaasPlatform, Message, OptInEvidence, WebhookEvent
+from cpaas.services import number_work
 from cpaas.services.number_work import work_due_numbers
 from cpaas.services.numbers import assign_number, delete_messages, delete_number, message_counts, retry_number
 from cpaas.services.opt_in import record_opt_in
@@ -160,6 +161,25 @@ def test_provisioning_waits_for_a_carrier_that_is_down(user, sandbox) -> None:
     work_due_numbers()
     number.refresh_from_db()
     assert (number.status, number.status_detail) == ("enabled", "")
+
+
+def test_a_single_number_does_not_wait_for_many_of_another_carrier_account(
+    user, sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [assign_number(actor=None, user=user, number=tn).number for tn in NUMBERS[:3]]
+    platform = CpaasPlatformFactory(credentials=sandbox.credentials, options=sandbox.options)
+    other = EndUserFactory(group__reseller__system_provider=platform.system_provider)
+    single = assign_number(actor=None, user=other, number=NUMBERS[3]).number
+    provision, order = number_work._provision, list[str]()
+
+    def note(number: CpaasNumber) -> None:
+        order.append(number.number)
+        provision(number)
+
+    monkeypatch.setattr(number_work, "_provision", note)
+    assert work_due_numbers() == 4
+    assert single in order[:2]
+    assert sorted(order) == sorted([*many, single])
 
 
 def test_a_worker_that_died_is_taken_over_and_changes_nothing_when_late(user, sandbox) -> None:

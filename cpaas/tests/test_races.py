@@ -393,7 +393,7 @@ def test_r32_a_dispatcher_held_up_after_its_claim_gives_the_text_back(number, sa
 def test_s4_40_a_late_removal_leaves_the_number_that_was_added_again_with_its_hook(number, sandbox, at_once) -> None:
     """It stays Enabled, without a moment of Provisioning, unless the carrier does not take its hook just then."""
     numbers.delete_number(actor=None, number=number)
-    late = number_work._claim_one()
+    late = number_work._claim_one(number_work._due())
     numbers.assign_number(actor=None, user=number.user, number=number.number)
     work_due_numbers()
     if not at_once:
@@ -407,7 +407,7 @@ def test_s4_40_a_late_removal_leaves_the_number_that_was_added_again_with_its_ho
 
 def test_s4_31_a_worker_that_was_overtaken_between_looking_and_setting_leaves_one_hook(number, sandbox) -> None:
     CpaasNumber.objects.update(status="provisioning", next_try_at=clock.now())
-    late = number_work._claim_one()
+    late = number_work._claim_one(number_work._due())
     CpaasNumber.objects.update(next_try_at=clock.now())
     work_due_numbers()
     account = number.platform.account()
