@@ -17,7 +17,7 @@ from cpaas.models import CpaasPlatform
 from cpaas.models.platforms import DEFAULT_OPT_IN_PROMPT
 from cpaas.services.platform_options import merge_options
 from portal import clock
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
@@ -146,8 +146,21 @@ def test_platform(*, actor: Actor | None, platform: CpaasPlatform) -> CpaasPlatf
     except CarrierError as error:
         state, detail = "failed", error.detail[:300]
     platform.state, platform.state_detail, platform.checked_at = state, detail, clock.now()
-    platform.save(update_fields=["state", "state_detail", "checked_at"])
+    # It may have been deleted meanwhile.
+    found = {"state": state, "state_detail": detail, "checked_at": platform.checked_at}
+    CpaasPlatform.objects.filter(pk=platform.pk).update(**found)
     return platform
+
+
+@few_at_once(1)
+def test_every_platform() -> int:
+    """Ask every carrier account whether its keys still work, so that staff see a failed one before users do; returns
+    how many."""
+    asked = 0
+    for platform in CpaasPlatform.objects.order_by("id").iterator():
+        test_platform(actor=None, platform=platform)
+        asked += 1
+    return asked
 
 
 def merge_credentials(carrier: str, old: Mapping[str, str], new: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from cpaas.carriers.registry import CARRIERS
 from cpaas.models import CpaasNumber, CpaasPlatform, Message
 from cpaas.services.inbound import SAME_TEXT, receive_text
 from portal import clock
+from portal.background import few_at_once
 from portal.events import News
 from portal.logs import get_logger
 
@@ -27,6 +28,7 @@ _LONGEST = timedelta(days=7)
 _AT_ONCE = 8
 
 
+@few_at_once(1)
 def fetch_missed() -> int:
     """Ask every platform whose carrier can say for what came in since it was last asked; returns how many were missing.
 

@@ -15,6 +15,7 @@ from cpaas import transport
 from cpaas.carriers.base import CarrierError, Doubtful, HttpRequest, HttpResponse, NotTaken, Operation, Refused
 from cpaas.tests.raw_server import RawServer, answering, http, reset, serving
 from cpaas.transport import TransactionOpen, client_session, run, run_async
+from cpaas.transport import blocking as blocking_transport
 
 Drive = Callable[..., Any]
 
@@ -232,6 +233,16 @@ def test_an_operation_may_react_to_what_went_wrong(drive: Drive) -> None:
 
 
 # --- What is never done ---------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def every_page(url: str) -> Operation[None]:
+        while True:
+            yield HttpRequest("POST", url, body=b"1")
+
+    monkeypatch.setattr(blocking_transport, "LONGEST_S", 0.3)
+    with serving(answering(*[http(b"{}")] * 10_000)) as server, pytest.raises(NotTaken, match="too slowly"):
+        run(every_page(server.url))
 
 
 def test_an_answer_is_read_up_to_its_limit(drive: Drive) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from contextlib import closing, suppress
 from contextvars import ContextVar
 from io import BytesIO
@@ -26,12 +27,15 @@ from cpaas.transport.exchanges import (
     not_possible,
     not_reached,
     timed_out,
+    too_long,
     traced,
 )
 from portal.addresses import check_address, check_host_of
 from portal.outside import refuse_open_transaction
 
 ResultT = TypeVar("ResultT")
+# A carrier whose list never ends must not keep a worker's thread for ever.
+LONGEST_S = 600.0
 
 
 def run(
@@ -39,15 +43,21 @@ def run(
 ) -> ResultT:
     """The operation's result. Raises what the operation raises, and TransactionOpen.
 
+    An operation of many exchanges, such as a list of many pages, ends after `LONGEST_S` in all: the next one surely
+    was not taken.
+
     Connections are kept for the exchanges of one operation only: one that idled longer may be closed by the carrier
     at the moment we write to it, which would leave it open whether a request was taken.
     """
     refuse_open_transaction()
+    until = time.monotonic() + LONGEST_S
     with closing(operation), _session() as session:
         try:
             request = next(operation)
             while True:
                 try:
+                    if time.monotonic() > until:
+                        raise too_long(request)
                     response = _exchange(session, request, timeout_s, connect_timeout_s)
                 except CarrierError as error:
                     request = operation.throw(error)

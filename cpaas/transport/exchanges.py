@@ -53,6 +53,11 @@ def timed_out(request: HttpRequest, timeout_s: float) -> Doubtful:
     return Doubtful(f"{host_of(request)} did not answer within {timeout_s:g} seconds.", "timeout")
 
 
+def too_long(request: HttpRequest) -> NotTaken:
+    """The exchanges before took so long that this one is not begun."""
+    return NotTaken(f"{host_of(request)} answered too slowly.", "timeout")
+
+
 def cut_off(request: HttpRequest) -> Doubtful:
     return Doubtful(f"{host_of(request)} closed the connection before it had answered.", "disconnected")
 
