@@ -147,9 +147,8 @@ def test_what_never_comes_is_given_up_and_told(own: CpaasNumber, host: str) -> N
     assert fetch_due_media() == 0
 
 
-@pytest.mark.parametrize("name", ["*=latin-99''odd.png", '="' + "a" * 60_000 + '"'])
-def test_a_name_that_cannot_be_read_keeps_no_other_file_waiting(own: CpaasNumber, host: str, name: str) -> None:
-    serve("/odd.png", SAMPLES[".png"], Content_Disposition=f"attachment; filename{name}")
+def test_a_name_that_cannot_be_read_keeps_no_other_file_waiting(own: CpaasNumber, host: str) -> None:
+    serve("/odd.png", SAMPLES[".png"], Content_Disposition="attachment; filename*=latin-99''odd.png")
     serve("/plain.png", SAMPLES[".png"])
     receive(own, f"{host}/odd.png", f"{host}/plain.png")
     assert fetch_due_media() == 2

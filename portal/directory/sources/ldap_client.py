@@ -6,10 +6,9 @@ ldap3 is the only client that needs no compiler at an install. It is quiet upstr
 
 from __future__ import annotations
 
-import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ldap3
@@ -36,13 +35,12 @@ _SENTENCES: list[tuple[type[Exception], str]] = [
 class _Tls(ldap3.Tls):  # type: ignore[misc]
     """TLS as Python does it, the name checked: ldap3's own way is gone from Python 3.12."""
 
-    def __init__(self, host: str, authority: str, hold: Callable[[socket.socket], None]) -> None:
+    def __init__(self, host: str, authority: str) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._context = ssl.create_default_context(cadata=authority or None)
-        self._host, self._hold = host, hold
+        self._host = host
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
-        self._hold(connection.socket)
         connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
 
 
@@ -65,31 +63,25 @@ def search(where: Where, *, port: int, condition: str, attributes: list[str], ti
 
 @contextmanager
 def _connection(where: Where, port: int, timeout_s: float) -> Iterator[Any]:
-    address = public_address(where.host, port)
-    with ExitStack() as held:
-
-        def hold(line: socket.socket) -> None:
-            """ldap3's own time-out begins anew with every byte."""
-            held.enter_context(ended_after(timeout_s, line.fileno()))
-
-        connection = _unopened(where, address, port, timeout_s, hold)
-        try:
-            connection.open(read_server_info=False)
-            hold(connection.socket)
+    connection = _unopened(where, public_address(where.host, port), port, timeout_s)
+    try:
+        connection.open(read_server_info=False)
+        # Its own time-out begins anew with every byte.
+        with ended_after(timeout_s, connection.socket.fileno()):
             if where.text("security") == "starttls":
                 connection.start_tls(read_server_info=False)
             connection.bind(read_server_info=False)
             yield connection
-        except (ldap.LDAPException, OSError) as error:
-            raise SourceError(_why(error, where)) from error
-        finally:
-            if connection.socket is not None:
-                connection.strategy.close()
+    except (ldap.LDAPException, OSError) as error:
+        raise SourceError(_why(error, where)) from error
+    finally:
+        if connection.socket is not None:
+            connection.strategy.close()
 
 
-def _unopened(where: Where, address: str, port: int, timeout_s: float, hold: Callable[[socket.socket], None]) -> Any:
+def _unopened(where: Where, address: str, port: int, timeout_s: float) -> Any:
     try:
-        tls = _Tls(where.host, where.text("ca_certificate"), hold)
+        tls = _Tls(where.host, where.text("ca_certificate"))
     except ssl.SSLError as error:
         raise SourceError("The CA certificate cannot be read. Paste it as PEM.") from error
     is_tls = where.text("security") == "tls"
