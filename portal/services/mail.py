@@ -9,13 +9,14 @@ from django.core.mail import EmailMessage
 from django.db import models
 
 from portal import clock
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.logs import get_logger
 from portal.models import OutgoingMail
 
 logger = get_logger(__name__)
 _CLAIM = timedelta(minutes=2)
 _GIVE_UP_AFTER = 30
+_AT_ONCE = 100
 
 
 def queue_mail(*, to: str, subject: str, text: str) -> OutgoingMail:
@@ -27,13 +28,14 @@ def queue_mail(*, to: str, subject: str, text: str) -> OutgoingMail:
     return mail
 
 
-def send_due_mails(limit: int = 100) -> int:
+@few_at_once(2)
+def send_due_mails() -> int:
     """Send what is due; returns how many went out. Safe to run in any number of workers at once.
 
     A mail whose sender dies after the server took it goes out again: a doubled alert is better than a lost one.
     """
     sent = 0
-    for mail_id in list(_due().values_list("pk", flat=True)[:limit]):
+    for mail_id in list(_due().values_list("pk", flat=True)[:_AT_ONCE]):
         claimed = _due().filter(pk=mail_id).update(next_at=clock.now() + _CLAIM)
         if claimed:
             sent += _send(OutgoingMail.objects.get(pk=mail_id))
