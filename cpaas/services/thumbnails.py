@@ -55,8 +55,9 @@ def _shrunk(content: BinaryIO) -> bytes | None:
         picture.draft("RGB", (SIDE, SIDE))
         upright = ImageOps.exif_transpose(picture)
         upright.thumbnail((SIDE, SIDE))
-        out = BytesIO()
-        _on_white(upright).save(out, "JPEG", quality=80, optimize=True)
+        small, out = _on_white(upright), BytesIO()
+        small.info = {}  # a comment would be written again
+        small.save(out, "JPEG", quality=80, optimize=True)
     return out.getvalue()
 
 

@@ -165,7 +165,7 @@ class TestUpload:
         exif = Image.Exif()
         exif[0x0112] = 6  # lying on its side
         exif[0x010F] = "Camera of Anna"
-        content = picture("JPEG", (640, 480), exif=exif.tobytes())
+        content = picture("JPEG", (640, 480), exif=exif.tobytes(), comment=b"At home with Anna")
         found = uploaded(client, "photo.jpg", content)
         answer = get(found["thumbnail_url"])
         small = body_of(answer)
