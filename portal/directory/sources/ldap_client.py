@@ -29,6 +29,7 @@ _SENTENCES: list[tuple[type[Exception], str]] = [
     (ldap.LDAPConfidentialityRequiredResult, "The server wants a secure connection: choose TLS or StartTLS."),
     (ldap.LDAPSocketReceiveError, "The server did not answer in time."),
     (ldap.LDAPTimeLimitExceededResult, "The server did not answer in time."),
+    (ldap.LDAPSessionTerminatedByServerError, "The server did not answer in time, or hung up."),
 ]
 
 
