@@ -19,7 +19,7 @@ help:
 	@echo "make lint     ruff, mypy, import rules, migrations, system checks, pip-audit"
 	@echo "make format   formats the code"
 	@echo "make fuzz     the tests with generated input, 10,000 examples each (FUZZ_EXAMPLES=)"
-	@echo "make screenshots  makes the pictures of docs/staff-site.md anew"
+	@echo "make screenshots  makes the pictures of docs/staff-site.md anew (ONLY=names for some)"
 	@echo "make bench    runs benchmarks/ (BENCH=name for one) on a private PostgreSQL and Redis"
 
 run: $(VENV)/run.stamp
@@ -56,7 +56,7 @@ format: $(VENV)/dev.stamp
 
 screenshots: $(VENV)/dev.stamp
 	@scripts/debian-packages chromium
-	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL PYTHONPATH=. $(BIN)/python scripts/screenshots.py
+	@env -u DATABASE_URL -u REDIS_URL -u CELERY_BROKER_URL PYTHONPATH=. $(BIN)/python scripts/screenshots.py $(ONLY)
 
 bench: $(VENV)/dev.stamp
 	@scripts/debian-packages postgresql redis-server wrk kannel

@@ -1,10 +1,14 @@
-"""Makes the pictures of docs/staff-site.md anew, from the demo data, wide and as on a phone: `make screenshots`."""
+"""Makes the pictures of docs/staff-site.md anew, from the demo data, wide and as on a phone: `make screenshots`.
+
+Names of pictures (`make screenshots ONLY="overview message"`) leave the others as they are.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,7 @@ from django_otp.oath import totp
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from tests.e2e.clients import Device
 from tests.e2e.conftest import CHROMIUM, CHROMIUM_OPTIONS
 from tests.sandbox_process import ROOT
 from tests.stack_process import Stack
@@ -21,6 +26,7 @@ FOLDER = ROOT / "docs" / "images"
 WIDE, PHONE = (1280, 800), (360, 740)
 # A page in two themes has few colours; with 128 of them nobody sees the difference, and a picture is half as large.
 COLOURS = 128
+CHOSEN = frozenset(sys.argv[1:])
 OPERATOR, PROVIDER, GROUP = "demo-operator", "harbourline-admin", "kessler-view"
 
 
@@ -33,11 +39,24 @@ class Picture:
     start: str
     clicks: tuple[str, ...] = ()
     dark: bool = False
+    whole: bool = False
+    """Also what one has to scroll to, in the wide picture."""
 
 
-FIRST = "the first row"
+FIRST, SECOND = "the first row", "the second row"
 HARBOURLINE = "Harbourline Communications"
 DANA, YUKI = "Dana Desk (2019920762)", "Yuki Yard (2019920775)"
+STREAM, AGENTS = "Appointments", ("grace.imani", "sofia.lindqvist")
+# Two lines that can be taken, and what goes wrong in tables.
+NUMBERS = """\
+number,login,friendly_name
+(201) 992-0786,priya.raman@kesslerboyd.example,Priya Desk
+2019920787,grace.imani@marigolddental.example,Grace Mobile
+2019920787,sofia.lindqvist@marigolddental.example,Second Desk
+2019920775,tom.arrowsmith@marigolddental.example,Tom
+202 555,priya.raman@kesslerboyd.example,
+2019920788,nobody@kesslerboyd.example,Mail room
+"""
 PICTURES = (
     Picture("overview", PROVIDER, "/"),
     Picture("overview-dark", PROVIDER, "/", dark=True),
@@ -74,11 +93,18 @@ PICTURES = (
     Picture("number-transfer", PROVIDER, "/numbers/", (DANA, "Transfer")),
     Picture("import-add", PROVIDER, "/imports/", ("Import numbers",)),
     Picture("charges", PROVIDER, "/charges/"),
+    Picture("message-log", PROVIDER, "/message-log/"),
+    Picture("message", PROVIDER, "/message-log/?to=0190", (FIRST,), whole=True),
+    Picture("dead-letters", PROVIDER, "/dead-letters/"),
+    Picture("dead-letter", PROVIDER, "/dead-letters/", (SECOND,)),
+    Picture("ticket", PROVIDER, "/tickets/", (FIRST,), whole=True),
+    Picture("directories", PROVIDER, "/directories/"),
+    Picture("directory", PROVIDER, "/directories/", ("Zoho CRM",)),
     Picture("number-edit", PROVIDER, "/numbers/", (DANA, "Edit")),
     Picture("number-delete", PROVIDER, "/numbers/", (DANA, "Delete number")),
     Picture("number-delete-messages", PROVIDER, "/numbers/", (DANA, "Delete messages")),
     Picture("media-streams", PROVIDER, "/media-streams/"),
-    Picture("media-stream", PROVIDER, "/media-streams/", ("Appointments",)),
+    Picture("media-stream", PROVIDER, "/media-streams/", (STREAM,)),
     Picture("media-stream-add", PROVIDER, "/media-streams/add/"),
     Picture("opt-in-evidence", PROVIDER, "/opt-in-evidence/"),
     Picture("opt-in-evidence-entry", PROVIDER, "/opt-in-evidence/", (FIRST,)),
@@ -113,7 +139,7 @@ def main() -> None:
 
 
 def take_all(stack: Stack, chromium: Browser) -> None:
-    for old in FOLDER.glob("staff-*.png"):
+    for old in [] if CHOSEN else FOLDER.glob("staff-*.png"):
         old.unlink()
     logins = json.loads((stack.folder / "demo.json").read_text())["staff"]
     passwords = {row["username"]: row["password"] for row in logins}
@@ -125,6 +151,8 @@ def take_all(stack: Stack, chromium: Browser) -> None:
         if picture.account not in pages:
             pages[picture.account] = logged_in(chromium, stack.url, picture.account, passwords[picture.account])
         take(pages[picture.account], picture)
+    take_import(pages[PROVIDER])
+    take_queue(pages[PROVIDER], stack)
     take_second_factor(pages[PROVIDER], PROVIDER, passwords[PROVIDER])
 
 
@@ -149,15 +177,41 @@ def take(page: Page, picture: Picture) -> None:
     for name in picture.clicks:
         with page.expect_navigation():
             place_of(page, name).first.click()
-    keep(page, picture.name)
+    keep(page, picture.name, whole=picture.whole)
 
 
 def place_of(page: Page, name: str) -> Locator:
     main = page.get_by_role("main")
-    if name == FIRST:
-        return main.locator("tbody a")
+    if name in (FIRST, SECOND):
+        return main.locator("tbody tr").nth([FIRST, SECOND].index(name)).locator("a")
     tab, button = main.get_by_role("tab", name=name, exact=True), main.get_by_role("button", name=name)
     return main.get_by_role("link", name=name, exact=True).or_(tab).or_(button)
+
+
+def take_import(page: Page) -> None:
+    """What a check of a table says."""
+    page.goto("/imports/add/")
+    table = {"name": "new numbers.csv", "mimeType": "text/csv", "buffer": NUMBERS.encode()}
+    page.get_by_label("File").set_input_files(files=[table])
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("heading", name="Result").wait_for()
+    keep(page, "import", whole=True)
+
+
+def take_queue(page: Page, stack: Stack) -> None:
+    """The live queue with both agents there: one has taken a conversation, the other is being asked."""
+    users = {row["login"].split("@")[0]: row for row in json.loads((stack.folder / "demo.json").read_text())["users"]}
+    grace, sofia = (Device(stack.url, row["login"], row["password"]) for row in map(users.get, AGENTS) if row)
+    page.goto("/media-streams/")
+    page.get_by_role("main").get_by_role("link", name=STREAM).click()
+    with grace.stream() as events:
+        conversation = events.wait_for("queue.offered")["conversation"]
+        grace.post(f"conversations/{conversation}/reserve/", status=200)
+        with sofia.stream() as others:
+            others.wait_for("queue.offered")
+            page.get_by_role("tab", name="Live queue").click()
+            page.get_by_text("Being asked").first.wait_for()
+            keep(page, "live-queue", whole=True, is_live=True)
 
 
 def take_second_factor(page: Page, username: str, password: str) -> None:
@@ -177,13 +231,15 @@ def take_second_factor(page: Page, username: str, password: str) -> None:
     keep(page, "login-code")
 
 
-def keep(page: Page, name: str) -> None:
-    """The page as it is now, in both widths."""
+def keep(page: Page, name: str, *, whole: bool = False, is_live: bool = False) -> None:
+    """The page as it is now, in both widths. One that `is_live` never stops loading."""
+    if CHOSEN and name not in CHOSEN:
+        return
     for ending, (width, height) in {"": WIDE, "-phone": PHONE}.items():
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load" if is_live else "networkidle")
         page.evaluate("scrollTo(0, 0)")
-        image = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+        image = Image.open(io.BytesIO(page.screenshot(animations="disabled", full_page=whole and not ending)))
         small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         small.save(FOLDER / f"staff-{name}{ending}.png", optimize=True)
 
