@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,6 +30,7 @@ from portal.problems import Problem
 # As many calls a carrier may have from one worker at a time.
 AT_ONCE = 8
 _BATCH = 40
+_JOBS = 20
 _CLAIM = timedelta(minutes=2)
 _MOST_TRIES = 4
 _LOOK_AGAIN_S = 0.2
@@ -39,9 +41,19 @@ def work_due_imports() -> int:
     """Work on every import that has something due, in turn, so that none waits for another's end; returns how many
     lines. Any number of workers may run at once."""
     done = 0
-    while worked := sum(map(_work_some, NumberImport.objects.filter(state="running").order_by("id")[:20])):
+    while worked := sum(map(_work_some, _next_imports())):
         done += worked
     return done
+
+
+def _next_imports() -> list[NumberImport]:
+    """Some imports that are under way, as evenly of all providers as there are: nobody waits behind a hundred of
+    somebody else's, whose carrier may not answer at all."""
+    ranked, of_provider = [], Counter[uuid.UUID | None]()
+    for job in NumberImport.objects.filter(state="running").order_by("id"):
+        of_provider[job.system_provider_id] += 1
+        ranked.append((of_provider[job.system_provider_id], uuid.uuid4(), job))
+    return [job for *_, job in sorted(ranked, key=lambda one: one[:2])[:_JOBS]]
 
 
 def _work_some(job: NumberImport) -> int:

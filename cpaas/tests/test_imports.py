@@ -197,6 +197,14 @@ def test_imports_take_one_thread_of_a_worker_and_none_waits_for_another(
     assert small.finished_at < large.finished_at
 
 
+def test_no_import_waits_behind_those_of_another_provider(acme: Tenant, platform, monkeypatch) -> None:
+    monkeypatch.setattr(import_work, "_JOBS", 2)
+    for _ in range(3):
+        begin(acme)
+    other = begin(make_tenant("Bolt"), file_of(acme, 1))
+    assert other in import_work._next_imports()
+
+
 def test_a_slow_carrier_keeps_no_line_waiting_for_the_last(acme: Tenant, platform, monkeypatch) -> None:
     """Or of lines that together take longer than the claim none would ever be through."""
     ask, settle, first_is_through = import_work.numbers.ask_carrier, import_work._settle, threading.Event()
