@@ -28,6 +28,8 @@ _SHORTEST_TEXT = 4
 # So much of a text's beginning gives it away, when a carrier quotes it cut, or escapes it in a way of its own.
 _BEGINNING = 30
 _ESCAPED = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+# As a server that shows what it was asked quotes our credentials.
+_BASIC = re.compile(r"\bBasic\s+[A-Za-z0-9+/=]{8,}", re.IGNORECASE)
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _STORE = """
     INSERT INTO cpaas_exchange (id, created_at, attempt_id, method, url, status, excerpt, error, took_ms)
@@ -91,6 +93,7 @@ def drop_exchanges(before: datetime) -> int:
 def _excerpt(answer: bytes, hidden: Iterable[str], text: str) -> str:
     """The beginning of an answer on one line; nothing of one that quotes the text in another way than most."""
     found = _without(answer[:_READ].decode("utf-8", "replace").replace("\0", ""), hidden)
+    found = _BASIC.sub("Basic …", found)
     return "…" if quotes(found, text) else _on_a_line(found)[:LONGEST_EXCERPT]
 
 

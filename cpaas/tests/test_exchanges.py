@@ -42,6 +42,12 @@ def test_s1_57_no_credential_and_no_text_is_kept() -> None:
     assert kept.excerpt == '{"key": "…", "body": "…", "sid": "1"}'
 
 
+def test_s1_57_nor_a_credential_of_a_server_that_shows_what_it_was_asked() -> None:
+    shown = '{"headers": {"Authorization": "Basic QUMxMjM6dmVyeS1zZWNyZXQta2V5"}}'
+    [kept] = said([trace(shown)], ACCOUNT, "")
+    assert kept.excerpt == '{"headers": {"Authorization": "Basic …"}}'
+
+
 @pytest.mark.parametrize("escaped", [json.dumps, html.escape, partial(html.escape, quote=False)])
 def test_s1_57_a_long_text_is_not_kept_however_the_carrier_escapes_it(escaped: Callable[[str], str]) -> None:
     text = "\N{GRINNING FACE}" * 1590 + " & 'yes'"
