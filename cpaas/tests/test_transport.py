@@ -235,13 +235,14 @@ def test_an_operation_may_react_to_what_went_wrong(drive: Drive) -> None:
 # --- What is never done ---------------------------------------------------------------------------------------------
 
 
-def test_a_list_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("LONGEST_S", 0.3), ("MOST_BYTES", 1000)])
+def test_a_list_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, limit: str, value: float) -> None:
     def every_page(url: str) -> Operation[None]:
         while True:
             yield HttpRequest("POST", url, body=b"1")
 
-    monkeypatch.setattr(blocking_transport, "LONGEST_S", 0.3)
-    with serving(answering(*[http(b"{}")] * 10_000)) as server, pytest.raises(NotTaken, match="too slowly"):
+    monkeypatch.setattr(blocking_transport, limit, value)
+    with serving(answering(*[http(b"{}")] * 10_000)) as server, pytest.raises(NotTaken, match="come to an end"):
         run(every_page(server.url))
 
 

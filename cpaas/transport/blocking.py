@@ -27,15 +27,16 @@ from cpaas.transport.exchanges import (
     not_possible,
     not_reached,
     timed_out,
-    too_long,
+    too_much,
     traced,
 )
 from portal.addresses import check_address, check_host_of
 from portal.outside import refuse_open_transaction
 
 ResultT = TypeVar("ResultT")
-# A carrier whose list never ends must not keep a worker's thread for ever.
+# A carrier whose list never ends must not keep a worker's thread for ever, nor fill its memory.
 LONGEST_S = 600.0
+MOST_BYTES = 128 * 1024 * 1024
 
 
 def run(
@@ -43,22 +44,23 @@ def run(
 ) -> ResultT:
     """The operation's result. Raises what the operation raises, and TransactionOpen.
 
-    An operation of many exchanges, such as a list of many pages, ends after `LONGEST_S` in all: the next one surely
-    was not taken.
+    An operation of many exchanges, such as a list of many pages, ends after `LONGEST_S` and `MOST_BYTES` in all: the
+    next exchange surely was not taken.
 
     Connections are kept for the exchanges of one operation only: one that idled longer may be closed by the carrier
     at the moment we write to it, which would leave it open whether a request was taken.
     """
     refuse_open_transaction()
-    until = time.monotonic() + LONGEST_S
+    until, received = time.monotonic() + LONGEST_S, 0
     with closing(operation), _session() as session:
         try:
             request = next(operation)
             while True:
                 try:
-                    if time.monotonic() > until:
-                        raise too_long(request)
+                    if time.monotonic() > until or received > MOST_BYTES:
+                        raise too_much(request)
                     response = _exchange(session, request, timeout_s, connect_timeout_s)
+                    received += len(response.body)
                 except CarrierError as error:
                     request = operation.throw(error)
                 else:

@@ -53,9 +53,9 @@ def timed_out(request: HttpRequest, timeout_s: float) -> Doubtful:
     return Doubtful(f"{host_of(request)} did not answer within {timeout_s:g} seconds.", "timeout")
 
 
-def too_long(request: HttpRequest) -> NotTaken:
-    """The exchanges before took so long that this one is not begun."""
-    return NotTaken(f"{host_of(request)} answered too slowly.", "timeout")
+def too_much(request: HttpRequest) -> NotTaken:
+    """The exchanges before took so long, or brought so much, that this one is not begun."""
+    return NotTaken(f"{host_of(request)} did not come to an end.", "endless")
 
 
 def cut_off(request: HttpRequest) -> Doubtful:
