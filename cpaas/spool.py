@@ -142,10 +142,15 @@ def retry_set_aside() -> Iterator[tuple[str, str]]:
         except DATABASE_AWAY:
             raise
         except Exception as error:
-            yield path.name, f"{type(error).__name__}: {error}"
+            yield path.name, reason(error)
         else:
             path.unlink(missing_ok=True)
             yield path.name, ""
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be taken in, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def count_waiting() -> tuple[str, str, float]:

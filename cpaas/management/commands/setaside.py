@@ -36,7 +36,7 @@ class Command(BaseCommand):
         found = spool.set_aside()
         for path in found:
             self.stdout.write(f"{path.name}  {_summary(path)}")
-        self.stdout.write(f"{len(found)} calls are set aside on this machine")
+        self.stdout.write(f"{len(found)} set aside on this machine")
 
     def _show(self, name: str) -> None:
         path = next((path for path in spool.set_aside() if path.name == name), None)
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         try:
             body = spool.read_set_aside(path).request.body
         except Exception as error:
-            raise CommandError(f"It cannot be read: {type(error).__name__}.") from error
+            raise CommandError(f"It cannot be read: {spool.reason(error)}") from error
         self.stdout.write(body.decode("utf-8", "replace"))
 
     def _retry(self) -> None:
@@ -60,7 +60,7 @@ def _summary(path: Path) -> str:
     try:
         waiting = spool.read_set_aside(path)
     except Exception as error:
-        return f"cannot be read: {type(error).__name__}"
+        return f"cannot be read: {spool.reason(error)}"
     platform = CpaasPlatform.objects.filter(pk=waiting.platform_id).select_related("system_provider").first()
     whose = f"{platform.system_provider} · {platform}" if platform else "a platform that was deleted"
     return f"{waiting.received_at:%Y-%m-%d %H:%M:%S %Z}  {whose}  {len(waiting.request.body)} bytes"
