@@ -1,14 +1,15 @@
-"""The process that runs the queue router killed while conversations are offered, move on and are reserved (S4.3)."""
+"""Queue router and web server killed while conversations are offered, move on and are reserved (S4.3)."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+import requests
 
 from tests.e2e.clients import Api
 from tests.faults.programs import Program
@@ -38,7 +39,7 @@ _WRONG = """
     SELECT 'the agent ' || agent_id || ' is rung for ' || count(*) FROM open
     GROUP BY agent_id, rings_all HAVING count(*) > CASE WHEN rings_all THEN 5 ELSE 1 END
 """
-_IN_AN_OFFER = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+_AT_IT = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 _TAKEN = """
     SELECT c.id::text, c.remote, c.user_id::text AS agent, e.state, e.reserved_by_id::text AS owner,
            (SELECT array_agg(DISTINCT m.user_id::text) FROM cpaas_message m WHERE m.conversation_id = c.id) AS readers,
@@ -48,13 +49,18 @@ _TAKEN = """
 """
 
 
-class Centre:
-    """A media stream with three agents: one takes what is offered, one declines it at first, one sleeps."""
+# What an agent does when asked about a conversation for the first time, and later.
+Manner = tuple[str, str]
+TAKES, DECLINES_AT_FIRST, SLEEPS = ("reserve", "reserve"), ("decline", "reserve"), ("", "")
 
-    def __init__(self, town: Town, routing: str) -> None:
+
+class Centre:
+    """A media stream with an agent of each of these manners."""
+
+    def __init__(self, town: Town, routing: str, *manners: Manner) -> None:
         tenant = town.tenant
         self._town = town
-        users = [tenant.new_user(f"{routing}{n}", licence="agent") for n in range(3)]
+        users = [tenant.new_user(f"{routing}{n}", licence="agent") for n in range(len(manners))]
         wanted = {"group": tenant.group["id"], "name": routing, "media_type": "sms", "routing": routing}
         agents = {"agents": [user["id"] for user in users], "offer_timeout_s": OFFER_S}
         stream = tenant.staff.post("media-streams/", {**wanted, **agents})
@@ -65,16 +71,6 @@ class Centre:
         # Who was told that a conversation is theirs alone.
         self.told: list[tuple[str, str]] = []
         self._over = threading.Event()
-        # Who was asked about what already.
-        asked: set[str] = set()
-
-        def declines_at_first(conversation: str) -> str:
-            if conversation in asked:
-                return "reserve"
-            asked.add(conversation)
-            return "decline"
-
-        manners: list[Callable[[str], str]] = [lambda _: "reserve", declines_at_first, lambda _: ""]
         self._agents = [(tenant.device(user), user["id"], manner) for user, manner in zip(users, manners, strict=True)]
 
     @contextmanager
@@ -96,15 +92,28 @@ class Centre:
         with ThreadPoolExecutor(many) as pool:
             list(pool.map(lambda remote: self._town.carrier.inbound(remote, self._number, "Hello?"), new))
 
-    def _work(self, api: Api, user_id: str, manner: Callable[[str], str]) -> None:
+    def _work(self, api: Api, user_id: str, manner: Manner) -> None:
+        asked: set[str] = set()
         while not self._over.wait(LOOKS_EVERY_S):
-            for row in api.get("queue/", state="offered")["results"]:
-                action = manner(row["conversation"]) if user_id in row["offered_to"] else ""
+            for row in self._ask(api, "GET", "queue/?state=offered").json()["results"]:
+                conversation = row["conversation"]
+                action = manner[conversation in asked] if user_id in row["offered_to"] else ""
                 if action:
-                    answer = api.call("POST", f"conversations/{row['conversation']}/{action}/")
-                    assert answer.status_code in (200, 409), answer.text
+                    asked.add(conversation)
+                    answer = self._ask(api, "POST", f"conversations/{conversation}/{action}/")
                     if action == "reserve" and answer.ok:
-                        self.told.append((row["conversation"], user_id))
+                        self.told.append((conversation, user_id))
+
+    def _ask(self, api: Api, method: str, path: str) -> requests.Response:
+        """Again and again until it is answered."""
+        while True:
+            try:
+                answer = api.call(method, path)
+            except requests.RequestException:
+                assert not self._over.wait(LOOKS_EVERY_S), "nobody answers"
+                continue
+            assert answer.status_code in (200, 409), answer.text
+            return answer
 
 
 @contextmanager
@@ -126,37 +135,44 @@ def watched(stage: Stage) -> Iterator[None]:
     assert not seen
 
 
-def kill_amid_an_offer(stage: Stage, router: Program) -> None:
-    """The only process that routes dies after it has written an offer and before its commit."""
+@contextmanager
+def killed_amid(stage: Stage, program: Program, table: str, which: str) -> Iterator[None]:
+    """At the end of the block the only program that writes such rows dies after it has written one and before its
+    commit."""
 
     def caught() -> bool:
-        wait_for(lambda: stage.rows(_IN_AN_OFFER), what="an offer")
-        router.pause()
-        amid = bool(stage.rows(_IN_AN_OFFER))
+        wait_for(lambda: stage.rows(_AT_IT), what="such a row")
+        program.pause()
+        amid = bool(stage.rows(_AT_IT))
         if not amid:
-            router.resume()
+            program.resume()
         return amid
 
-    wait_for(caught, what=f"{router.name} to make an offer")
-    router.kill()
+    with stage.slow_inserts(table, which, 0.2):
+        yield
+        wait_for(caught, what=f"{program.name} to write such a row")
+        program.kill()
 
 
-def test_s4_3_queue_router_killed(town: Town, stage: Stage) -> None:
+def test_s4_3_killed_amid_offers_and_a_reservation(town: Town, stage: Stage) -> None:
     """Each conversation is reserved by one agent, once; none rings in two places at once, and none is left."""
     town.carrier.reset()
-    in_turn, at_once = centres = Centre(town, "round_robin"), Centre(town, "ring_all")
-    # While nobody waits it can hold no lock. It takes over as if it had been slow.
+    in_turn = Centre(town, "round_robin", TAKES, DECLINES_AT_FIRST, SLEEPS)
+    at_once = Centre(town, "ring_all", TAKES, TAKES, SLEEPS)
+    centres = (in_turn, at_once)
+    # While nobody waits it can hold no lock.
     stage.there.pause()
     with watched(stage), in_turn.open(), at_once.open():
-        with stage.slow_inserts("cpaas_queueoffer", "true", 0.2):
+        with killed_amid(stage, stage.here, "cpaas_queueoffer", "true"):
             in_turn.texts(TEXTS)
             at_once.texts(TEXTS)
             wait_for(lambda: in_turn.told and at_once.told, what="the first reservations")
-            kill_amid_an_offer(stage, stage.here)
-            stage.there.resume()
+        stage.there.resume()
+        with killed_amid(stage, stage.web, "portal_auditentry", "NEW.action = 'reserve'"):
             in_turn.texts(TEXTS)
             at_once.texts(TEXTS)
-            kill_amid_an_offer(stage, stage.there)
+        stage.web.start()
+        with killed_amid(stage, stage.there, "cpaas_queueoffer", "true"):
             assert not all_taken(stage, centres), "killed too late to mean anything"
         for program in stage.residents:
             program.start()
