@@ -107,7 +107,7 @@ def call(number: CpaasNumber, **more: Any) -> PlainCall:
     given: dict[str, Any] = {"to": number.number, "sender": REMOTE, "sid": str(uuid.uuid4()), "nonce": "", **more}
     text = InboundText(given["sid"], given["sender"], (given["to"],), "Hi")
     request = WebhookRequest({}, given["sid"].encode(), "application/json")
-    kept = webhook_intake._call(given["nonce"], request, [text])
+    kept = webhook_intake._call(uuid.uuid4(), given["nonce"], request, [text])
     return PlainCall(number.platform_id, kept, text, timezone.now())
 
 

@@ -88,5 +88,7 @@ def checksum(model: type[models.Model], database: str) -> tuple[int, str]:
 
 class _Exactly(DjangoJSONEncoder):
     def default(self, value: Any) -> Any:
+        if isinstance(value, bytes | memoryview):
+            return bytes(value).hex()
         # Django's encoder cuts times to milliseconds.
         return value.isoformat() if hasattr(value, "isoformat") else super().default(value)

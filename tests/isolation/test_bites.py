@@ -14,9 +14,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.same_values]
 MUTANTS = all_mutants()
 WALKERS = ("system_provider administrator", "end user", "group administrator")
 # Behind `visible_to` stands a second, narrower filter: only the own tokens, only the sums of the own scope, only the
-# queues of the own media streams, only the lines of an import that is visible.
+# queues of the own media streams, only the lines of an import that is visible, only the numbers of the user's own.
 TWICE_GUARDED = (StaffToken, TrafficHour, QueueEntry, NumberImportLine)
-TWICE_GUARDED_DOORS = ("cpaas.api.queue.Queue",)
+TWICE_GUARDED_DOORS = (
+    "cpaas.api.queue.Queue",
+    "cpaas.api.enduser.Numbers",
+    "portal.api.enduser.session.Session",
+    "event session.updated",
+)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
