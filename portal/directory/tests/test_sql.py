@@ -147,14 +147,20 @@ def test_a_postgresql_server_that_takes_the_connection_and_then_says_nothing(tab
         assert hung_up.result(PATIENT_S)
 
 
+def _greeted(server: socket.socket, answer: bytes) -> socket.socket:
+    """Let one client of PostgreSQL in and answer what it says first."""
+    client = server.accept()[0]
+    client.settimeout(PATIENT_S)
+    client.recv(8)  # whether there is TLS
+    client.sendall(b"N")
+    client.recv(1000)
+    client.sendall(answer)
+    return client
+
+
 def _say_nothing(server: socket.socket) -> bool:
     """Let one client in, and then wait for it to hang up; whether it did."""
-    with server.accept()[0] as client:
-        client.settimeout(PATIENT_S)
-        client.recv(8)  # whether there is TLS
-        client.sendall(b"N")
-        client.recv(1000)
-        client.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x00" + b"Z\x00\x00\x00\x05I")
+    with _greeted(server, b"R\x00\x00\x00\x08\x00\x00\x00\x00" + b"Z\x00\x00\x00\x05I") as client:
         try:
             while client.recv(1000):
                 pass
@@ -176,12 +182,7 @@ def test_a_stranger_gets_no_password_of_our_own(table: str, monkeypatch: pytest.
 
 def _ask_for_password(server: socket.socket) -> bytes:
     """Let one client in, ask for its password in plain text, and return what it says."""
-    with server.accept()[0] as client:
-        client.settimeout(PATIENT_S)
-        client.recv(8)  # whether there is TLS
-        client.sendall(b"N")
-        client.recv(1000)
-        client.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x03")
+    with _greeted(server, b"R\x00\x00\x00\x08\x00\x00\x00\x03") as client:
         return client.recv(1000)
 
 
