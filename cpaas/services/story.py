@@ -19,6 +19,7 @@ from portal.models import Device, Event
 
 # A client that is online is told at once; longer than so it does not take.
 _TOLD_WITHIN = timedelta(minutes=1)
+_STORED_FOR_AGENTS = "Stored for the agents of the media stream"
 _STORED = {
     "received": "Stored for the user's clients",
     "held": "Held: the number may not be used yet",
@@ -179,7 +180,8 @@ def _inbound_steps(message: Message, calls: Calls) -> Iterable[Step]:
         again = call.state == "duplicate"
         title = f"{carrier} called again with the same text" if again else f"{carrier} called with the text"
         yield Step(call.created_at, "webhook", title, _CALLS.get(call.state, ""))
-    yield Step(message.created_at, "stored", _STORED[message.status])
+    is_for_agents = message.status == "received" and message.number.media_stream_id
+    yield Step(message.created_at, "stored", _STORED_FOR_AGENTS if is_for_agents else _STORED[message.status])
 
 
 def _delivery_steps(message: Message) -> Iterable[Step]:

@@ -17,6 +17,7 @@ from cpaas.tests.factories import (
     AttemptFactory,
     ConversationFactory,
     CpaasNumberFactory,
+    MediaStreamFactory,
     MessageFactory,
 )
 from portal.ids import new_id_at
@@ -70,6 +71,17 @@ def test_s1_57_a_row_tells_everything_of_an_outbound_text(log, conversation):
     assert (row["segments"], row["characters"], row["encoding"], row["price_segments"]) == (1, 5, "gsm7", 2)
     assert [attempt["n"] for attempt in row["attempts"]] == [1, 2]
     assert row["events"][0]["type"] == "accepted"
+
+
+def test_s1_57_the_story_says_for_whom_a_text_was_stored(log, tenant, conversation):
+    MessageFactory(conversation=conversation, direction="in")
+    stream = MediaStreamFactory(group=tenant.group)
+    shared = CpaasNumberFactory(user=None, media_stream=stream, number="+12019920790")
+    MessageFactory(conversation=ConversationFactory(number=shared), direction="in")
+    assert {row["to"]: row["events"][0]["title"] for row in log()} == {
+        OWN: "Stored for the user's clients",
+        shared.number: "Stored for the agents of the media stream",
+    }
 
 
 @pytest.mark.parametrize("ending", ["9795", "6089795", "7036089795", "+1 (703) 608-9795", "17036089795"])
