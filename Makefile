@@ -39,7 +39,7 @@ lint: $(VENV)/dev.stamp
 	@echo "== lint"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy portal cpaas sandbox
+	@$(BIN)/mypy portal presence cpaas xmpp sandbox
 	@$(BIN)/lint-imports --no-cache >var/lint-imports.txt || { cat var/lint-imports.txt; exit 1; }
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python manage.py check

@@ -61,7 +61,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "portal",
+    "presence",
     "cpaas",
+    "xmpp",
     "sandbox",
 ]
 

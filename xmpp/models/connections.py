@@ -1,0 +1,79 @@
+"""What a system provider's users are connected to: BroadWorks with its XMPP server, and the SMS gateway's component."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from portal.encryption import EncryptedTextField
+from portal.scoping import TenantModel
+
+
+class BroadworksConnection(TenantModel):
+    """The BroadWorks of a system provider, and the XMPP server that is preconfigured in it (S0.9, S0.29).
+
+    One a system provider, whose id is its key. The names of the device tags that hold the XMPP credentials in the
+    configuration file of UC-One differ between installations; empty means that no file is updated (S0.22).
+    """
+
+    system_provider = models.OneToOneField(
+        "portal.SystemProvider", models.CASCADE, primary_key=True, related_name="broadworks"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    host = models.CharField(max_length=255, blank=True, default="", help_text="Of the OCI-P interface.")
+    port = models.PositiveIntegerField(default=2208)
+    transport = models.CharField(max_length=4, default="tcp", choices=[("tcp", "TCP"), ("soap", "SOAP")])
+    username = models.CharField(max_length=160, blank=True, default="")
+    password = EncryptedTextField(blank=True, default="")
+    imp_domain = models.CharField("IM&P domain", max_length=255, help_text="Behind the @ of every IM&P ID.")
+    xmpp_host = models.CharField("XMPP server", max_length=255, blank=True, default="", help_text="Empty: the domain.")
+    xmpp_port = models.PositiveIntegerField("XMPP port", default=5222)
+    xmpp_ca = models.TextField(
+        "certificate authority",
+        blank=True,
+        default="",
+        help_text="PEM, when the XMPP server's certificate is not signed by a public one.",
+    )
+    device_tag_user = models.CharField(max_length=80, blank=True, default="")
+    device_tag_password = models.CharField(max_length=80, blank=True, default="")
+    # Grows with each change of what a session depends on; the bridge then connects anew.
+    version = models.PositiveIntegerField(default=0, editable=False)
+    status = models.CharField(max_length=20, blank=True, default="", editable=False)
+    status_detail = models.CharField(max_length=300, blank=True, default="", editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+
+    tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "pk"}
+
+    class Meta:
+        verbose_name = "BroadWorks connection"
+
+    def __str__(self) -> str:
+        return self.host or self.imp_domain
+
+
+class SmsGateway(TenantModel):
+    """The XEP-0114 component through which XMPP users of a system provider text: `+12015550100@<domain>`."""
+
+    system_provider = models.OneToOneField(
+        "portal.SystemProvider", models.CASCADE, primary_key=True, related_name="sms_gateway"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    enabled = models.BooleanField(default=True)
+    domain = models.CharField(max_length=255, help_text="For example sms.example.com.")
+    host = models.CharField("server", max_length=255)
+    port = models.PositiveIntegerField(default=5347)
+    secret = EncryptedTextField(blank=True, default="")
+    version = models.PositiveIntegerField(default=0, editable=False)
+    status = models.CharField(max_length=20, blank=True, default="", editable=False)
+    status_detail = models.CharField(max_length=300, blank=True, default="", editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+
+    tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "pk"}
+
+    class Meta:
+        verbose_name = "SMS gateway"
+
+    def __str__(self) -> str:
+        return self.domain

@@ -1,0 +1,81 @@
+"""The words for where things stand in IM and XMPP, and which may follow which."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class AccountStatus(models.TextChoices):
+    """How a user's XMPP session stands (contracts section 6, `xmpp/`)."""
+
+    OFFLINE = "offline", "Offline"
+    CONNECTING = "connecting", "Connecting"
+    ONLINE = "online", "Online"
+    RECONNECTING = "reconnecting", "Reconnecting"
+    AUTHENTICATION_FAILED = "authentication_failed", "Authentication failed"
+    TLS_FAILED = "tls_failed", "TLS failed"
+    DISABLED = "disabled", "Disabled"
+
+
+# Nothing but a change of the account or of its server ends these: a retry would lock the account (facts: terminal).
+TERMINAL = (AccountStatus.AUTHENTICATION_FAILED, AccountStatus.TLS_FAILED)
+
+
+class PasswordState(models.TextChoices):
+    """Whether we have the password, and whether the device configuration file of UC-One has it too (S0.22)."""
+
+    NONE = "none", "None"
+    SET = "set", "Set"
+    DEVICE_CONFIG_PENDING = "device_config_pending", "Device configuration pending"
+
+
+class SubscriptionState(models.TextChoices):
+    """A presence subscription (S0.25-S0.28). `removed` is a tombstone: nothing subscribes again by itself."""
+
+    PENDING = "pending", "Pending"
+    ACCEPTED = "accepted", "Accepted"
+    DECLINED = "declined", "Declined"
+    REMOVED = "removed", "Removed"
+
+
+class Direction(models.TextChoices):
+    """`out`: the user watches the peer. `in`: the peer watches the user."""
+
+    OUT = "out", "Out"
+    IN = "in", "In"
+
+
+class MessageStatus(models.TextChoices):
+    """What became of an instant message, as its sender sees it."""
+
+    SENT = "sent", "Sent"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+
+
+class DeliveryState(models.TextChoices):
+    """What became of the stanza of a message. Moves forward only, in the order of `DELIVERY_ORDER`."""
+
+    QUEUED = "queued", "Queued"
+    SENDING = "sending", "Sending"
+    SENT = "sent", "Sent"
+    ACKED = "acked", "Acknowledged by the server"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+
+
+# `sending` is committed before the stanza is written; `sent` means written; `acked` that the server has it (XEP-0198,
+# or found in the archive); `delivered` that a client of the peer has it (XEP-0184): a late error changes nothing then.
+DELIVERY_ORDER = [
+    DeliveryState.QUEUED,
+    DeliveryState.SENDING,
+    DeliveryState.SENT,
+    DeliveryState.ACKED,
+    DeliveryState.FAILED,
+    DeliveryState.DELIVERED,
+]
+
+
+def before(state: DeliveryState) -> list[DeliveryState]:
+    """The states from which a delivery may move to `state`."""
+    return DELIVERY_ORDER[: DELIVERY_ORDER.index(state)]
