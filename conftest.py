@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from portal import collector
 from portal.models import PortalAccount
 from portal.tests.factories import PortalAccountFactory, staff_token
 from portal.tests.tenants import Tenant, make_tenant
+from tests.prosody import Prosody
 
 # Tests make no statement about time: a loaded machine must not fail them. `make fuzz` asks for more examples, and for
 # other ones at each run.
@@ -81,3 +82,17 @@ def api() -> Callable[[str | PortalAccount | None], APIClient]:
         return made
 
     return client
+
+
+@pytest.fixture(scope="session")
+def prosody() -> Iterator[Prosody]:
+    """An XMPP server for all tests that use accounts of their own and leave it running."""
+    with Prosody() as server:
+        yield server
+
+
+@pytest.fixture
+def own_prosody() -> Iterator[Prosody]:
+    """An XMPP server that the test may stop, break and start again."""
+    with Prosody() as server:
+        yield server

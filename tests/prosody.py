@@ -1,0 +1,243 @@
+"""A private Debian Prosody: the XMPP server that the tests' users and UC-One clients are connected to.
+
+It asks for STARTTLS with a certificate of `authority`, and then offers SCRAM and PLAIN as an installed one does: that
+nothing of ours ever takes PLAIN can be seen in `mechanisms`. It listens on loopback below 32768, ends with the
+tests, keeps its data while it is stopped and loses it with `close`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.certificates import Authority
+from tests.faults.programs import Program
+from tests.faults.servers import with_services
+from tests.ports import free_port
+from tests.sandbox_process import wait_for
+
+DOMAIN = "im.example"
+# A second host of the same server, as another organisation's would be reached by federation (S0.29).
+FOREIGN_DOMAIN = "other.example"
+# Domains at which components may connect, with `component_secret`.
+COMPONENTS = ("sms.im.example", "sms2.im.example")
+SCRAM_ROUNDS = 10_000
+MODULES = (
+    "roster saslauth tls disco private blocklist carbons pep smacks mam csi ping time version "
+    "user_account_management admin_shell recorder"
+)
+
+CONFIGURATION = """
+daemonize = false
+pidfile = "{folder}/prosody.pid"
+data_path = "{folder}/data"
+certificates = "{folder}"
+plugin_paths = {{ "{folder}/modules" }}
+admin_socket = "{folder}/admin.sock"
+log = {{ {log_level} = "{folder}/prosody.log" }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {port} }}
+component_ports = {{ {component_port} }}
+component_interfaces = {{ "127.0.0.1" }}
+modules_enabled = {{ {modules} }}
+modules_disabled = {{ "s2s" }}
+c2s_require_encryption = true
+authentication = "internal_hashed"
+disable_sasl_mechanisms = {{ {disabled_mechanisms} }}
+gc = {{ mode = "generational" }}
+smacks_hibernation_time = {hibernation_s}
+smacks_max_queue_size = 100000
+storage = {{ archive = "{archive}" }}
+default_archive_policy = true
+archive_expires_after = "never"
+ssl = {{ certificate = "{folder}/server.crt", key = "{folder}/server.key" }}
+"""
+
+# Says which mechanism each client tried for which user, before the server looks at it.
+RECORDER = """
+local base64 = require "util.encodings".base64;
+module:hook("stanza/urn:ietf:params:xml:ns:xmpp-sasl:auth", function (event)
+    local first = base64.decode(event.stanza:get_text() or "") or "";
+    local user = first:match("n=([^,]*)") or first:match("%z([^%z]*)%z") or "";
+    module:log("info", "SASL attempt with %s of %s@%s", event.stanza.attr.mechanism, user, module.host);
+end, 1000);
+"""
+
+
+class Prosody:
+    """Started at once; also a context manager. All methods may be called while it is stopped, but `shell`.
+
+    `archive`: "internal" keeps it in files, "memory" loses it at a restart but costs no time (facts: benchmarks).
+    `plain` False offers SCRAM only. `hibernation_s`: how long a session whose connection broke can be resumed.
+    """
+
+    def __init__(
+        self,
+        *,
+        domains: Iterable[str] = (DOMAIN, FOREIGN_DOMAIN),
+        archive: str = "internal",
+        plain: bool = True,
+        hibernation_s: int = 60,
+        log_level: str = "info",
+    ) -> None:
+        self.domain, self.port, self.component_port = DOMAIN, free_port(), free_port()
+        self.host = "127.0.0.1"
+        self.component_secret = secrets.token_urlsafe(16)
+        self.authority = Authority()
+        self._domains = list(domains)
+        services = with_services()
+        user = services.server_user()
+        self._user = services.as_user(user)
+        self.folder = Path(tempfile.mkdtemp(prefix="prosody-", dir=services.base_folder(user)))
+        self.folder.chmod(0o755)
+        self._settings = {
+            "folder": self.folder,
+            "port": self.port,
+            "component_port": self.component_port,
+            "log_level": log_level,
+            "archive": archive,
+            "hibernation_s": hibernation_s,
+            "modules": _lua_list(MODULES.split()),
+            "disabled_mechanisms": _lua_list(["DIGEST-MD5"] + ([] if plain else ["PLAIN"])),
+        }
+        for name in ("data", "modules"):
+            (self.folder / name).mkdir()
+        (self.folder / "modules" / "mod_recorder.lua").write_text(RECORDER)
+        self._configuration = self.folder / "prosody.cfg.lua"
+        self._write_configuration()
+        # What a client program must trust; the same as `authority.pem`.
+        self.ca_file = self.folder / "ca.crt"
+        self.ca_file.write_text(self.authority.pem)
+        self.use_certificate(*self.authority.issue(*self._domains))
+        program = shutil.which("prosody")
+        assert program, "prosody is not installed: apt-get install prosody"
+        command = [program, "--config", str(self._configuration), "-F"]
+        output = self.folder / "output.log"
+        self.program = Program("prosody", command, os.environ, output, cwd="/", **self._user)
+        self._own(self.folder)
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def component_domain(self) -> str:
+        return COMPONENTS[0]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "prosody.log").read_text(errors="replace")
+
+    def mechanisms(self, jid: str | None = None) -> list[str]:
+        """The SASL mechanism of each attempt to log in since the start, also of failed ones; of all or of one JID."""
+        found = re.findall(r"SASL attempt with (\S+) of (\S+)", self.log)
+        return [mechanism for mechanism, of in found if jid in (None, of)]
+
+    def start(self) -> None:
+        self.program.start()
+        services = with_services()
+        for port in (self.port, self.component_port):
+            wait_for(partial(services.listens, port), what=f"Prosody\n{self.program.said()}")
+        assert "Failed to open server port" not in self.log, "another server has taken its port"
+
+    def stop(self) -> None:
+        """In order: clients are told."""
+        self.program.end()
+
+    def kill(self) -> None:
+        self.program.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        self.program.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_account(self, jid: str, password: str) -> None:
+        """Make an account, or give it another password. Nobody is disconnected by it: it is only a file.
+
+        (A change through `prosodyctl` or the admin interfaces ends the account's sessions, facts/xmpp.md 2d.)
+        """
+        user, domain = jid.split("@")
+        salt = secrets.token_hex(16)
+        salted = hashlib.pbkdf2_hmac("sha1", password.encode(), salt.encode(), SCRAM_ROUNDS)
+        fields = {
+            "salt": salt,
+            "stored_key": hashlib.sha1(hmac.digest(salted, b"Client Key", "sha1")).hexdigest(),
+            "server_key": hmac.digest(salted, b"Server Key", "sha1").hex(),
+        }
+        lines = "".join(f'\t["{name}"] = "{value}";\n' for name, value in fields.items())
+        folder = self.folder / "data" / _encoded(domain) / "accounts"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{_encoded(user)}.dat"
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f'return {{\n{lines}\t["iteration_count"] = {SCRAM_ROUNDS};\n}};\n')
+        fresh.rename(path)
+        self._own(folder.parent)
+
+    set_password = add_account
+
+    def new_account(self, name: str = "user", domain: str = DOMAIN) -> tuple[str, str]:
+        """JID and password of an account that no other test has."""
+        jid, password = f"{name}-{secrets.token_hex(4)}@{domain}", secrets.token_urlsafe(18)
+        self.add_account(jid, password)
+        return jid, password
+
+    def remove_account(self, jid: str) -> None:
+        user, domain = jid.split("@")
+        (self.folder / "data" / _encoded(domain) / "accounts" / f"{_encoded(user)}.dat").unlink()
+
+    def use_certificate(self, certificate: str, key: str) -> None:
+        """Another one than `authority` issued at first (expired, wrong name, unknown issuer), from the next start."""
+        (self.folder / "server.crt").write_text(certificate)
+        (self.folder / "server.key").write_text(key)
+        self._own(self.folder / "server.key")
+
+    def shell(self, *words: str) -> str:
+        """A command of Prosody's own shell, such as `shell("c2s", "close", jid)`; returns what it says."""
+        command = ["prosodyctl", "--config", str(self._configuration), "shell", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd="/", **self._user)
+        return done.stdout + done.stderr
+
+    def drop(self, jid: str) -> None:
+        """End all sessions of a bare JID, as an administrator's change of its password does."""
+        answer = self.shell("c2s", "close", jid)
+        assert "closed" in answer, answer
+
+    def _own(self, path: Path) -> None:
+        """The server's user owns it, and what is in it."""
+        if self._user:
+            for each in [path, *path.rglob("*")]:
+                os.chown(each, self._user["user"], self._user["group"])
+
+    def _write_configuration(self) -> None:
+        hosts = "".join(f'VirtualHost "{domain}"\n' for domain in self._domains)
+        components = "".join(
+            f'Component "{domain}"\n    component_secret = "{self.component_secret}"\n' for domain in COMPONENTS
+        )
+        self._configuration.write_text(CONFIGURATION.format(**self._settings) + hosts + components)
+
+
+def _lua_list(words: Iterable[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _encoded(text: str) -> str:
+    """As Prosody names its files."""
+    return "".join(char if char.isascii() and char.isalnum() else f"%{ord(char):02x}" for char in text)
