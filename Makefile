@@ -27,7 +27,7 @@ run: $(VENV)/run.stamp
 
 test: lint
 	@scripts/debian-packages postgresql redis-server rabbitmq-server nginx systemd chromium curl slapd ldap-utils \
-		prosody prosody-modules lua-bitop lua-bit32 lua-event lua-posix lua-readline lua-unbound go-sendxmpp sendxmpp
+		prosody prosody-modules lua-bitop lua-bit32 lua-event lua-posix lua-readline lua-unbound go-sendxmpp sendxmpp ejabberd
 	@echo "== all tests on PostgreSQL and Redis"
 	@scripts/with-services $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	@echo "== tests of real workers and stacks with RabbitMQ as broker"

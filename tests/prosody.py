@@ -25,7 +25,7 @@ from tests.certificates import Authority
 from tests.faults.programs import Program
 from tests.faults.servers import with_services
 from tests.ports import free_port
-from tests.sandbox_process import wait_for
+from tests.sandbox_process import ROOT, wait_for
 
 DOMAIN = "im.example"
 # A second host of the same server, as another organisation's would be reached by federation (S0.29).
@@ -82,20 +82,20 @@ class Prosody:
     `plain` False offers SCRAM only. `hibernation_s`: how long a session whose connection broke can be resumed.
     """
 
+    domain, component_domain, host = DOMAIN, COMPONENTS[0], "127.0.0.1"
+    _domains = (DOMAIN, FOREIGN_DOMAIN)
+
     def __init__(
         self,
         *,
-        domains: Iterable[str] = (DOMAIN, FOREIGN_DOMAIN),
         archive: str = "internal",
         plain: bool = True,
         hibernation_s: int = 60,
         log_level: str = "info",
     ) -> None:
-        self.domain, self.port, self.component_port = DOMAIN, free_port(), free_port()
-        self.host = "127.0.0.1"
+        self.port, self.component_port = free_port(), free_port()
         self.component_secret = secrets.token_urlsafe(16)
         self.authority = Authority()
-        self._domains = list(domains)
         services = with_services()
         user = services.server_user()
         self._user = services.as_user(user)
@@ -115,7 +115,7 @@ class Prosody:
             (self.folder / name).mkdir()
         (self.folder / "modules" / "mod_recorder.lua").write_text(RECORDER)
         self._configuration = self.folder / "prosody.cfg.lua"
-        self._write_configuration()
+        self._configuration.write_text(self._configured())
         # What a client program must trust; the same as `authority.pem`.
         self.ca_file = self.folder / "ca.crt"
         self.ca_file.write_text(self.authority.pem)
@@ -133,10 +133,6 @@ class Prosody:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-    @property
-    def component_domain(self) -> str:
-        return COMPONENTS[0]
 
     @property
     def log(self) -> str:
@@ -193,9 +189,9 @@ class Prosody:
 
     set_password = add_account
 
-    def new_account(self, name: str = "user", domain: str = DOMAIN) -> tuple[str, str]:
+    def new_account(self, name: str = "user", domain: str = "") -> tuple[str, str]:
         """JID and password of an account that no other test has."""
-        jid, password = f"{name}-{secrets.token_hex(4)}@{domain}", secrets.token_urlsafe(18)
+        jid, password = f"{name}-{secrets.token_hex(4)}@{domain or self.domain}", secrets.token_urlsafe(18)
         self.add_account(jid, password)
         return jid, password
 
@@ -226,12 +222,41 @@ class Prosody:
             for each in [path, *path.rglob("*")]:
                 os.chown(each, self._user["user"], self._user["group"])
 
-    def _write_configuration(self) -> None:
+    def _configured(self) -> str:
         hosts = "".join(f'VirtualHost "{domain}"\n' for domain in self._domains)
         components = "".join(
             f'Component "{domain}"\n    component_secret = "{self.component_secret}"\n' for domain in COMPONENTS
         )
-        self._configuration.write_text(CONFIGURATION.format(**self._settings) + hosts + components)
+        return CONFIGURATION.format(**self._settings) + hosts + components
+
+
+class DeployedProsody(Prosody):
+    """One that reads deploy/prosody, with the addresses and places of this machine put in."""
+
+    domain, component_domain = "im.example.com", "sms.im.example.com"
+    _domains = (domain,)
+
+    def _configured(self) -> str:
+        text = (ROOT / "deploy" / "prosody" / "prosody.cfg.lua").read_text()
+        self.component_secret = "a-long-random-secret"
+        assert self.component_secret in text
+        for place in ("/run/prosody", "/var/log/prosody"):
+            text = text.replace(place, str(self.folder))
+        text = text.replace("{ 5347 }", f"{{ {self.component_port} }}").replace('"certs"', f'"{self.folder}/certs"')
+        text = text.replace('"admin_shell"', '"admin_shell", "recorder"')
+        here = (
+            f'daemonize = false\ndata_path = "{self.folder}/data"\nplugin_paths = {{ "{self.folder}/modules" }}\n'
+            f'admin_socket = "{self.folder}/admin.sock"\n'
+            f'interfaces = {{ "127.0.0.1" }}\nc2s_ports = {{ {self.port} }}\n'
+        )
+        return here + text
+
+    def use_certificate(self, certificate: str, key: str) -> None:
+        folder = self.folder / "certs"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{self.domain}.crt").write_text(certificate)
+        (folder / f"{self.domain}.key").write_text(key)
+        self._own(folder)
 
 
 def _lua_list(words: Iterable[str]) -> str:
