@@ -8,6 +8,9 @@ from aiohttp import web
 
 from sandbox import control
 from sandbox.bandwidth import Bandwidth
+from sandbox.broadworks import Broadworks
+from sandbox.broadworks import control as broadworks_control
+from sandbox.broadworks.doors import HttpDoor, OciConnections
 from sandbox.carrier import Carrier
 from sandbox.control_base import NO_CONTENT, SANDBOX, Refusal, after, answer, json_errors, read_body, rows, sandbox_of
 from sandbox.delivery import Courier
@@ -21,6 +24,8 @@ from sandbox.store import World
 from sandbox.twilio import Twilio
 
 CARRIERS: tuple[type[Carrier], ...] = (Inteliquent, Restcomm, Twilio, Bandwidth)
+BROADWORKS_PORT_OFFSET = 5
+OCI_PORT_OFFSET = 8
 MAIL_PORT_OFFSET = 25
 LAST_PORT = 65_535
 # Requests that are held on purpose are not waited for.
@@ -30,7 +35,8 @@ WORLD = {"echo": flag(), "echo_delay_s": amount(), "portal_url": text()}
 
 
 class Sandbox:
-    """Everything on `port` and the ports above it: P the whole and `/_control/`, P+n each party alone, P+25 mail."""
+    """Everything on `port` and the ports above it: P the whole and `/_control/`, P+n each party alone, P+8 OCI-P,
+    P+25 mail."""
 
     def __init__(self, port: int, world: World | None = None) -> None:
         self.port = port
@@ -42,6 +48,8 @@ class Sandbox:
             kind.name: kind(self.world, self.courier, f"http://{HOST}:{port + kind.port_offset}", self.url)
             for kind in CARRIERS
         }
+        self.broadworks = Broadworks()
+        self._broadworks_http = HttpDoor(self.broadworks)
         self._ports: dict[str, Port] = {}
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_WITHIN_S)
 
@@ -56,6 +64,10 @@ class Sandbox:
         for carrier in self.carriers.values():
             server = web.Server(carrier.serve, access_log=None)
             self._ports[carrier.name] = _http_port(self.port + carrier.port_offset, server)
+        broadworks = web.Server(self._broadworks_http.serve, access_log=None)
+        self._ports["broadworks"] = _http_port(self.port + BROADWORKS_PORT_OFFSET, broadworks)
+        oci = OciConnections(self.broadworks)
+        self._ports["oci"] = Port(self.port + OCI_PORT_OFFSET, oci.protocol, lambda: oci.open)
         # The control port last: who can reach it can reach everything.
         everything = _http_port(self.port, self._runner.server)
         try:
@@ -73,6 +85,7 @@ class Sandbox:
             await port.close()
         for carrier in self.carriers.values():
             carrier.set_state(carrier.settings.state)
+        self.broadworks.set_state(self.broadworks.settings.state)
         await self.courier.close()
         await self._runner.cleanup()
 
@@ -82,6 +95,9 @@ class Sandbox:
         for carrier in self.carriers.values():
             await self.set_carrier_state(carrier, "up")
             carrier.clear()
+        await self.set_broadworks_state("up")
+        self.broadworks.clear()
+        self._broadworks_http.sessions.clear()
         await self.mail.reset()
         for name, value in asdict(self._start_world).items():
             setattr(self.world, name, value)
@@ -95,6 +111,15 @@ class Sandbox:
             await _open(port)
         carrier.set_state(state)
 
+    async def set_broadworks_state(self, state: str) -> None:
+        """Refusing closes both doors of BroadWorks."""
+        for name in ("broadworks", "oci"):
+            if state == "refusing":
+                await self._ports[name].close()
+            else:
+                await _open(self._ports[name])
+        self.broadworks.set_state(state)
+
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[json_errors], client_max_size=MAX_BODY_BYTES)
         application[SANDBOX] = self
@@ -105,9 +130,11 @@ class Sandbox:
         router.add_get("/_control/mail/", list_mails)
         router.add_put("/_control/mail/", change_mail)
         router.add_delete("/_control/mail/", delete_mails)
+        broadworks_control.add_routes(router)
         control.add_routes(router)
         for carrier in self.carriers.values():
             router.add_route("*", f"/{carrier.name}/{{tail:.*}}", carrier.serve)
+        router.add_route("*", "/broadworks/{tail:.*}", self._broadworks_http.serve)
         return application
 
 

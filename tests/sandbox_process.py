@@ -75,6 +75,39 @@ class CarrierControl:
         return found
 
 
+class BroadworksControl:
+    """The simulated BroadWorks of a running sandbox, through `/_control/`."""
+
+    username, password, imp_domain = "sandbox-admin", "sandbox-admin-password", "im.sandbox.example"
+
+    def __init__(self, sandbox: SandboxProcess) -> None:
+        self._sandbox = sandbox
+        self.port, self.oci_port = sandbox.port + 5, sandbox.port + 8
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        return self._sandbox.call(method, f"/broadworks/{path}", body)
+
+    def settings(self, **settings: Any) -> Any:
+        return self.call("PUT", "", settings)
+
+    def put_user(self, login: str, **fields: Any) -> Any:
+        return self.call("PUT", f"users/{login}/", fields)
+
+    def user(self, login: str) -> Any:
+        return self.call("GET", f"users/{login}/")
+
+    def fault(
+        self, operation: str, kind: str, *, times: int | None = 1, after_accept: bool = False, **more: Any
+    ) -> Any:
+        order = {"operation": operation, "times": times, "after_accept": after_accept, "fault": {"kind": kind, **more}}
+        return self.call("POST", "faults/", order)
+
+    def commands(self) -> list[str]:
+        """The names of the commands that came, logins left out, oldest first."""
+        names = [row["path"] for row in self.call("GET", "requests/")["results"] if row["method"] == "OCI"]
+        return [name for name in names if name not in ("AuthenticationRequest", "LoginRequest14sp4")]
+
+
 class SandboxProcess(CarrierControl):
     """A running sandbox; it is controlled as its Inteliquent, `of` gives the other carriers."""
 
@@ -90,6 +123,10 @@ class SandboxProcess(CarrierControl):
 
     def of(self, code: str) -> CarrierControl:
         return CarrierControl(self.port, SIMULATED[code])
+
+    @property
+    def broadworks(self) -> BroadworksControl:
+        return BroadworksControl(self)
 
     def stop(self) -> None:
         self._process.terminate()
