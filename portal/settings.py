@@ -237,6 +237,7 @@ RETENTION_DAYS = env.int("RETENTION_DAYS", default=90)
 EVENT_DAYS = 7
 WEBHOOK_EVENT_DAYS = 14
 QUEUE_TTL_S = env.int("PORTAL_QUEUE_TTL_S", default=4 * 3600)
+XMPP_SHARDS = env.int("PORTAL_XMPP_SHARDS", default=16)
 LEASE_TTL_S = env.float("PORTAL_LEASE_TTL_S", default=30.0 if IS_SQLITE else 6.0)
 # When a text of unknown fate is looked up at the carrier, in seconds after the send (R32).
 RECHECK_S: list[int] = [int(s) for s in env.list("PORTAL_RECHECK_S", default=["120", "600", "3600", "86400"])]

@@ -42,6 +42,11 @@ class LeaseKeeper:
             self._held[name] = _Held(epoch, on_lost, self._end_at(name, before))
         return epoch
 
+    def holds(self, name: str) -> bool:
+        """Whether the lease is ours at this moment, by our own clock: also right after the process slept."""
+        held = self._held.get(name)
+        return held is not None and asyncio.get_running_loop().time() < held.end.when()
+
     async def release(self, name: str) -> None:
         """Give the lease back if we still have it. With the database away it runs out by itself."""
         held = self._held.pop(name, None)

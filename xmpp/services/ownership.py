@@ -1,0 +1,26 @@
+"""Which worker's bridge acts for an account: a lease for each shard, by the holder's name (architecture section 6)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models.functions import Cast, Concat, Mod
+
+from portal.models import Lease
+from portal.residents.leases import living
+
+LEASE_PREFIX = "xmpp-shard:"
+
+
+def shard_lease(shard: int) -> str:
+    return f"{LEASE_PREFIX}{shard}"
+
+
+def held_by(holder: str, slot: str = "slot") -> Exists:
+    """A condition: `holder` has the lease of the shard that this slot belongs to. Stands in the WHERE of whatever a
+    bridge changes, so that one that slept through its lease changes nothing. `slot` names the column.
+
+    No other process has the holder's name, so one that lost the lease and has it again acts for itself.
+    """
+    name = Concat(Value(LEASE_PREFIX), Cast(Mod(OuterRef(slot), Value(settings.XMPP_SHARDS)), CharField()))
+    return Exists(Lease.objects.annotate(wanted=name).filter(living(), name=F("wanted"), holder=holder))

@@ -1,0 +1,250 @@
+"""Storing what the sessions of accounts hear: many at once, each message once, whoever and however often it is told.
+
+The same message reaches us up to four times: live, as a carbon of another client's, from the archive after a gap, and
+through the sessions of both its sides when both are users of ours. It is known by the archive's id for the account
+(`ArchivedStanza`), else by the sender's own id for it in its conversation.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+
+from portal import clock
+from portal.events import News
+from portal.ids import new_id_at
+from portal.scoping import parse_id
+from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImpAccount, ImParticipant, XmppDelivery
+from xmpp.services.conversations import Pair, Party, lock_conversations
+from xmpp.services.ownership import held_by
+from xmpp.stanzas import Said
+from xmpp.states import DeliveryState, MessageStatus
+from xmpp.states import before as states_before
+
+# Clocks of clients are wrong, and delay stamps may be forged: nothing is said to have been sent later than it came.
+_EARLIEST = timedelta(days=3650)
+# Without any id the same words of the same sender within so long are the other side's copy of a message.
+_SAME_WITHIN = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message as the session of an account heard it."""
+
+    account_id: uuid.UUID
+    jid: str
+    said: Said
+
+
+@dataclass
+class _Place:
+    """Where a heard message belongs: its conversation, and who wrote it."""
+
+    heard: Heard
+    pair: Pair
+    sender: Party
+    sender_jid: str
+
+
+def store_heard(heard: Sequence[Heard], *, cursors: Mapping[uuid.UUID, str], holder: str) -> None:
+    """Store these messages and then, for accounts that `holder` still acts for, how far their archives are known.
+
+    Safe to repeat. Order within the batch is the order of arrival.
+    """
+    with transaction.atomic():
+        places = _places(_unknown(heard))
+        if places:
+            _store(places)
+        for account_id, cursor in cursors.items():
+            ImpAccount.objects.filter(held_by(holder), pk=account_id).update(archive_cursor=cursor)
+
+
+def _unknown(heard: Sequence[Heard]) -> list[Heard]:
+    """Without those that the account's archive has told of before, or twice in this batch."""
+    wanted = {(item.account_id, item.said.stanza_id) for item in heard if item.said.stanza_id}
+    known = ArchivedStanza.objects.filter(
+        account_id__in={key for key, _ in wanted}, stanza_id__in={stanza_id for _, stanza_id in wanted}
+    )
+    seen = set(known.values_list("account_id", "stanza_id"))
+    found = []
+    for item in heard:
+        key = (item.account_id, item.said.stanza_id)
+        if key not in seen:
+            found.append(item)
+        if item.said.stanza_id:
+            seen.add(key)
+    return found
+
+
+def _places(heard: Sequence[Heard]) -> list[_Place]:
+    users = users_of_jids({item.said.peer for item in heard}, {item.account_id for item in heard})
+    places = []
+    for item in heard:
+        peer: Party = users.get((item.account_id, item.said.peer), item.said.peer)
+        if peer == item.account_id:
+            continue  # a note to oneself is no conversation
+        own = item.said.outgoing
+        sender, jid = (item.account_id, item.jid) if own else (peer, item.said.peer)
+        places.append(_Place(item, (item.account_id, peer), sender, jid))
+    return places
+
+
+def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
+    """(account, JID) → our user with that JID, in the same tenant as the account."""
+    tenants = dict(ImpAccount.objects.filter(pk__in=account_ids).values_list("pk", "system_provider_id"))
+    rows = ImpAccount.objects.filter(imp_id__lower__in=list(jids), system_provider_id__in=set(tenants.values()))
+    found = {(tenant, jid.lower()): key for key, jid, tenant in rows.values_list("pk", "imp_id", "system_provider_id")}
+    return {
+        (account, jid): found[tenant, jid]
+        for account, tenant in tenants.items()
+        for jid in jids
+        if (tenant, jid) in found
+    }
+
+
+def _store(places: Sequence[_Place]) -> None:
+    conversations = lock_conversations({place.pair for place in places})
+    known = _Known(places, conversations)
+    now = clock.now()
+    created: list[ImMessage] = []
+    archived: list[ArchivedStanza] = []
+    told: list[tuple[_Place, ImMessage]] = []
+    for place in places:
+        conversation = conversations[place.pair]
+        message = known.find(place, conversation)
+        if message is None:
+            message = _message(place, conversation, now)
+            created.append(message)
+            told.append((place, message))
+            known.add(message)
+        stanza_id = place.heard.said.stanza_id
+        if stanza_id:
+            row = ArchivedStanza(account_id=place.heard.account_id, stanza_id=stanza_id, message=message)
+            archived.append(row)
+            known.archived.add((place.heard.account_id, message.pk))
+    ImMessage.objects.bulk_create(created)
+    ArchivedStanza.objects.bulk_create(archived, ignore_conflicts=True)
+    _note_seen(known.sent)
+    _note_received(told)
+
+
+class _Known:
+    """The messages that a batch may tell of again. Its conversations are locked, so nobody adds to them meanwhile."""
+
+    def __init__(self, places: Sequence[_Place], conversations: Mapping[Pair, ImConversation]) -> None:
+        ids = {place.heard.said.origin_id for place in places} - {""}
+        in_these = ImMessage.objects.filter(conversation__in={row.pk for row in conversations.values()})
+        foreign = in_these.filter(origin_id__in=ids)
+        self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row for row in foreign}
+        own = in_these.filter(pk__in={key for text in ids if (key := parse_id(text))})
+        self._own = {str(row.pk): row for row in own}
+        self._without_id = self._recent_without_id(places, conversations)
+        self.archived = {
+            (account, message)
+            for account, message in ArchivedStanza.objects.filter(
+                message__in=[row.pk for rows in self._without_id.values() for row in rows]
+            ).values_list("account_id", "message_id")
+        }
+        # Messages of ours that a server turned out to have.
+        self.sent: set[uuid.UUID] = set()
+
+    @staticmethod
+    def _recent_without_id(
+        places: Sequence[_Place], conversations: Mapping[Pair, ImConversation]
+    ) -> dict[tuple[uuid.UUID, str, str], list[ImMessage]]:
+        concerned = {conversations[place.pair].pk for place in places if not place.heard.said.origin_id}
+        found: dict[tuple[uuid.UUID, str, str], list[ImMessage]] = defaultdict(list)
+        if concerned:
+            lately = ImMessage.objects.filter(conversation__in=concerned, origin_id="", via_own=False)
+            for row in lately.filter(created_at__gte=clock.now() - _SAME_WITHIN).order_by("pk"):
+                found[row.conversation_id, row.sender_jid, row.text].append(row)
+        return found
+
+    def find(self, place: _Place, conversation: ImConversation) -> ImMessage | None:
+        said = place.heard.said
+        if not said.origin_id:
+            return self._find_without_id(place, conversation)
+        own = self._own.get(said.origin_id)
+        if own is not None and own.conversation_id == conversation.pk and own.sender_id == place.sender:
+            self.sent.add(own.pk)
+            return own
+        return self._by_origin.get((conversation.pk, place.sender_jid, said.origin_id))
+
+    def _find_without_id(self, place: _Place, conversation: ImConversation) -> ImMessage | None:
+        """The other side's copy: one that this account's archive has not told of yet."""
+        for row in self._without_id.get((conversation.pk, place.sender_jid, place.heard.said.text), []):
+            if (place.heard.account_id, row.pk) not in self.archived:
+                return row
+        return None
+
+    def add(self, message: ImMessage) -> None:
+        if message.origin_id:
+            self._by_origin[message.conversation_id, message.sender_jid, message.origin_id] = message
+        else:
+            self._without_id[message.conversation_id, message.sender_jid, message.text].append(message)
+
+
+def _message(place: _Place, conversation: ImConversation, now: datetime) -> ImMessage:
+    said = place.heard.said
+    at = min(max(said.at or now, now - _EARLIEST), now)
+    return ImMessage(
+        # Where it stands in the conversation: by when it was sent, not by when we heard of it.
+        id=new_id_at(at),
+        created_at=now,
+        conversation=conversation,
+        sender_id=place.sender if isinstance(place.sender, uuid.UUID) else None,
+        sender_jid=place.sender_jid,
+        text=said.text,
+        origin_id=said.origin_id,
+        at=at,
+        via=said.via,
+        via_xmpp=True,
+        # Of what comes in it is known that it came.
+        status=MessageStatus.DELIVERED,
+    )
+
+
+def _note_seen(message_ids: Collection[uuid.UUID]) -> None:
+    """The server has these messages of ours: they are not sent again."""
+    earlier = states_before(DeliveryState.ACKED)
+    XmppDelivery.objects.filter(pk__in=message_ids, state__in=earlier).update(state=DeliveryState.ACKED)
+
+
+def _note_received(told: Iterable[tuple[_Place, ImMessage]]) -> None:
+    """Both users of a conversation see what is new; who did not write it has something to read."""
+    news = News()
+    newest: dict[tuple[uuid.UUID, uuid.UUID], datetime] = {}
+    unread: dict[tuple[uuid.UUID, uuid.UUID], list[datetime]] = defaultdict(list)
+    for place, message in told:
+        for party in place.pair:
+            if not isinstance(party, uuid.UUID):
+                continue
+            key = (message.conversation_id, party)
+            newest[key] = max(message.at, newest.get(key, message.at))
+            news.add(party, "im.created", message.pk)
+            if party != place.sender:
+                unread[key].append(message.at)
+    for (conversation_id, user_id), at in sorted(newest.items()):
+        note_activity(conversation_id, user_id, at=at, received=unread.get((conversation_id, user_id), []))
+    last_received: dict[uuid.UUID, datetime] = {}
+    for (_, user_id), times in unread.items():
+        last_received[user_id] = max([*times, last_received.get(user_id, times[0])])
+    for user_id, at in sorted(last_received.items()):
+        ImpAccount.objects.filter(pk=user_id).update(last_message_received_at=at)
+    news.write()
+
+
+def note_activity(
+    conversation_id: uuid.UUID, user_id: uuid.UUID, *, at: datetime, received: Sequence[datetime] = ()
+) -> None:
+    """A message of that time came into the conversation of this user; `received` are those written by others."""
+    rows = ImParticipant.objects.filter(conversation=conversation_id, user=user_id)
+    if received:
+        rows.update(new_count=F("new_count") + len(received), last_received_at=max(received))
+    rows.exclude(last_message_at__gte=at).update(last_message_at=at)

@@ -1,0 +1,94 @@
+"""The accounts a bridge has to keep online, and how their sessions stand."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Mod
+
+from portal import clock
+from portal.events import News
+from xmpp.models import ImpAccount
+from xmpp.services.ownership import held_by
+from xmpp.session import Account
+from xmpp.states import AccountStatus
+
+# What ends with the worker that had the session: nobody else would say that it is not so any more.
+_LIVE = (AccountStatus.ONLINE, AccountStatus.CONNECTING, AccountStatus.RECONNECTING)
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    """How the session of an account stands now, and why in words for its user."""
+
+    account_id: uuid.UUID
+    status: AccountStatus
+    reason: str
+
+
+def accounts_of(shards: Collection[int]) -> dict[uuid.UUID, Account]:
+    """The accounts of these shards that shall be online: on, with a password that the server did not refuse."""
+    rows = (
+        ImpAccount.objects.annotate(shard=Mod(F("slot"), settings.XMPP_SHARDS))
+        .filter(shard__in=list(shards), assigned=True, enabled=True, user__is_active=True)
+        .filter(system_provider__broadworks__isnull=False)
+        .exclude(Q(password="") | Q(imp_id="") | Q(status=AccountStatus.AUTHENTICATION_FAILED))
+        .select_related("system_provider__broadworks")
+        .defer("system_provider__broadworks__password")
+    )
+    return {row.pk: _account(row) for row in rows}
+
+
+def _account(row: ImpAccount) -> Account:
+    connection = row.system_provider.broadworks
+    return Account(
+        id=row.pk,
+        jid=row.imp_id.lower(),
+        password=row.password,
+        host=connection.xmpp_host,
+        port=connection.xmpp_port,
+        authority=connection.xmpp_ca,
+        cursor=row.archive_cursor,
+        slot=row.slot,
+        version=(row.version, connection.version),
+    )
+
+
+def note_statuses(changes: Iterable[StatusChange], holder: str) -> None:
+    """Store how sessions stand and tell their users (S0.13, S0.16). Of an account that is another's now, nothing."""
+    with transaction.atomic():
+        news, now = News(), clock.now()
+        for change in changes:
+            # Reconnecting may go on for hours with ever the same reason.
+            same = Q(status=change.status, status_reason=change.reason[:300])
+            row = ImpAccount.objects.filter(held_by(holder), ~same, pk=change.account_id)
+            if row.update(status=change.status, status_reason=change.reason[:300], status_at=now):
+                news.add(change.account_id, "xmpp.updated", change.account_id)
+        news.write()
+
+
+def settle_unserved() -> int:
+    """What nobody keeps online any more is offline, or disabled: switched off, without a password, deactivated."""
+    unwanted = Q(assigned=False) | Q(enabled=False) | Q(user__is_active=False)
+    idle = Q(password="") | Q(system_provider__broadworks__isnull=True)
+    with transaction.atomic():
+        news, now = News(), clock.now()
+        for status, condition in ((AccountStatus.DISABLED, unwanted), (AccountStatus.OFFLINE, ~unwanted & idle)):
+            wrong = ImpAccount.objects.filter(condition).filter(status__in=_LIVE).values_list("pk", flat=True)
+            ids = list(wrong[:500])
+            ImpAccount.objects.filter(pk__in=ids).update(status=status, status_reason="", status_at=now)
+            for key in ids:
+                news.add(key, "xmpp.updated", key)
+        news.write()
+    return len(ids)
+
+
+def leave(account_ids: Collection[uuid.UUID], holder: str) -> None:
+    """These sessions end with their worker, which stops in order; the next one takes them up."""
+    changes = [StatusChange(key, AccountStatus.OFFLINE, "The bridge is being restarted.") for key in account_ids]
+    note_statuses(changes, holder)

@@ -1,0 +1,291 @@
+"""What is said on an XMPP stream, built and read without any I/O (RFC 6121, XEP-0184, 0203, 0280, 0313, 0359).
+
+Whatever comes from the server may be forged, malformed or huge: readers return None for what means nothing to us, and
+trust ids, carbons and archive results only from the account's own server.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+from xml.etree.ElementTree import Element, SubElement
+
+CLIENT = "jabber:client"
+CARBONS = "urn:xmpp:carbons:2"
+FORWARD = "urn:xmpp:forward:0"
+DELAY = "urn:xmpp:delay"
+RECEIPTS = "urn:xmpp:receipts"
+STANZA_ID = "urn:xmpp:sid:0"
+ARCHIVE = "urn:xmpp:mam:2"
+RESULT_SET = "http://jabber.org/protocol/rsm"
+DATA_FORM = "jabber:x:data"
+CHAT_STATES = "http://jabber.org/protocol/chatstates"
+STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+OCCUPANT = "http://jabber.org/protocol/muc#user"
+
+# What XML 1.0 has no way to write; a server ends the stream over it.
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Servers differ; some date with an offset instead of Z (XEP-0082).
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+LONGEST_ID = 255
+LONGEST_JID = 320
+
+Via = Literal["direct", "carbon", "archive"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message with a body, as it concerns one account. JIDs are bare and lower-case.
+
+    `outgoing`: sent by the account itself, from another of its clients. `stanza_id` is the id that the account's own
+    archive gave it, `origin_id` the sender's; either may be "". `at` is None for now.
+    """
+
+    peer: str
+    outgoing: bool
+    text: str
+    stanza_id: str = ""
+    origin_id: str = ""
+    at: datetime | None = None
+    via: Via = "direct"
+    # The full JID to answer with a receipt, "" when none is wanted (XEP-0184).
+    receipt_to: str = ""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A client of `peer` has the message with this origin id (XEP-0184)."""
+
+    peer: str
+    origin_id: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A message of ours came back; `reason` is a sentence or a condition of RFC 6120 §8.3."""
+
+    peer: str
+    origin_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChatState:
+    """The peer is `composing`, `paused`, `active`, `inactive` or `gone` (XEP-0085)."""
+
+    peer: str
+    state: str
+
+
+@dataclass(frozen=True)
+class ArchivePage:
+    """The end of an archive page: the id of its last message ("" when it was empty), and whether it was the last."""
+
+    last: str
+    complete: bool
+
+
+News = Said | Received | Refused | ChatState
+
+
+def has_illegal_characters(text: str) -> bool:
+    """Whether XML has no way to write it: control characters, lone surrogates (XML 1.0 §2.2)."""
+    return bool(_ILLEGAL.search(text))
+
+
+def bare(jid: str) -> str:
+    """The JID without its resource, in lower case."""
+    return jid.partition("/")[0].lower()
+
+
+def read_message(stanza: Element, own: str) -> News | None:
+    """What a `<message/>` of the stream says to the account with the bare JID `own`; None when nothing to us."""
+    sender = stanza.get("from", "")
+    if not sender or bare(sender) == own:
+        # Only the own server may tell what other clients did, and what the archive holds.
+        for via, wrapper in _wrappers(stanza):
+            return _read_forwarded(wrapper, own, via)
+    if _find(stanza, CARBONS, "received", "sent") is not None or stanza.find(f"{{{ARCHIVE}}}result") is not None:
+        return None  # forged
+    return _read_plain(stanza, own)
+
+
+def _wrappers(stanza: Element) -> list[tuple[Via, Element]]:
+    carbon = _find(stanza, CARBONS, "received", "sent")
+    if carbon is not None:
+        return [("carbon", carbon)]
+    result = stanza.find(f"{{{ARCHIVE}}}result")
+    return [("archive", result)] if result is not None else []
+
+
+def _find(parent: Element, namespace: str, *names: str) -> Element | None:
+    found = (parent.find(f"{{{namespace}}}{name}") for name in names)
+    return next((element for element in found if element is not None), None)
+
+
+def _read_forwarded(wrapper: Element, own: str, via: Via) -> News | None:
+    forwarded = wrapper.find(f"{{{FORWARD}}}forwarded")
+    inner = forwarded.find(f"{{{CLIENT}}}message") if forwarded is not None else None
+    if forwarded is None or inner is None:
+        return None
+    news = _read_plain(inner, own)
+    if not isinstance(news, Said):
+        # Receipts matter from the archive too: they may have come while nobody was there to hear them.
+        return news if via == "archive" and isinstance(news, Received) else None
+    # Inside a delayed message stands when it was sent, around it when it was archived.
+    at = news.at or _delay(forwarded)
+    stanza_id = _short(wrapper.get("id")) if via == "archive" else news.stanza_id
+    # The client that got the message first answers for a carbon; of archived ones nobody waits any more.
+    return replace(news, via=via, at=at, stanza_id=stanza_id, receipt_to="")
+
+
+def _read_plain(stanza: Element, own: str) -> News | None:
+    sender, receiver = bare(stanza.get("from", "")), bare(stanza.get("to", "")) or own
+    outgoing = sender == own and receiver != own
+    peer = receiver if outgoing else sender
+    kind = stanza.get("type", "normal")
+    if not _is_address(peer) or kind in ("groupchat", "headline") or stanza.find(f"{{{OCCUPANT}}}x") is not None:
+        return None
+    if kind == "error":
+        return _read_error(stanza, peer)
+    text = stanza.findtext(f"{{{CLIENT}}}body")
+    if not text:
+        return _read_signal(stanza, peer, outgoing)
+    origin = stanza.find(f"{{{STANZA_ID}}}origin-id")
+    sent_id = _short(stanza.get("id"))
+    wants_receipt = stanza.find(f"{{{RECEIPTS}}}request") is not None and bool(sent_id) and not outgoing
+    return Said(
+        peer=peer,
+        outgoing=outgoing,
+        text=text,
+        stanza_id=_archive_id(stanza, own),
+        origin_id=(_short(origin.get("id")) if origin is not None else "") or sent_id,
+        at=_delay(stanza),
+        receipt_to=stanza.get("from", "") if wants_receipt else "",
+    )
+
+
+def _read_error(stanza: Element, peer: str) -> Refused | None:
+    origin_id = _short(stanza.get("id"))
+    if not origin_id:
+        return None
+    error = stanza.find(f"{{{CLIENT}}}error")
+    reason = ""
+    for part in error if error is not None else ():
+        if part.tag == f"{{{STANZA_ERRORS}}}text":
+            reason = part.text or reason
+        elif part.tag.startswith(f"{{{STANZA_ERRORS}}}"):
+            reason = reason or part.tag.partition("}")[2].replace("-", " ")
+    return Refused(peer, origin_id, reason[:300] or "undefined condition")
+
+
+def _read_signal(stanza: Element, peer: str, outgoing: bool) -> Received | ChatState | None:
+    if outgoing:
+        return None
+    receipt = stanza.find(f"{{{RECEIPTS}}}received")
+    if receipt is not None:
+        origin_id = _short(receipt.get("id"))
+        return Received(peer, origin_id) if origin_id else None
+    for part in stanza:
+        if part.tag.startswith(f"{{{CHAT_STATES}}}"):
+            return ChatState(peer, part.tag.partition("}")[2])
+    return None
+
+
+def _is_address(jid: str) -> bool:
+    """Of somebody: the server itself has no conversation with us."""
+    return "@" in jid and len(jid) <= LONGEST_JID
+
+
+def _archive_id(stanza: Element, own: str) -> str:
+    """Only the account's own archive may say it (XEP-0359 §6)."""
+    for element in stanza.iterfind(f"{{{STANZA_ID}}}stanza-id"):
+        if bare(element.get("by", "")) == own:
+            return _short(element.get("id"))
+    return ""
+
+
+def _short(value: str | None) -> str:
+    """An id as we store it; of one that is too long the start, which is as good."""
+    return (value or "")[:LONGEST_ID]
+
+
+def _delay(parent: Element) -> datetime | None:
+    element = parent.find(f"{{{DELAY}}}delay")
+    return read_time(element.get("stamp", "")) if element is not None else None
+
+
+def read_time(stamp: str) -> datetime | None:
+    """A time of XEP-0082; None when it is none."""
+    if not _TIME.fullmatch(stamp):
+        return None
+    try:
+        return datetime.fromisoformat(stamp).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def build_message(*, to: str, text: str, origin_id: str) -> Element:
+    """A chat message that asks for a receipt. Raises ValueError for what XML cannot write."""
+    if has_illegal_characters(text):
+        raise ValueError("This text has characters that XML cannot write.")
+    message = Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat", "id": origin_id})
+    SubElement(message, f"{{{CLIENT}}}body").text = text
+    SubElement(message, f"{{{STANZA_ID}}}origin-id", {"id": origin_id})
+    SubElement(message, f"{{{RECEIPTS}}}request")
+    SubElement(message, f"{{{CHAT_STATES}}}active")
+    return message
+
+
+def build_receipt(*, to: str, origin_id: str) -> Element:
+    """The answer to a message that asked for one. Not archived, nor for the other clients."""
+    message = Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat"})
+    SubElement(message, f"{{{RECEIPTS}}}received", {"id": origin_id})
+    SubElement(message, "{urn:xmpp:hints}store")
+    return message
+
+
+def build_chat_state(*, to: str, state: str) -> Element:
+    message = Element(f"{{{CLIENT}}}message", {"to": to, "type": "chat"})
+    SubElement(message, f"{{{CHAT_STATES}}}{state}")
+    SubElement(message, "{urn:xmpp:hints}no-store")
+    return message
+
+
+def build_archive_query(*, page_size: int, after: str = "", since: datetime | None = None) -> Element:
+    """The `<query/>` for a page of the archive: what comes after an id, or since a time, oldest first (XEP-0313)."""
+    query = Element(f"{{{ARCHIVE}}}query")
+    form = SubElement(query, f"{{{DATA_FORM}}}x", {"type": "submit"})
+    _add_field(form, "FORM_TYPE", ARCHIVE, {"type": "hidden"})
+    if since is not None:
+        _add_field(form, "start", since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    page = SubElement(query, f"{{{RESULT_SET}}}set")
+    SubElement(page, f"{{{RESULT_SET}}}max").text = str(page_size)
+    if after:
+        SubElement(page, f"{{{RESULT_SET}}}after").text = after
+    return query
+
+
+def build_newest_query() -> Element:
+    """The `<query/>` for the newest message of the archive alone."""
+    query = Element(f"{{{ARCHIVE}}}query")
+    page = SubElement(query, f"{{{RESULT_SET}}}set")
+    SubElement(page, f"{{{RESULT_SET}}}max").text = "1"
+    SubElement(page, f"{{{RESULT_SET}}}before")
+    return query
+
+
+def _add_field(form: Element, name: str, value: str, attributes: dict[str, str] | None = None) -> None:
+    field = SubElement(form, f"{{{DATA_FORM}}}field", {"var": name, **(attributes or {})})
+    SubElement(field, f"{{{DATA_FORM}}}value").text = value
+
+
+def read_archive_end(answer: Element) -> ArchivePage:
+    """The `<fin/>` in the answer to a query; without one the archive has nothing more for us."""
+    end = answer.find(f"{{{ARCHIVE}}}fin")
+    if end is None:
+        return ArchivePage("", complete=True)
+    last = end.findtext(f"{{{RESULT_SET}}}set/{{{RESULT_SET}}}last") or ""
+    return ArchivePage(_short(last), complete=end.get("complete") == "true" or not last)
