@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import serializers
 
 from cpaas.models.queue import QueueState
 from cpaas.states import MessageStatus, NumberStatus, OptInState
 from portal.api.fields import ID_SCHEMA, Id, Time
+from portal.api.shape import Shape
 
 __all__ = [
     "ID_SCHEMA",
@@ -22,32 +21,25 @@ __all__ = [
 ]
 
 
-class _Shape(serializers.Serializer[Any]):
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        # `from` cannot be the name of a class attribute.
-        found = super().get_fields()
-        return {name.removesuffix("_"): field for name, field in found.items()}
-
-
-class ChoiceShape(_Shape):
+class ChoiceShape(Shape):
     answer = serializers.ChoiceField(choices=["yes", "no", "cancel"])
     label_ = serializers.CharField()
 
 
-class PromptShape(_Shape):
+class PromptShape(Shape):
     id = serializers.CharField()
     title = serializers.CharField()
     text = serializers.CharField()
     choices = ChoiceShape(many=True)
 
 
-class OptInShape(_Shape):
+class OptInShape(Shape):
     state = serializers.ChoiceField(choices=OptInState.choices)
     at = Time(allow_null=True)
     prompt = PromptShape(allow_null=True, help_text="What to ask now; null when there is nothing to ask.")
 
 
-class NumberShape(_Shape):
+class NumberShape(Shape):
     id = Id()
     number = serializers.CharField()
     national = serializers.CharField()
@@ -61,12 +53,12 @@ class NumberShape(_Shape):
     usable = serializers.BooleanField()
 
 
-class ErrorShape(_Shape):
+class ErrorShape(Shape):
     code = serializers.CharField(allow_blank=True)
     text = serializers.CharField(allow_blank=True)
 
 
-class AttemptShape(_Shape):
+class AttemptShape(Shape):
     n = serializers.IntegerField()
     sid = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=MessageStatus.choices)
@@ -74,7 +66,7 @@ class AttemptShape(_Shape):
     error = ErrorShape(allow_null=True)
 
 
-class AttachmentShape(_Shape):
+class AttachmentShape(Shape):
     id = Id()
     name = serializers.CharField()
     content_type = serializers.CharField()
@@ -84,7 +76,7 @@ class AttachmentShape(_Shape):
     as_ = serializers.ChoiceField(choices=["mms", "link"])
 
 
-class MessageShape(_Shape):
+class MessageShape(Shape):
     id = Id()
     conversation = Id()
     direction = serializers.ChoiceField(choices=["in", "out"])
@@ -107,7 +99,7 @@ class MessageShape(_Shape):
     delivered_at = Time(allow_null=True)
 
 
-class StepShape(_Shape):
+class StepShape(Shape):
     at = Time()
     type = serializers.CharField()
     title = serializers.CharField(help_text="What happened, as a sentence.")
@@ -116,7 +108,7 @@ class StepShape(_Shape):
     word = serializers.CharField(allow_null=True, help_text="The carrier's own word.")
 
 
-class LogFileShape(_Shape):
+class LogFileShape(Shape):
     name = serializers.CharField(allow_null=True, allow_blank=True)
     content_type = serializers.CharField(allow_blank=True)
     size = serializers.IntegerField(help_text="Bytes.")
@@ -125,7 +117,7 @@ class LogFileShape(_Shape):
     error_ = serializers.CharField(allow_blank=True, help_text="Why the carrier did not hand it over, so far.")
 
 
-class LogEntryShape(_Shape):
+class LogEntryShape(Shape):
     id = Id()
     at = Time()
     from_ = serializers.CharField(allow_blank=True)
@@ -152,13 +144,13 @@ class LogEntryShape(_Shape):
     events = StepShape(many=True)
 
 
-class OwnNumberShape(_Shape):
+class OwnNumberShape(Shape):
     id = Id()
     number = serializers.CharField()
     display = serializers.CharField()
 
 
-class RemoteShape(_Shape):
+class RemoteShape(Shape):
     number = serializers.CharField()
     national = serializers.CharField()
     name = serializers.CharField(allow_null=True)
@@ -166,7 +158,7 @@ class RemoteShape(_Shape):
     source_ = serializers.CharField(allow_null=True, help_text="The directory that knows the name.")
 
 
-class ConversationShape(_Shape):
+class ConversationShape(Shape):
     id = Id()
     number = OwnNumberShape()
     remote = RemoteShape()
@@ -180,7 +172,7 @@ class ConversationShape(_Shape):
     can_reply = serializers.BooleanField()
 
 
-class BlockedShape(_Shape):
+class BlockedShape(Shape):
     id = Id()
     number = Id(help_text="Id of the own number.")
     remote = serializers.CharField(help_text="E.164, or a short code or name as it writes to us.")
@@ -189,17 +181,17 @@ class BlockedShape(_Shape):
     at = Time()
 
 
-class PreviewFileShape(_Shape):
+class PreviewFileShape(Shape):
     id = Id()
     as_ = serializers.ChoiceField(choices=["mms", "link"])
 
 
-class StreamShape(_Shape):
+class StreamShape(Shape):
     id = Id()
     name = serializers.CharField()
 
 
-class QueueRowShape(_Shape):
+class QueueRowShape(Shape):
     id = Id()
     conversation = Id()
     media_stream = StreamShape()
@@ -211,7 +203,7 @@ class QueueRowShape(_Shape):
     reserved_by = Id(allow_null=True)
 
 
-class PreviewShape(_Shape):
+class PreviewShape(Shape):
     to = serializers.CharField()
     kind = serializers.ChoiceField(choices=["sms", "mms"])
     encoding = serializers.ChoiceField(choices=["gsm7", "ucs2"])

@@ -19,6 +19,7 @@ from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, require_free_name, validate
+from portal.services.organisation import organisation_of, organisations_of
 from portal.services.tenants import in_use_sentence
 
 USER_FIELDS = {
@@ -161,12 +162,10 @@ def _set_password(user: EndUser, password: str) -> None:
 
 def _set_monitored(user: EndUser, monitored: Iterable[EndUser]) -> None:
     """Whom a user may monitor: the own group, and groups of the reseller with the same enterprise (R42)."""
-    for other in monitored:
-        same_enterprise = (
-            other.reseller_id == user.reseller_id
-            and user.group.enterprise
-            and other.group.enterprise == user.group.enterprise
-        )
-        if other.group_id != user.group_id and not same_enterprise:
+    others = list(monitored)
+    own = organisation_of(user.group)
+    found = organisations_of([other.pk for other in others])
+    for other in others:
+        if found.get(other.pk) != own:
             raise invalid(monitored=f"{other.name} is not in the same organisation.")
-    user.monitored.set(monitored)
+    user.monitored.set(others)

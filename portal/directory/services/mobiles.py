@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from portal.directory.models import ContactNumber, NumberType, Source
-from portal.directory.services.reading import directories_of, linked_groups
+from portal.directory.services.reading import directories_of
 from portal.models import EndUser
+from portal.services.organisation import linked_groups
 
 
 def is_known_mobile(user: EndUser, number: str) -> bool:

@@ -19,7 +19,8 @@ from portal.directory.entries import Details, Dialled, Entry, beginnings_of, bes
 from portal.directory.models import Contact, ContactKind, ContactNumber, ContactWord, Directory, NumberType, Source
 from portal.directory.services.storing import details_of
 from portal.indexes import Folded
-from portal.models import EndUser, Group
+from portal.models import EndUser
+from portal.services.organisation import linked_groups
 
 MOST_MATCHES = 100
 Order = tuple[str, uuid.UUID]
@@ -31,13 +32,6 @@ def directories_of(user: EndUser) -> QuerySet[Directory]:
     of_provider = Q(system_provider_id=user.system_provider_id, group__isnull=True)
     found = Directory.objects.filter(of_provider | Q(group_id=user.group_id))
     return found.select_related("system_provider").order_by("id")
-
-
-def linked_groups(user: EndUser) -> QuerySet[Group]:
-    """The other groups of the user's enterprise, whose people the user knows too (R42)."""
-    enterprise = Group.objects.filter(pk=user.group_id).exclude(enterprise="").values("enterprise")
-    found = Group.objects.filter(reseller_id=user.reseller_id, enterprise__in=enterprise)
-    return found.exclude(pk=user.group_id).order_by("id")
 
 
 class AddressBooks:

@@ -1,0 +1,63 @@
+"""A user's organisation: the own group, and the groups its system provider linked with it (R42).
+
+Inside it users find, monitor, write to and write notes on one another. Everybody else does not exist for them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+
+from django.db.models import F, Q, QuerySet
+
+from portal.models import EndUser, Group
+from portal.problems import not_found
+from portal.scoping import TenantQuerySet, parse_id
+
+# Two users are of the same organisation when this is the same of both.
+Organisation = tuple[uuid.UUID, str]
+
+
+def organisation_of(group: Group) -> Organisation:
+    """Of a linked group its reseller and enterprise, else the group itself."""
+    return (group.reseller_id, group.enterprise) if group.enterprise else (group.pk, "")
+
+
+def organisations_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Organisation]:
+    """The organisation of each of these users, in one query."""
+    rows = EndUser.objects.filter(pk__among=list(user_ids))
+    columns = rows.values_list("pk", "group_id", "reseller_id", "group__enterprise")
+    return {key: (reseller, enterprise) if enterprise else (group, "") for key, group, reseller, enterprise in columns}
+
+
+def same_organisation(one: str, other: str) -> Q:
+    """A condition on rows that relate two users, by the names of the relations."""
+    linked = ~Q(**{f"{one}__group__enterprise": ""}) & Q(
+        **{
+            f"{one}__reseller": F(f"{other}__reseller"),
+            f"{one}__group__enterprise": F(f"{other}__group__enterprise"),
+        }
+    )
+    return Q(**{f"{one}__group": F(f"{other}__group")}) | linked
+
+
+def linked_groups(user: EndUser) -> QuerySet[Group]:
+    """The other groups of the user's enterprise."""
+    enterprise = Group.objects.filter(pk=user.group_id).exclude(enterprise="").values("enterprise")
+    found = Group.objects.filter(reseller_id=user.reseller_id, enterprise__in=enterprise)
+    return found.exclude(pk=user.group_id).order_by("id")
+
+
+def colleagues_of(user: EndUser) -> TenantQuerySet[EndUser]:
+    """The active users of the user's organisation, the user among them; whoever is not among them is 404."""
+    in_sight = Q(group_id=user.group_id) | Q(group__in=linked_groups(user).order_by())
+    return EndUser.objects.filter(in_sight, is_active=True)
+
+
+def get_colleague(user: EndUser, row_id: object) -> EndUser:
+    """The active user of the organisation with this id. Raises Problem `not_found` otherwise, whatever the reason."""
+    key = parse_id(row_id)
+    found = colleagues_of(user).filter(pk=key).first() if key else None
+    if found is None:
+        raise not_found("User")
+    return found

@@ -1,0 +1,40 @@
+"""Who is online in our own platform: an open event stream, or polls, are the sign of life (S0.3)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import timedelta
+
+from portal import clock
+from portal.sql import execute, places
+from presence.models import SignOfLife
+from presence.services.telling import tell_presence_changed
+
+# Whoever is gone, or was served by a process that was killed, is offline after this. A client that reloads is back by
+# then. Renewed at half of it, so that a slow look at the open streams loses nobody.
+ONLINE_FOR = timedelta(seconds=25)
+_RENEW_BEFORE = timedelta(seconds=12)
+_SIGNS = """
+    INSERT INTO presence_signoflife (user_id, online_until) VALUES {rows}
+    ON CONFLICT (user_id) DO UPDATE SET online_until = excluded.online_until
+"""
+
+
+def online_among(user_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these users who have a client open now."""
+    found = SignOfLife.objects.filter(pk__among=list(user_ids), online_until__gt=clock.now())
+    return set(found.values_list("pk", flat=True))
+
+
+def note_online(user_ids: Collection[uuid.UUID]) -> None:
+    """These users have a client open now. Writes only for those whose last sign is some seconds old, and tells of those
+    who were offline."""
+    now = clock.now()
+    known = dict(SignOfLife.objects.filter(pk__among=list(user_ids)).values_list("pk", "online_until"))
+    due = sorted(key for key in user_ids if key not in known or known[key] < now + _RENEW_BEFORE)
+    if not due:
+        return
+    values = [value for key in due for value in (key, now + ONLINE_FOR)]
+    execute(_SIGNS.format(rows=", ".join([f"({places(range(2))})"] * len(due))), values)
+    tell_presence_changed([key for key in due if key not in known or known[key] <= now])
