@@ -1,0 +1,78 @@
+"""Bare slixmpp: two clients in one process that pass messages back and forth, each by one handler and nothing else.
+
+    python -m benchmarks._baselines.xmpp_slixmpp PORT CA_FILE MESSAGES JID PASSWORD JID PASSWORD
+
+Prints JSON: messages (received and answered), seconds, cpu_s. A message is one send and one receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import ssl
+import sys
+import time
+from typing import Any
+
+from slixmpp import ClientXMPP
+
+IN_FLIGHT = 10
+
+
+class Pair:
+    """The two, and how much has arrived."""
+
+    def __init__(self, port: int, ca_file: str, messages: int, accounts: list[tuple[str, str]]) -> None:
+        self._port, self._wanted, self._seen = port, messages, 0
+        self._context = ssl.create_default_context(cafile=ca_file)
+        self._done, self._online = asyncio.Event(), asyncio.Queue[ClientXMPP]()
+        self._clients = [self._client(*account) for account in accounts]
+
+    def _client(self, jid: str, password: str) -> ClientXMPP:
+        client = ClientXMPP(f"{jid}/bare", password, ssl_context=self._context)
+        client.enable_direct_tls = False
+        client.add_event_handler("session_start", lambda _: self._begin(client))
+        client.add_event_handler("message", lambda message: self._answer(client, message))
+        return client
+
+    def _begin(self, client: ClientXMPP) -> None:
+        client.send_presence()
+        self._online.put_nowait(client)
+
+    def _answer(self, client: ClientXMPP, message: Any) -> None:
+        self._seen += 1
+        if self._seen >= self._wanted:
+            self._done.set()
+        elif not self._done.is_set():
+            self._send(client, message["from"])
+
+    def _send(self, client: ClientXMPP, to: Any) -> None:
+        client.make_message(mto=to, mbody="Hello there", mtype="chat").send()
+
+    async def run(self) -> dict[str, Any]:
+        for client in self._clients:
+            client.connect("127.0.0.1", self._port)
+        for _ in self._clients:
+            await asyncio.wait_for(self._online.get(), 30)
+        begin, cpu = time.monotonic(), _cpu()
+        one, other = self._clients
+        for sender, to in ((one, other), (other, one)):
+            for _ in range(IN_FLIGHT):
+                self._send(sender, to.boundjid.full)
+        await asyncio.wait_for(self._done.wait(), 300)
+        return {"messages": self._seen, "seconds": time.monotonic() - begin, "cpu_s": _cpu() - cpu}
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def measure(port: str, ca_file: str, messages: str, *accounts: str) -> None:
+    pair = Pair(int(port), ca_file, int(messages), list(zip(accounts[::2], accounts[1::2], strict=True)))
+    print(json.dumps(await pair.run()))
+
+
+if __name__ == "__main__":
+    asyncio.run(measure(*sys.argv[1:]))
