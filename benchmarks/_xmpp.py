@@ -1,4 +1,4 @@
-"""What the XMPP benchmarks share: a Prosody whose archive costs nothing, and the baselines as processes of their own."""
+"""What the XMPP benchmarks share: a Prosody whose archive costs nothing, and baselines as processes of their own."""
 
 from __future__ import annotations
 
