@@ -101,6 +101,8 @@ LOGGING: dict[str, Any] = {
         "django_structlog": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
+        # It logs stanzas, broken ones as errors, and so what people wrote; what matters is logged by xmpp itself.
+        "slixmpp": {"level": "CRITICAL"},
     },
 }
 

@@ -12,10 +12,10 @@ import math
 import random
 import ssl
 import uuid
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -26,6 +26,7 @@ from portal.residents.keeper import LeaseKeeper
 from xmpp import stanzas
 from xmpp.client import make_ssl_context
 from xmpp.services import members, outbox, receiving, rosters, sessions
+from xmpp.services.accounts_news import ACCOUNTS_TOPIC
 from xmpp.services.outbox import Outgoing
 from xmpp.services.ownership import shard_lease
 from xmpp.services.receiving import Heard
@@ -63,13 +64,16 @@ class Bridge(Resident):
         self._sessions: dict[uuid.UUID, Session] = {}
         self._lives: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._shards: set[int] = set()
-        self._logins = asyncio.Semaphore(LOGINS)
+        # By server: one that hangs must not keep the accounts of others waiting.
+        self._logins: dict[tuple[str, int], asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(LOGINS))
+        # Those whose password the server refused, with the version it was refused in: one attempt each.
+        self._refused: dict[uuid.UUID, tuple[int, int]] = {}
         self._inbox: list[tuple[Session, News, int]] = []
         self._statuses: dict[uuid.UUID, StatusChange] = {}
         self._known: list[tuple[uuid.UUID, DeliveryState]] = []
         self._peers: dict[tuple[uuid.UUID, str], Peer] = {}
         self._to_resend: set[uuid.UUID] = set()
-        self._roster_work: list[Callable[[], Awaitable[None]]] = []
+        self._roster_work: deque[Callable[[], Awaitable[None]]] = deque()
         self._something_came = asyncio.Event()
         self._work = asyncio.Event()
         self._look_again = asyncio.Event()
@@ -100,6 +104,7 @@ class Bridge(Resident):
     def on_wake(self, topics: frozenset[str]) -> None:
         if topics & {XMPP_TOPIC, "*"}:
             self._work.set()
+        if topics & {ACCOUNTS_TOPIC, "*"}:
             self._look_again.set()
 
     # --- shards and accounts ----------------------------------------------------------------------------------------
@@ -108,11 +113,18 @@ class Bridge(Resident):
         if self.stopping.is_set():
             return
         await self._share()
-        wanted = await in_database(sessions.accounts_of, self._shards)
+        wanted = await in_database(sessions.versions_of, self._shards)
         for account_id in set(self._sessions) - wanted.keys():
             await self._end(account_id)
-        for account in wanted.values():
+        changed = [
+            key for key, version in wanted.items() if version not in (self._version(key), self._refused.get(key))
+        ]
+        for account in await in_database(sessions.accounts, changed) if changed else ():
             await self._serve(account)
+
+    def _version(self, account_id: uuid.UUID) -> tuple[int, int] | None:
+        session = self._sessions.get(account_id)
+        return session.account.version if session is not None else None
 
     async def _share(self) -> None:
         living = await in_database(members.sign_of_life, self._holder, settings.LEASE_TTL_S)
@@ -146,11 +158,7 @@ class Bridge(Resident):
                 del self._sessions[key]
 
     async def _serve(self, account: Account) -> None:
-        at_hand = self._sessions.get(account.id)
-        if at_hand is not None and at_hand.account.version == account.version:
-            return
-        if at_hand is not None:
-            await self._end(account.id)
+        await self._end(account.id)
         former = self._lives.get(account.id)
         if former is not None:
             await asyncio.wait({former}, timeout=3)
@@ -164,6 +172,8 @@ class Bridge(Resident):
             logger.exception("xmpp_session_failed", account=str(session.account.id))
             # Taken up again by the next look, which finds no session.
             await asyncio.sleep(LOOK_S * 5)
+        if session.is_refused:
+            self._refused[session.account.id] = session.account.version
         if self._sessions.get(session.account.id) is session:
             del self._sessions[session.account.id]
 
@@ -179,6 +189,7 @@ class Bridge(Resident):
             await self._store()
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
         with suppress(DatabaseError):
+            await self._store()
             await in_database(sessions.leave, online, self._holder)
         for shard in list(self._shards):
             await self._keeper.release(shard_lease(shard))
@@ -192,8 +203,9 @@ class Bridge(Resident):
     def may_act_for(self, session: Session) -> bool:
         return self._keeper.holds(shard_lease(self._shard_of(session)))
 
-    def login_place(self) -> Any:
-        return self._logins
+    def login_place(self, session: Session) -> asyncio.Semaphore:
+        account = session.account
+        return self._logins[account.host or account.domain, account.port]
 
     def ssl_context(self, authority: str) -> ssl.SSLContext:
         return _context(authority)
@@ -312,10 +324,9 @@ class Bridge(Resident):
             await in_database(outbox.note_received, uuid.UUID(receipt.origin_id), receipt.peer)
 
     async def _store_roster(self) -> None:
-        work, self._roster_work = self._roster_work, []
-        for do in work:
-            await do()
-        if work:
+        while self._roster_work:
+            await self._roster_work[0]()
+            self._roster_work.popleft()
             self._work.set()
 
     async def _tell_peers(self) -> None:

@@ -13,7 +13,7 @@ import ssl
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -31,6 +31,8 @@ logger = get_logger(__name__)
 
 LOGIN_S = 30.0
 PAGE = 100
+# The cursor of an archive that was empty when we first looked: all that it has is new.
+FROM_THE_START = "*"
 # Of an archive that no longer knows where we stopped, so far back is asked for; what is stored already is recognised.
 LOOK_BACK = timedelta(days=2)
 ASK_AFTER_S = 45.0
@@ -59,6 +61,10 @@ class Account:
     cursor: str
     slot: int
     version: tuple[int, int]
+
+    @property
+    def domain(self) -> str:
+        return self.jid.partition("@")[2]
 
     @property
     def resource(self) -> str:
@@ -90,8 +96,8 @@ class Owner(Protocol):
     async def store(self, session: Session, said: Sequence[News], cursor: str) -> None:
         """Store a page of the archive, and then its end as the account's cursor."""
 
-    def login_place(self) -> Any:
-        """An async context manager: a place among those who log in at the same time."""
+    def login_place(self, session: Session) -> AbstractAsyncContextManager[Any]:
+        """A place among those who log in to the same server at the same time."""
 
     def ssl_context(self, authority: str) -> ssl.SSLContext: ...
 
@@ -103,6 +109,7 @@ class Session:
         self.account = account
         self.cursor = account.cursor
         self.is_online = False
+        self.is_refused = False
         self.show, self.message = "", ""
         self._owner = owner
         self._client: Client | None = None
@@ -129,6 +136,7 @@ class Session:
                 if self._closing:
                     return
                 if self._refused and self._refused not in _PASSING:
+                    self.is_refused = True
                     self._tell(AccountStatus.AUTHENTICATION_FAILED, "The XMPP server refused the password.")
                     return
                 failures = 1 if was_online else failures + 1
@@ -143,7 +151,7 @@ class Session:
         self._why = self._refused = self._no_tls = ""
         was_online = False
         try:
-            async with self._owner.login_place():
+            async with self._owner.login_place(self):
                 if self._closing:
                     return False
                 self._tell(AccountStatus.CONNECTING, "")
@@ -152,8 +160,8 @@ class Session:
                 await client.open(self.account.host, self.account.port)
                 await self._until_online_or_ended()
             if not self._ended.is_set() and not self.is_online:
-                self._why = "The server did not let us in within 30 s."
                 client.cut()
+                self._end("The server did not let us in within 30 s.")
             was_online = self.is_online
             await self._ended.wait()
         except ssl.SSLError as error:
@@ -386,7 +394,7 @@ class Session:
         if not self.cursor:
             await self._begin_archive()
             return
-        after, since = self.cursor, None
+        after, since = "" if self.cursor == FROM_THE_START else self.cursor, None
         while True:
             self._page = []
             query = stanzas.build_archive_query(page_size=PAGE, after=after, since=since)
@@ -411,9 +419,8 @@ class Session:
         except IqError:
             return
         self._page = []
-        if newest.last:
-            await self._owner.store(self, [], newest.last)
-            self.cursor = newest.last
+        self.cursor = newest.last or FROM_THE_START
+        await self._owner.store(self, [], self.cursor)
 
     async def _fetch_roster(self) -> None:
         answer = await self._ask("get", Element("{jabber:iq:roster}query"))

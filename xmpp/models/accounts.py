@@ -45,7 +45,7 @@ class ImpAccount(TenantModel):
     )
     status_reason = models.CharField(max_length=300, blank=True, default="", editable=False)
     status_at = models.DateTimeField(default=timezone.now, editable=False)
-    # The archive id of the newest message of which all older ones are stored too (XEP-0313).
+    # The archive id of the newest message of which all older ones are stored too (XEP-0313). "*": there was none yet.
     archive_cursor = models.CharField(max_length=255, blank=True, default="", editable=False)
     last_message_received_at = models.DateTimeField(null=True, editable=False)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from portal import clock
 from portal.events import News
@@ -111,7 +111,7 @@ def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> 
 def _store(places: Sequence[_Place]) -> None:
     conversations = lock_conversations({place.pair for place in places})
     known = _Known(places, conversations)
-    now = clock.now()
+    times = _Times({row.pk for row in conversations.values()})
     created: list[ImMessage] = []
     archived: list[ArchivedStanza] = []
     told: list[tuple[_Place, ImMessage]] = []
@@ -119,7 +119,7 @@ def _store(places: Sequence[_Place]) -> None:
         conversation = conversations[place.pair]
         message = known.find(place, conversation)
         if message is None:
-            message = _message(place, conversation, now)
+            message = _message(place, conversation, times)
             created.append(message)
             told.append((place, message))
             known.add(message)
@@ -190,13 +190,36 @@ class _Known:
             self._without_id[message.conversation_id, message.sender_jid, message.text].append(message)
 
 
-def _message(place: _Place, conversation: ImConversation, now: datetime) -> ImMessage:
+class _Times:
+    """When messages were sent, so that those of a conversation stand in the order in which they were told.
+
+    Archives may know whole seconds only, and many messages come in one millisecond, which is as fine as ids are.
+    """
+
+    def __init__(self, conversation_ids: Collection[uuid.UUID]) -> None:
+        self.now = clock.now()
+        rows = ImMessage.objects.filter(conversation__in=conversation_ids).order_by()
+        newest = rows.values("conversation").annotate(newest=Max("at")).values_list("conversation", "newest")
+        self._last: dict[uuid.UUID, datetime] = dict(newest)
+
+    def of(self, said: Said, conversation_id: uuid.UUID) -> datetime:
+        """Not later than now, however the sender's clock goes, nor absurdly early."""
+        at = min(max(said.at or self.now, self.now - _EARLIEST), self.now)
+        last = self._last.get(conversation_id)
+        grain = timedelta(seconds=1) if said.at and not said.at.microsecond else timedelta(milliseconds=1)
+        if last is not None and at <= last < at + grain:
+            at = last + timedelta(milliseconds=1)
+        self._last[conversation_id] = max(at, last or at)
+        return at
+
+
+def _message(place: _Place, conversation: ImConversation, times: _Times) -> ImMessage:
     said = place.heard.said
-    at = min(max(said.at or now, now - _EARLIEST), now)
+    at = times.of(said, conversation.pk)
     return ImMessage(
         # Where it stands in the conversation: by when it was sent, not by when we heard of it.
         id=new_id_at(at),
-        created_at=now,
+        created_at=times.now,
         conversation=conversation,
         sender_id=place.sender if isinstance(place.sender, uuid.UUID) else None,
         sender_jid=place.sender_jid,

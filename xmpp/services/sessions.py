@@ -31,17 +31,25 @@ class StatusChange:
     reason: str
 
 
-def accounts_of(shards: Collection[int]) -> dict[uuid.UUID, Account]:
-    """The accounts of these shards that shall be online: on, with a password that the server did not refuse."""
+def versions_of(shards: Collection[int]) -> dict[uuid.UUID, tuple[int, int]]:
+    """The accounts of these shards that shall be online, with what changes when a session must begin anew.
+
+    Those are on, have a password that the server did not refuse, and a server.
+    """
     rows = (
         ImpAccount.objects.annotate(shard=Mod(F("slot"), settings.XMPP_SHARDS))
         .filter(shard__in=list(shards), assigned=True, enabled=True, user__is_active=True)
-        .filter(system_provider__broadworks__isnull=False)
         .exclude(Q(password="") | Q(imp_id="") | Q(status=AccountStatus.AUTHENTICATION_FAILED))
-        .select_related("system_provider__broadworks")
-        .defer("system_provider__broadworks__password")
+        .filter(system_provider__broadworks__isnull=False)
     )
-    return {row.pk: _account(row) for row in rows}
+    found = rows.values_list("pk", "version", "system_provider__broadworks__version")
+    return {key: (version, of_server) for key, version, of_server in found}
+
+
+def accounts(ids: Collection[uuid.UUID]) -> list[Account]:
+    """These accounts with what a session needs."""
+    rows = ImpAccount.objects.filter(pk__among=list(ids)).select_related("system_provider__broadworks")
+    return [_account(row) for row in rows.defer("system_provider__broadworks__password")]
 
 
 def _account(row: ImpAccount) -> Account:
