@@ -48,6 +48,7 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.count_traffic": schedule(300),
     "cpaas.tasks.recount_traffic": schedule(3600),
     "cpaas.tasks.place_messages": schedule(60),
+    "xmpp.tasks.work_accounts": schedule(_SWEEP_S),
 }
 # How long to wait with the broker or database away.
 RETRY_S = 5.0

@@ -11,6 +11,7 @@
 - `assigned_numbers`: the numbers of users that apps assign, each a callable (user ids) -> user's id to numbers
 - `name_followers`: who is told that a directory found a name, each a callable (user's id, number)
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
+- `user_parts`: fields of users that an app keeps, in the users of the provisioning API
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from django.db import models
 
@@ -104,3 +105,39 @@ def register_follower(model: type[models.Model], follower: Follower) -> None:
 def tell_followers(row: models.Model) -> None:
     for follower in _followers.get(type(row), []):
         follower(row)
+
+
+class UserStep(Protocol):
+    """What an app does when a user is written: `commit` inside the transaction, `finish` after it."""
+
+    def commit(self, user: Any) -> None: ...
+
+    def finish(self, user: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class UserPart:
+    """Fields of a user that an app keeps in rows of its own.
+
+    `fields` makes them for the users of the API, by name; they read the user's row, with `related` read along.
+    `begin` (actor, user, given values) checks the values and may talk to the outside, before any transaction; a user
+    that is not saved yet is a new one. Raises Problem.
+    """
+
+    names: frozenset[str]
+    related: tuple[str, ...]
+    fields: Callable[[], dict[str, Any]]
+    begin: Callable[[Any, Any, Mapping[str, Any]], UserStep]
+
+
+user_parts: list[UserPart] = []
+
+
+def user_part_names() -> frozenset[str]:
+    return frozenset(name for part in user_parts for name in part.names)
+
+
+def begin_user_parts(actor: Any, user: Any, values: Mapping[str, Any]) -> list[UserStep]:
+    """The steps of the apps whose fields are among `values`. No transaction may be open when there are any."""
+    given = [(part, {name: values[name] for name in part.names if name in values}) for part in user_parts]
+    return [part.begin(actor, user, found) for part, found in given if found]

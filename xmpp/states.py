@@ -29,6 +29,20 @@ class PasswordState(models.TextChoices):
     DEVICE_CONFIG_PENDING = "device_config_pending", "Device configuration pending"
 
 
+class Work(models.TextChoices):
+    """What is left to do at BroadWorks for an account.
+
+    `generate`: make a random password and set it (S0.18). `restore`: set the present password again, because a change
+    to another one was given up without knowing whether it had been made. `device`: put the password into the device
+    configuration file (S0.22). `name`: find out the IM&P ID.
+    """
+
+    GENERATE = "generate", "Generate a password"
+    RESTORE = "restore", "Restore the password"
+    DEVICE = "device", "Update the device configuration"
+    NAME = "name", "Find out the IM&P ID"
+
+
 class SubscriptionState(models.TextChoices):
     """A presence subscription (S0.25-S0.28). `removed` is a tombstone: nothing subscribes again by itself."""
 

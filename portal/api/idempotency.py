@@ -38,8 +38,9 @@ _DEAD_AFTER = timedelta(minutes=2)
 PostT = TypeVar("PostT", bound=Callable[..., Response])
 
 
-def idempotent(*, talks_outside: bool = False) -> Callable[[PostT], PostT]:
-    """Decorates a view's `post`. `talks_outside`: no transaction may be open while its service asks a carrier."""
+def idempotent(*, talks_outside: bool | Callable[[Request], bool] = False) -> Callable[[PostT], PostT]:
+    """Decorates a view's `post`. `talks_outside`: no transaction may be open while its service asks a carrier; or
+    says of a request whether that is so."""
 
     def decorate(post: PostT) -> PostT:
         @functools.wraps(post)
@@ -47,7 +48,8 @@ def idempotent(*, talks_outside: bool = False) -> Callable[[PostT], PostT]:
             key = _key_of(request)
             if key is None:
                 return post(view, request, **kwargs)
-            answer_once = _answer_outside if talks_outside else _answer_inside
+            is_outside = talks_outside(request) if callable(talks_outside) else talks_outside
+            answer_once = _answer_outside if is_outside else _answer_inside
             return answer_once(request, key, lambda: post(view, request, **kwargs))
 
         wrapped.honours_idempotency_key = True  # type: ignore[attr-defined]

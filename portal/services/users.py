@@ -12,7 +12,7 @@ from django.db.models.deletion import ProtectedError
 
 from portal.countries import require_country
 from portal.events import publish
-from portal.extensions import check_guards, tell_followers
+from portal.extensions import begin_user_parts, check_guards, tell_followers
 from portal.models import Device, EndUser, Group, UserSettings
 from portal.phone_numbers import InvalidNumber, parse_number
 from portal.problems import Problem, conflict, invalid
@@ -46,26 +46,31 @@ def create_user(
     group: Group,
     password: str = "",
     monitored: Iterable[EndUser] = (),
+    parts: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> EndUser:
     """A new user of `group`. Settings start from the user's country, else the provider's (S1.15).
 
-    Raises Problem `invalid`.
+    `parts` are fields that other apps keep (`extensions.user_parts`). Raises Problem `invalid`, and theirs.
     """
     require_writer(actor)
+    user = EndUser(group=group, reseller_id=group.reseller_id, system_provider_id=group.system_provider_id, **fields)
+    _normalise(user)
+    if password:
+        _set_password(user, password)
+    validate(user)
+    require_free_name(user, "login")
+    steps = begin_user_parts(actor, user, parts or {})
     with transaction.atomic():
-        user = EndUser(
-            group=group, reseller_id=group.reseller_id, system_provider_id=group.system_provider_id, **fields
-        )
-        _normalise(user)
-        if password:
-            _set_password(user, password)
-        validate(user)
         require_free_name(user, "login")
         user.save(force_insert=True)
         _set_monitored(user, monitored)
         UserSettings.objects.create(user=user, default_country=user.country or group.system_provider.default_country)
         audit.record(actor, "create", user, after={"login": user.login, "name": user.name, "licence": user.licence})
+        for step in steps:
+            step.commit(user)
+    for step in steps:
+        step.finish(user)
     return user
 
 
@@ -76,9 +81,14 @@ def update_user(
     changes: Mapping[str, Any],
     password: str | None = None,
     monitored: Iterable[EndUser] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> EndUser:
-    """Change a user. A new password or deactivation ends all their tokens at once (contracts, lifetimes)."""
+    """Change a user. A new password or deactivation ends all their tokens at once (contracts, lifetimes).
+
+    `parts` are fields that other apps keep (`extensions.user_parts`). Raises Problem `invalid`, and theirs.
+    """
     require_writer(actor)
+    steps = begin_user_parts(actor, user, parts or {})
     with transaction.atomic():
         # A weaker lock than FOR UPDATE: whoever writes an event for this user refers to the row, holding locks that our
         # followers wait for.
@@ -104,8 +114,12 @@ def update_user(
         check_guards(user, "update")
         tell_followers(user)
         audit.record(actor, "update", user, before=before, after=after)
+        for step in steps:
+            step.commit(user)
         if {"licence", "is_active"} & set(after):
             publish(user.pk, "session.updated", user.pk)
+    for step in steps:
+        step.finish(user)
     return user
 
 

@@ -11,7 +11,7 @@ from portal.outside import refuse_open_transaction
 from xmpp.broadworks.documents import Operation
 from xmpp.broadworks.errors import BroadworksError
 from xmpp.broadworks.login import logged_in
-from xmpp.broadworks.soap import SERVICE_PATH, over_http
+from xmpp.broadworks.soap import over_http
 from xmpp.broadworks.tcp import TcpSession
 
 TIMEOUT_S = 20.0
@@ -30,7 +30,7 @@ class Server:
     username: str
     password: str = field(repr=False)
     tls: bool = False
-    path: str = SERVICE_PATH
+    path: str = "/webservice/services/ProvisioningService"
 
     @property
     def url(self) -> str:

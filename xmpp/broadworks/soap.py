@@ -23,7 +23,6 @@ from xmpp.broadworks.documents import (
 from xmpp.broadworks.errors import BroadworksError, Doubtful, Refused, Unreachable
 from xmpp.broadworks.framing import TooLong
 
-SERVICE_PATH = "/webservice/services/ProvisioningService"
 MOST_BYTES = 16 * 1024 * 1024
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'

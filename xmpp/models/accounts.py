@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal.encryption import EncryptedTextField
 from portal.scoping import TenantModel
-from xmpp.states import AccountStatus, PasswordState
+from xmpp.states import AccountStatus, PasswordState, Work
 
 # Accounts are spread over so many slots for good; shards are slots modulo their number, which may so be changed.
 SLOTS = 4096
@@ -24,7 +24,12 @@ def slot_of(jid: str) -> int:
 
 
 class ImpAccount(TenantModel):
-    """One a user, made when staff or an import first assign the service. Nothing but our services changes `imp_id`."""
+    """One a user, made when staff or an import first assign the service. Nothing but our services changes `imp_id`.
+
+    `pending_password` is what BroadWorks is being told, or may have been told by somebody who died: it becomes
+    `password` or is taken back, so that what both sides have is never different for long. `work` is what is left to do
+    there, due at `work_due_at`; whoever does it holds the account by `claim`.
+    """
 
     user = models.OneToOneField("portal.EndUser", models.CASCADE, primary_key=True, related_name="imp")
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="+", editable=False)
@@ -38,6 +43,12 @@ class ImpAccount(TenantModel):
         max_length=24, choices=PasswordState.choices, default=PasswordState.NONE, editable=False
     )
     password_set_at = models.DateTimeField(null=True, editable=False)
+    pending_password = EncryptedTextField(blank=True, default="", editable=False)
+    work = models.CharField(max_length=10, choices=Work.choices, blank=True, default="", editable=False)
+    work_due_at = models.DateTimeField(null=True, editable=False)
+    work_tries = models.PositiveSmallIntegerField(default=0, editable=False)
+    work_detail = models.CharField(max_length=300, blank=True, default="", editable=False)
+    claim = models.UUIDField(null=True, editable=False)
     # Grows with each change of what the session depends on; the bridge then connects anew.
     version = models.PositiveIntegerField(default=0, editable=False)
     status = models.CharField(
@@ -62,6 +73,7 @@ class ImpAccount(TenantModel):
         indexes = [
             models.Index(fields=["slot"], condition=Q(assigned=True, enabled=True), name="imp_account_slot"),
             models.Index(fields=["system_provider", "user"], name="imp_account_sp"),
+            models.Index(fields=["work_due_at"], condition=~Q(work=""), name="imp_account_due"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,7 @@
+"""The end-user routes of IM and XMPP (contracts section 6)."""
+
+from __future__ import annotations
+
+from xmpp.api import accounts
+
+urlpatterns = [*accounts.urlpatterns]

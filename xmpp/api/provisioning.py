@@ -1,0 +1,14 @@
+"""The provisioning routes of IM and XMPP (contracts section 6)."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from xmpp.api import broadworks
+
+urlpatterns = [
+    path("broadworks/", broadworks.Broadworks.as_view()),
+    path("broadworks/<str:pk>/", broadworks.BroadworksItem.as_view()),
+    path("broadworks/<str:pk>/test/", broadworks.BroadworksTest.as_view()),
+    path("users/<str:pk>/generate-imp-password/", broadworks.GenerateImpPassword.as_view()),
+]
