@@ -1,16 +1,18 @@
-"""Fixtures of the XMPP tests: a tenant at a real server, and people of it."""
+"""Fixtures of the XMPP tests: a tenant at a real server, people of it, and a simulator of BroadWorks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from portal.models import EndUser, Group
 from portal.tests.factories import EndUserFactory, GroupFactory
 from tests.prosody import Prosody
+from tests.sandbox_process import BroadworksControl, SandboxProcess
 from tests.xmpp_peer import UcOne
-from xmpp.models import ImpAccount
+from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
 
@@ -53,3 +55,31 @@ def uc_one(prosody: Prosody) -> Iterator[Callable[..., UcOne]]:
     yield connect
     for client in clients:
         client.disconnect()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[SandboxProcess]:
+    process = SandboxProcess()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def broadworks(sandbox_process: SandboxProcess, settings: Any) -> BroadworksControl:
+    """BroadWorks as it starts: no users, no faults."""
+    sandbox_process.reset()
+    settings.PORTAL_ALLOW_PRIVATE_URLS = True
+    return sandbox_process.broadworks
+
+
+@pytest.fixture
+def connection(broadworks: BroadworksControl, transactional_db: None) -> BroadworksConnection:
+    """A system provider's connection to that BroadWorks."""
+    return BroadworksConnectionFactory(
+        host="127.0.0.1",
+        port=broadworks.oci_port,
+        username=broadworks.username,
+        password=broadworks.password,
+        imp_domain=broadworks.imp_domain,
+        xmpp_host="127.0.0.1",
+    )
