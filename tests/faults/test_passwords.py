@@ -1,0 +1,106 @@
+"""Whoever changes an XMPP password may be killed at any moment: BroadWorks and we agree again soon (S0.12, S0.22)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from portal import clock
+from portal.tests.factories import EndUserFactory
+from tests.faults.web_process import database_url
+from tests.sandbox_process import ROOT, BroadworksControl, SandboxProcess
+from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.services.account_work import work_due_accounts
+from xmpp.states import PasswordState
+from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
+# More than a change has words with the database.
+USERS = 60
+
+
+@pytest.fixture
+def broadworks(settings) -> Iterator[BroadworksControl]:
+    settings.PORTAL_ALLOW_PRIVATE_URLS = True
+    process = SandboxProcess()
+    yield process.broadworks
+    process.stop()
+
+
+def connect(broadworks: BroadworksControl, *, managed: bool) -> BroadworksConnection:
+    return BroadworksConnectionFactory(
+        system_provider__auto_generate_xmpp_password=managed,
+        host="127.0.0.1",
+        port=broadworks.oci_port,
+        username=broadworks.username,
+        password=broadworks.password,
+        imp_domain=broadworks.imp_domain,
+    )
+
+
+def people(broadworks: BroadworksControl, connection: BroadworksConnection, **fields: object) -> list[ImpAccount]:
+    group = EndUserFactory(group__reseller__system_provider=connection.system_provider).group
+    made = []
+    for n in range(USERS):
+        user = EndUserFactory(group=group, login=f"u{n}@acme.example")
+        jid = f"u{n}@{broadworks.imp_domain}"
+        made.append(ImpAccountFactory(user=user, imp_id=jid, **fields))
+        present = str(fields.get("password", "")) or None
+        broadworks.put_user(user.login, device={"name": f"pc{n}"}, imp_password=present)
+    return made
+
+
+def change_and_die(how: str, accounts: list[ImpAccount]) -> list[str]:
+    """How the change of each ended, see dying_changes.py."""
+    command = [sys.executable, "-m", "tests.faults.dying_changes", how, *(str(account.pk) for account in accounts)]
+    environment = {"DATABASE_URL": database_url(), "DEBUG": "1", "PORTAL_ALLOW_PRIVATE_URLS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [line for line in done.stdout.splitlines() if line in ("0", "-9")]
+
+
+def let_claims_run_out() -> None:
+    ImpAccount.objects.exclude(work="").update(work_due_at=clock.now())
+    work_due_accounts()
+
+
+def test_a_change_killed_between_any_two_writes_ends_in_agreement(broadworks):
+    """Old or new, but the same on both sides, in the device's tags too, and nothing is left pending."""
+    accounts = people(broadworks, connect(broadworks, managed=False), password="the password from before")
+    ended = change_and_die("change", accounts)
+    assert {"0", "-9"} == set(ended)
+    let_claims_run_out()
+    seen = set()
+    for account, how in zip(accounts, ended, strict=True):
+        account.refresh_from_db()
+        there = broadworks.user(account.user.login)
+        assert account.password == there["imp_password"], (account.user.login, how)
+        assert (account.pending_password, account.work, account.claim) == ("", "", None)
+        assert account.password_state == PasswordState.SET
+        new = account.password == f"changed by {account.pk}"
+        assert new or account.password == "the password from before"
+        if new:
+            assert there["device"]["tags"]["%XMPP_PASSWORD%"] == account.password
+        seen.add(new)
+    assert seen == {True, False}
+
+
+def test_a_generation_killed_between_any_two_writes_is_gone_on_with(broadworks):
+    """Whichever password BroadWorks was given is the one that is adopted."""
+    connection = connect(broadworks, managed=True)
+    accounts = people(broadworks, connection, password="", password_state=PasswordState.NONE)
+    ended = change_and_die("generate", accounts)
+    assert {"0", "-9"} == set(ended)
+    let_claims_run_out()
+    for account in accounts:
+        account.refresh_from_db()
+        there = broadworks.user(account.user.login)
+        assert account.password == there["imp_password"]
+        assert len(account.password) >= 15
+        assert there["device"]["tags"]["%XMPP_PASSWORD%"] == account.password
+        assert (account.pending_password, account.work, account.claim) == ("", "", None)
