@@ -40,7 +40,6 @@ logger = get_logger(__name__)
 
 # How often is looked for shards to take, and for accounts that changed without a wake-up.
 LOOK_S = 1.0
-ALIVE_S = 15.0
 CHORES_S = 20.0
 # Presence that changed and went back within so long is not told (facts: gateways flood).
 COALESCE_S = 1.0
@@ -85,7 +84,7 @@ class Bridge(Resident):
             _again(self._store, COALESCE_S, self._something_came),
             _again(self._send, LOOK_S, self._work),
             _again(self._tell_peers, COALESCE_S),
-            _again(self._check_alive, ALIVE_S),
+            _again(self._check_alive, settings.XMPP_SILENCE_S / 5),
             _again(self._chores, CHORES_S),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]

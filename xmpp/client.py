@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio.sslproto
 import hashlib
+import os
 import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -241,8 +242,8 @@ class Client(ClientXMPP):
 
     def _on_connection_failed(self, error: object) -> None:
         self.cancel_connection_attempt()
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        self.listener.on_unreachable(reason)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        self.listener.on_unreachable(f"The XMPP server cannot be reached: {reason}.")
 
     def _handle_stream_error(self, error: Any) -> None:
         # slixmpp would follow see-other-host to anywhere, with our credentials.

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
+from django.conf import settings
 from slixmpp.exceptions import IqError, IqTimeout, XMPPError
 
 from portal.logs import get_logger
@@ -35,8 +36,8 @@ PAGE = 100
 FROM_THE_START = "*"
 # Of an archive that no longer knows where we stopped, so far back is asked for; what is stored already is recognised.
 LOOK_BACK = timedelta(days=2)
-ASK_AFTER_S = 45.0
-DEAD_AFTER_S = 75.0
+# Of the time after which a silent connection is dead, the part after which it is asked.
+ASK_AFTER = 0.5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 # A certificate does not mend itself within seconds, and another place that uses our resource is another worker of ours.
@@ -239,10 +240,10 @@ class Session:
         if client is None or not self.is_online:
             return
         silent_s = client.loop.time() - client.heard_at
-        if silent_s > DEAD_AFTER_S:
+        if silent_s > settings.XMPP_SILENCE_S:
             self._why = "The server did not answer."
             client.cut()
-        elif silent_s > ASK_AFTER_S:
+        elif silent_s > settings.XMPP_SILENCE_S * ASK_AFTER:
             client.ask_for_acknowledgement()
 
     # --- what we say ------------------------------------------------------------------------------------------------
