@@ -1,8 +1,9 @@
 """One account's XMPP session, kept up as long as the account is ours: log in, catch up, be online, and again.
 
 No database and no Celery in here: what happens is told to an `Owner` (the bridge), which says back what it has stored.
-The order at a new session is carbons, the archive from where we stopped, and only then presence: a live message so
-cannot move the mark past those that came while nobody was there.
+The order at a new session is carbons, roster, presence, and then the archive from where the last session stopped. What
+is said once we are present comes live, and what was said before is in the archive by then; live messages move the mark
+in the archive only when it was read to its end.
 """
 
 from __future__ import annotations
@@ -370,8 +371,10 @@ class Session:
     async def _go_online(self) -> None:
         try:
             await self._enable_carbons()
-            await self._catch_up()
             await self._fetch_roster()
+            if self._client is not None:
+                self._client.say_presence({}, self.show, self.message)
+            await self._catch_up()
             self._be_online(fresh=True)
         except (IqError, IqTimeout, XMPPError) as error:
             self._why = f"The server did not answer as it should ({type(error).__name__})."
@@ -380,8 +383,6 @@ class Session:
 
     def _be_online(self, *, fresh: bool) -> None:
         self.is_online = True
-        if fresh and self._client is not None:
-            self._client.say_presence({}, self.show, self.message)
         self._tell(AccountStatus.ONLINE, "")
         self._wake.set()
         self._owner.on_online(self, fresh=fresh)

@@ -89,8 +89,12 @@ def web(gate: Gate, tmp_path: Path) -> Iterator[WebProcess]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     found = [path for path in sorted(FIGURES.glob("*.json")) if path.stat().st_mtime > STARTED]
     rows = [json.loads(path.read_text()) for path in found]
-    if rows:
-        terminalreporter.section("faults")
-        terminalreporter.write_line(" | ".join(["scenario", *_COLUMNS]))
-        for row in rows:
+    if not rows:
+        return
+    terminalreporter.section("faults")
+    terminalreporter.write_line(" | ".join(["scenario", *_COLUMNS]))
+    for row in rows:
+        if "delivered" in row:
             terminalreporter.write_line(" | ".join(str(row[name]) for name in ["scenario", *_COLUMNS]))
+        else:
+            terminalreporter.write_line(" | ".join(f"{name} {value}" for name, value in row.items()))
