@@ -225,7 +225,9 @@ class Prosody:
     def _configured(self) -> str:
         hosts = "".join(f'VirtualHost "{domain}"\n' for domain in self._domains)
         components = "".join(
-            f'Component "{domain}"\n    component_secret = "{self.component_secret}"\n' for domain in COMPONENTS
+            f'Component "{domain}"\n    component_secret = "{self.component_secret}"\n'
+            '    component_conflict_resolve = "kick_old"\n'
+            for domain in COMPONENTS
         )
         return CONFIGURATION.format(**self._settings) + hosts + components
 

@@ -14,3 +14,4 @@ class XmppConfig(AppConfig):
 
         wiring.connect()
         register("xmpp.bridge.Bridge")
+        register("xmpp.gateway.SmsGatewayResident")

@@ -93,3 +93,24 @@ DELIVERY_ORDER = [
 def before(state: DeliveryState) -> list[DeliveryState]:
     """The states from which a delivery may move to `state`."""
     return DELIVERY_ORDER[: DELIVERY_ORDER.index(state)]
+
+
+class GatewayState(models.TextChoices):
+    """Of a received text on its way to XMPP. `sent`: the server has it. Only `sending` goes back, to `queued`, when
+    the connection broke before the server confirmed."""
+
+    QUEUED = "queued", "Queued"
+    SENDING = "sending", "Sending"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+    DELIVERED = "delivered", "Delivered"
+
+
+class GatewayStatus(models.TextChoices):
+    """How the gateway of a system provider stands with the XMPP server."""
+
+    DISABLED = "disabled", "Disabled"
+    CONNECTING = "connecting", "Connecting"
+    ONLINE = "online", "Online"
+    REFUSED = "refused", "Refused"
+    UNREACHABLE = "unreachable", "Unreachable"

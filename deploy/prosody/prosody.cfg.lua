@@ -45,3 +45,5 @@ VirtualHost "im.example.com"
 
 Component "sms.im.example.com"
     component_secret = "a-long-random-secret"
+    -- When a worker dies without a word, the one that takes over is let in at once.
+    component_conflict_resolve = "kick_old"

@@ -1,16 +1,21 @@
 from xmpp.models.accounts import ImpAccount
 from xmpp.models.connections import BroadworksConnection, SmsGateway
+from xmpp.models.gateway import GatewayMember, GatewayThread, TextFromXmpp, TextToXmpp
 from xmpp.models.im import ArchivedStanza, ImConversation, ImMessage, ImParticipant, XmppDelivery
 from xmpp.models.subscriptions import Subscription
 
 __all__ = [
     "ArchivedStanza",
     "BroadworksConnection",
+    "GatewayMember",
+    "GatewayThread",
     "ImConversation",
     "ImMessage",
     "ImParticipant",
     "ImpAccount",
     "SmsGateway",
     "Subscription",
+    "TextFromXmpp",
+    "TextToXmpp",
     "XmppDelivery",
 ]

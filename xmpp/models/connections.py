@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from portal.encryption import EncryptedTextField
@@ -108,6 +109,7 @@ class SmsGateway(TenantModel):
 
     class Meta:
         verbose_name = "SMS gateway"
+        constraints = [models.UniqueConstraint(Lower("domain"), name="sms_gateway_domain")]
 
     def __str__(self) -> str:
         return self.domain

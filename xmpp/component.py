@@ -1,0 +1,191 @@
+"""slixmpp as the SMS gateway needs it: one connection of a component (XEP-0114), and nothing that acts by itself.
+
+slixmpp's own handling of messages, presence and rosters stays out: it would keep a row in memory for each pair of
+addresses it ever saw. Service discovery and pings are answered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Protocol
+from xml.etree.ElementTree import Element, SubElement
+
+from slixmpp import ComponentXMPP
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.stanza import Message, Presence
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
+from slixmpp.xmlstream.xmlstream import NotConnectedError
+
+from xmpp.gateway_stanzas import COMPONENT
+
+DISCO = "http://jabber.org/protocol/disco#info"
+PING = "urn:xmpp:ping"
+FEATURES = (DISCO, PING, "urn:xmpp:receipts", "jabber:x:oob")
+OPEN_TIMEOUT_S = 10
+ANSWER_TIMEOUT_S = 20
+
+_SENTENCES = {
+    "not-authorized": "The server refused the secret.",
+    "host-unknown": "The server has no component of this domain.",
+    "conflict": "Another gateway is connected to the server for this domain.",
+}
+
+
+class Unreachable(Exception):
+    """No connection came about, or it broke; the text is for staff."""
+
+
+class Refused(Exception):
+    """The server does not take us as its component; the text is for staff."""
+
+
+class Listener(Protocol):
+    """Who hears what comes. Called on the loop; must return at once."""
+
+    def on_message(self, stanza: Element) -> None: ...
+
+    def on_presence(self, stanza: Element) -> None: ...
+
+
+class Component(ComponentXMPP):
+    """One connection, from `open` to its end: `closed` is set then. Another try is another object.
+
+    `patience_s`: whoever was stopped for longer than that may not act any more (its lease is over), so nothing leaves.
+    """
+
+    def __init__(
+        self, *, domain: str, secret: str, host: str, port: int, listener: Listener, patience_s: float = 60
+    ) -> None:
+        super().__init__(domain, secret, host, port)  # type: ignore[no-untyped-call]
+        self.whitespace_keepalive = False
+        self.closed = asyncio.Event()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listener, self._patience_s = listener, patience_s
+        self._awake_at = time.monotonic()
+        for name in ("IM", "IMError", "Presence"):
+            self.remove_handler(name)
+        self._watch()
+
+    def _watch(self) -> None:
+        hears = {
+            f"{{{COMPONENT}}}message": lambda stanza: self._listener.on_message(stanza.xml),
+            f"{{{COMPONENT}}}presence": lambda stanza: self._listener.on_presence(stanza.xml),
+            f"{{{COMPONENT}}}iq/{{{DISCO}}}query": self._describe,
+            f"{{{COMPONENT}}}iq/{{{PING}}}ping": self._answer_ping,
+        }
+        for path, hear in hears.items():
+            self.register_handler(Callback(path, MatchXPath(path), hear))
+        self.add_event_handler("session_start", lambda _: self._settle(None))
+        self.add_event_handler("connection_failed", self._on_connection_failed)
+        self.add_event_handler("disconnected", self._on_disconnected)
+
+    async def open(self) -> None:
+        """Returns once the server has taken us. Raises Unreachable, Refused."""
+        self.connect()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._opened), OPEN_TIMEOUT_S)
+        except TimeoutError:
+            self.cut()
+            raise Unreachable("The server did not answer in time.") from None
+        except Exception:
+            self.cut()
+            raise
+        self._tick()
+
+    def say(self, element: Element) -> None:
+        """Send a message or presence."""
+        kind = Message if element.tag.endswith("}message") else Presence
+        self.send(kind(self, xml=element))  # type: ignore[no-untyped-call]
+
+    async def said(self) -> None:
+        """Returns when the server has handled all that was sent before: it answers what we ask last, last.
+
+        Raises Unreachable when the connection is gone.
+        """
+        question = self.make_iq_get(ito=self.boundjid.bare, ifrom=self.boundjid.bare)
+        question.xml.append(Element(f"{{{PING}}}ping"))
+        answer = asyncio.ensure_future(question.send(timeout=ANSWER_TIMEOUT_S))  # type: ignore[no-untyped-call]
+        gone = asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise Unreachable("The connection broke.")
+            answer.result()
+        except IqError:
+            return  # an answer too
+        except (IqTimeout, NotConnectedError):
+            self.cut()
+            raise Unreachable("The server stopped answering.") from None
+        finally:
+            answer.cancel()
+            gone.cancel()
+
+    async def close(self) -> None:
+        """In order: what was sent goes out first."""
+        if not self.closed.is_set():
+            await self.disconnect(wait=1.0)
+        self.cut()
+
+    def cut(self) -> None:
+        """At once, and for good: nothing of this object stays on the loop."""
+        self.cancel_connection_attempt()
+        if self.transport is not None:
+            self.transport.abort()
+        if self._run_out_filters is not None:
+            self._run_out_filters.cancel()
+        for name in list(self.scheduled_events):
+            self.cancel_schedule(name)
+        self.closed.set()
+
+    def send_raw(self, data: str | bytes) -> None:
+        """The last place before the socket: a process that was stopped longer than its lease says nothing more."""
+        if time.monotonic() - self._awake_at > self._patience_s:
+            self.cut()
+            raise NotConnectedError
+        super().send_raw(data)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._awake_at > self._patience_s:
+            self.cut()
+        if not self.closed.is_set():
+            self._awake_at = now
+            self.loop.call_later(min(1.0, self._patience_s / 4), self._tick)
+
+    def _settle(self, error: Exception | None) -> None:
+        if self._opened.done():
+            return
+        if error is None:
+            self._awake_at = time.monotonic()
+            self._opened.set_result(None)
+        else:
+            self._opened.set_exception(error)
+
+    def _on_connection_failed(self, error: object) -> None:
+        self.cancel_connection_attempt()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self._settle(Unreachable(f"No connection: {reason}."))
+
+    def _on_disconnected(self, _: object) -> None:
+        self._settle(Unreachable("The server closed the connection."))
+        self.closed.set()
+
+    def _handle_stream_error(self, error: Any) -> None:
+        condition = str(error["condition"])
+        self._settle(Refused(_SENTENCES.get(condition, f"The server ended the stream: {condition}.")))
+
+    def _describe(self, iq: Any) -> None:
+        if iq["type"] != "get":
+            return
+        answer = iq.reply()
+        query = SubElement(answer.xml, f"{{{DISCO}}}query")
+        SubElement(query, f"{{{DISCO}}}identity", {"category": "gateway", "type": "sms", "name": "Text messages"})
+        for feature in FEATURES:
+            SubElement(query, f"{{{DISCO}}}feature", {"var": feature})
+        answer.send()
+
+    def _answer_ping(self, iq: Any) -> None:
+        if iq["type"] == "get":
+            iq.reply().send()

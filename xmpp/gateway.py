@@ -1,0 +1,350 @@
+"""The SMS gateway: a resident that connects a system provider's XMPP server with its carriers (XEP-0114).
+
+Any user of the system provider with an XMPP account texts `+12015550100@<domain>`; what their numbers receive comes
+from there. The texts are cpaas's: here they only cross over, and each crossing is a row in a state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Collection
+from contextlib import suppress
+from xml.etree.ElementTree import Element
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from portal.logs import get_logger
+from portal.residents import Resident, in_database
+from xmpp import gateway_stanzas as stanzas
+from xmpp.component import Component, Refused, Unreachable
+from xmpp.gateway_stanzas import Asked, Bounced, Confirmed, Refusal, Unwelcome, Written
+from xmpp.services import gateway_intake, gateway_members, gateway_outbox, gateways
+from xmpp.services.gateway_outbox import Ending, ToSay, Turn
+from xmpp.services.gateways import GATEWAY_TOPIC, Settings
+from xmpp.states import GatewayStatus
+
+logger = get_logger(__name__)
+
+# How often is looked for news without a wake-up: of the settings and members, of everybody's texts.
+LOOK_S = 2.0
+SWEEP_S = 30.0
+TIDY_S = 3600.0
+LONGEST_BACK_OFF_S = 60.0
+# So many texts are being taken at a time, so many wait; what is more is asked to come again.
+TAKEN_AT_ONCE = 3
+MOST_WAITING = 2000
+# Members looked through in one question.
+TOGETHER = 200
+
+BUSY = Refusal("wait", "resource-constraint", "Too many texts at once. Send it again in a moment.")
+AWAY = Refusal("wait", "internal-server-error", "The text could not be stored just now. Send it again in a moment.")
+
+
+class SmsGatewayResident(Resident):
+    """Counters: in (texts from XMPP), refused, out (to XMPP), told (receipts and failures), bounced, logins."""
+
+    name = gateway_outbox.GATEWAY
+    title = "SMS gateway"
+    per_tenant = True
+    leased = True
+
+    def __init__(self, *, holder: str, system_provider_id: uuid.UUID | None = None, epoch: int | None = None) -> None:
+        super().__init__(holder=holder, system_provider_id=system_provider_id, epoch=epoch)
+        assert system_provider_id is not None
+        self._provider_id = system_provider_id
+        self._turn = Turn(system_provider_id, epoch or 0)
+        self._settings: Settings | None = None
+        self._component: Component | None = None
+        self._members: set[uuid.UUID] = set()
+        self._due: set[uuid.UUID] = set()
+        self._news = asyncio.Event()
+        self._taking = asyncio.Semaphore(TAKEN_AT_ONCE)
+        # The last text of each sender: theirs are taken in the order they wrote them.
+        self._lines: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._swept_at = self._tidied_at = 0.0
+
+    # --- life -------------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                try:
+                    await self._live()
+                except DatabaseError as error:
+                    logger.warning("sms_gateway_database", error=type(error).__name__)
+                    await self._wait(LOOK_S)
+        finally:
+            if self._component is not None:
+                self._component.cut()
+            for task in list(self._tasks):
+                task.cancel()
+
+    async def stop(self) -> None:
+        await super().stop()
+        self._news.set()
+
+    def on_wake(self, topics: frozenset[str]) -> None:
+        if "*" in topics:
+            self._swept_at = 0.0
+        elif GATEWAY_TOPIC not in topics:
+            woken = {user for user in map(_user_of, topics) if user in self._members}
+            if not woken:
+                return
+            self._due |= woken
+        self._news.set()
+
+    async def _live(self) -> None:
+        """One connection from start to end, or a moment without any."""
+        self._settings = await in_database(gateways.settings_of, self._provider_id)
+        if self._settings is None:
+            await self._rest()
+            return
+        try:
+            await self._connected(self._settings)
+        except (Unreachable, Refused) as error:
+            status = GatewayStatus.REFUSED if isinstance(error, Refused) else GatewayStatus.UNREACHABLE
+            await in_database(gateways.note_status, self._provider_id, self._settings.version, status, str(error))
+            self._failures += 1
+            await self._wait_for_change(_back_off(self._failures))
+
+    async def _rest(self) -> None:
+        """No gateway here: whoever had one is forgotten."""
+        self._members = set()
+        await in_database(gateway_members.forget_members, self._provider_id)
+        await in_database(gateways.note_off, self._provider_id)
+        await self._wait(LOOK_S * 5)
+
+    async def _connected(self, chosen: Settings) -> None:
+        component = self._component = Component(
+            domain=chosen.domain,
+            secret=chosen.secret,
+            host=chosen.host,
+            port=chosen.port,
+            listener=self,
+            patience_s=settings.LEASE_TTL_S,
+        )
+        try:
+            await component.open()
+            await in_database(gateways.note_status, self._provider_id, chosen.version, GatewayStatus.ONLINE)
+            self.count("logins")
+            await in_database(gateway_outbox.release, self._turn)
+            self._swept_at = 0.0
+            await self._serve(component, chosen)
+            await self._finish()
+            await component.close()
+        finally:
+            component.cut()
+
+    async def _serve(self, component: Component, chosen: Settings) -> None:
+        """Until the settings change, or we are to end. Raises Unreachable when the connection is gone."""
+        while not self.stopping.is_set():
+            if component.closed.is_set():
+                raise Unreachable("The connection broke.")
+            try:
+                if await in_database(gateways.settings_of, self._provider_id) != chosen:
+                    return
+                await self._pass_on(component)
+            except DatabaseError as error:
+                # The connection stays: who writes meanwhile is told to try again.
+                logger.warning("sms_gateway_database", error=type(error).__name__)
+            self._failures = 0
+            await self._wait(LOOK_S)
+
+    async def _finish(self) -> None:
+        """What is being taken is taken, and answered."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=5)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+        self._news.clear()
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Before the next try: not longer than until somebody changes the settings."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopping.is_set():
+            await self._wait(min(LOOK_S, end - time.monotonic()))
+            if await in_database(gateways.settings_of, self._provider_id) != self._settings:
+                self._failures = 0
+                return
+
+    # --- to XMPP ----------------------------------------------------------------------------------------------------
+    async def _pass_on(self, component: Component) -> None:
+        now = time.monotonic()
+        due, self._due = self._due, set()
+        if now - self._swept_at >= SWEEP_S:
+            self._members = await in_database(gateway_members.settle_members, self._provider_id)
+            due, self._swept_at = set(self._members), now
+            await component.said()  # also when there is nothing to say: a dead connection is noticed so
+        elif not due:
+            self._members = await in_database(gateway_members.settle_members, self._provider_id)
+        try:
+            await self._look_through(due)
+            while await self._send(component) or await self._tell(component, due):
+                self._news.set()  # there may be more, and news of those who wrote meanwhile
+        except (DatabaseError, Unreachable):
+            self._due |= due
+            raise
+        if now - self._tidied_at >= TIDY_S:
+            self._tidied_at = now
+            await in_database(gateway_outbox.tidy)
+
+    async def _look_through(self, due: Collection[uuid.UUID]) -> None:
+        users = list(due)
+        for start in range(0, len(users), TOGETHER):
+            while await in_database(gateway_outbox.collect, self._turn, users[start : start + TOGETHER]):
+                continue
+
+    async def _send(self, component: Component) -> int:
+        texts = await in_database(gateway_outbox.claim, self._turn)
+        for text in texts:
+            component.say(_stanza_of(text, component.boundjid.bare))
+        if texts:
+            await component.said()
+            await in_database(gateway_outbox.confirm, self._turn, [text.id for text in texts])
+            self.count("out", len(texts))
+        return len(texts)
+
+    async def _tell(self, component: Component, due: Collection[uuid.UUID]) -> int:
+        """Receipts for what the carrier delivered, errors for what it did not (XEP-0184)."""
+        endings = await in_database(gateway_outbox.endings, self._turn, due) if due else []
+        for ending in endings:
+            stanza = _word_on(ending, component.boundjid.bare)
+            if stanza is not None:
+                component.say(stanza)
+        if endings:
+            await component.said()
+            await in_database(gateway_outbox.note_told, self._turn, [ending.id for ending in endings])
+            self.count("told", len(endings))
+        return len(endings)
+
+    # --- from XMPP --------------------------------------------------------------------------------------------------
+    def on_message(self, stanza: Element) -> None:
+        assert self._settings is not None
+        news = stanzas.read_message(stanza, self._settings.domain)
+        if isinstance(news, Written):
+            self._take_in_line(news)
+        elif isinstance(news, Unwelcome):
+            self._refuse(news, news.refusal)
+        elif isinstance(news, Confirmed):
+            self._do(self._note_confirmed(news))
+        elif isinstance(news, Bounced):
+            self._do(self._note_bounced(news))
+
+    def on_presence(self, stanza: Element) -> None:
+        assert self._settings is not None
+        asked = stanzas.read_presence(stanza, self._settings.domain)
+        if asked is not None:
+            self._do(self._answer(asked))
+
+    def _take_in_line(self, text: Written) -> None:
+        if len(self._tasks) >= MOST_WAITING:
+            self._refuse(text, BUSY)
+            return
+        sender = text.sender.partition("/")[0]
+        task = self._do(self._take(text, self._lines.get(sender)))
+        self._lines[sender] = task
+        task.add_done_callback(lambda done: self._leave_line(sender, done))
+
+    def _leave_line(self, sender: str, task: asyncio.Task[None]) -> None:
+        if self._lines.get(sender) is task:
+            del self._lines[sender]
+
+    async def _take(self, text: Written, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            async with self._taking:
+                refusal = await in_database(gateway_intake.take_text, system_provider_id=self._provider_id, text=text)
+        except DatabaseError as error:
+            logger.warning("sms_gateway_database", error=type(error).__name__)
+            refusal = AWAY
+        if refusal is None:
+            self.count("in")
+        else:
+            self._refuse(text, refusal)
+
+    def _refuse(self, news: Written | Unwelcome, refusal: Refusal) -> None:
+        self.count("refused")
+        self._say(stanzas.build_error(to=news.sender, sender=news.to, id=news.id, refusal=refusal))
+
+    async def _note_confirmed(self, news: Confirmed) -> None:
+        with suppress(ValueError):
+            await in_database(gateway_outbox.note_confirmed, news.sender, uuid.UUID(news.id))
+
+    async def _note_bounced(self, news: Bounced) -> None:
+        try:
+            stanza_id = uuid.UUID(news.id)
+        except ValueError:
+            return  # of a receipt or an error of ours: nothing is said to that
+        hint = await in_database(gateway_outbox.note_bounced, news.sender, stanza_id, news.reason)
+        self.count("bounced")
+        if hint is not None:
+            self._say_presence(*hint, ["subscribe"], "Allow this number, or its texts cannot reach you here.")
+
+    async def _answer(self, asked: Asked) -> None:
+        account = await in_database(gateway_intake.account_of, self._provider_id, asked.sender)
+        if account is None or asked.kind == "unsubscribe":
+            self._say_presence(asked.sender, asked.remote, ["unsubscribed"])
+        elif asked.kind == "probe":
+            self._say_presence(asked.sender, asked.remote, [""])
+        else:
+            # Servers that pass on only what stands in the roster want it both ways (facts 5 #8).
+            self._say_presence(asked.sender, asked.remote, ["subscribed", "", "subscribe"])
+
+    def _say_presence(self, jid: str, remote: str, kinds: list[str], status: str = "") -> None:
+        assert self._settings is not None
+        sender = f"{remote}@{self._settings.domain}"
+        for presence in stanzas.build_presence(to=jid, sender=sender, kinds=kinds, status=status):
+            self._say(presence)
+
+    def _say(self, stanza: Element) -> None:
+        """An answer. With the connection gone nobody waits for it."""
+        if self._component is not None and not self._component.closed.is_set():
+            self._component.say(stanza)
+
+    def _do(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _guarded(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except DatabaseError as error:
+        logger.warning("sms_gateway_database", error=type(error).__name__)
+    except Exception:
+        logger.exception("sms_gateway_failed")
+
+
+def _stanza_of(text: ToSay, domain: str) -> Element:
+    return stanzas.build_text(
+        id=str(text.id), to=text.jid, sender=f"{text.remote}@{domain}", text=text.text, link=text.link, at=text.at
+    )
+
+
+def _word_on(ending: Ending, domain: str) -> Element | None:
+    sender = f"{ending.remote}@{domain}"
+    if ending.refusal is not None:
+        return stanzas.build_error(to=ending.jid, sender=sender, id=ending.stanza_id, refusal=ending.refusal)
+    if ending.wants_receipt:
+        return stanzas.build_receipt(to=ending.jid, sender=sender, id=ending.stanza_id)
+    return None
+
+
+def _user_of(topic: str) -> uuid.UUID | None:
+    kind, _, key = topic.partition(":")
+    return uuid.UUID(key) if kind == "user" else None
+
+
+def _back_off(failures: int) -> float:
+    """1 s doubling to a minute, with jitter."""
+    return min(2.0 ** (failures - 1), LONGEST_BACK_OFF_S) * random.uniform(0.5, 1.5)  # noqa: S311

@@ -1,0 +1,246 @@
+"""What the SMS gateway has to say to XMPP clients: received texts, and what became of those that users sent.
+
+A received text becomes rows to send in a look at the conversation's positions: from where the last look ended, in the
+order of acceptance. Positions are given under the conversation's lock, so nothing is committed behind the look. The
+look is made at a wake-up, and for everybody every half a minute: a lost wake-up costs latency, never a text.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from cpaas.models import Attachment, Conversation, Message
+from cpaas.models.attachments import AttachmentState
+from cpaas.states import MessageStatus
+from portal import clock
+from portal.residents.leases import still_held
+from portal.residents.resident import lease_name
+from xmpp.gateway_stanzas import Refusal
+from xmpp.models import GatewayMember, GatewayThread, ImpAccount, TextFromXmpp, TextToXmpp
+from xmpp.states import GatewayState
+
+GATEWAY = "sms-gateway"
+# A file is fetched from the carrier after its text came; what takes longer is passed on without.
+_FILES_WAIT = timedelta(minutes=2)
+_LATE = timedelta(seconds=60)
+_KEPT = timedelta(days=7)
+_MOST = 200
+_ENDED = (MessageStatus.DELIVERED, MessageStatus.UNDELIVERED, MessageStatus.FAILED)
+_OPEN = (GatewayState.QUEUED, GatewayState.SENDING)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A gateway while its lease has this epoch, which stands in the WHERE of all it writes."""
+
+    system_provider_id: uuid.UUID
+    epoch: int
+
+    def holds(self) -> Exists:
+        return still_held(lease_name(GATEWAY, self.system_provider_id), self.epoch)
+
+
+@dataclass(frozen=True)
+class ToSay:
+    """A stanza to a user. `at` is None unless the text is late."""
+
+    id: uuid.UUID
+    jid: str
+    remote: str
+    text: str
+    link: str
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a text that a client sent; `refusal` is None when it was delivered."""
+
+    id: uuid.UUID
+    jid: str
+    remote: str
+    stanza_id: str
+    wants_receipt: bool
+    refusal: Refusal | None
+
+
+def collect(turn: Turn, user_ids: Collection[uuid.UUID]) -> int:
+    """Make rows of what these members received since the last look; returns how many."""
+    passed_on = GatewayThread.objects.filter(pk=OuterRef("pk")).values("position")
+    conversations = Conversation.objects.filter(user__among=list(user_ids), number__user_id=F("user_id"))
+    news = conversations.alias(passed_on=Coalesce(Subquery(passed_on), Value(0))).filter(
+        last_position__gt=F("passed_on")
+    )
+    found = list(news.order_by("pk").values_list("pk", "user_id"))
+    return sum(_collect_one(turn, conversation_id, user_id) for conversation_id, user_id in found)
+
+
+def _collect_one(turn: Turn, conversation_id: uuid.UUID, user_id: uuid.UUID) -> int:
+    with transaction.atomic():
+        members = GatewayMember.objects.filter(turn.holds(), pk=user_id)
+        if not members.exists():
+            return 0
+        GatewayThread.objects.bulk_create(
+            [GatewayThread(conversation_id=conversation_id, member_id=user_id)], ignore_conflicts=True
+        )
+        thread = GatewayThread.objects.select_for_update().get(pk=conversation_id)
+        passed, rows = _rows_after(thread, user_id)
+        TextToXmpp.objects.bulk_create(rows, ignore_conflicts=True)
+        if passed > thread.position:
+            GatewayThread.objects.filter(pk=conversation_id).update(position=passed)
+    return len(rows)
+
+
+def _rows_after(thread: GatewayThread, user_id: uuid.UUID) -> tuple[int, list[TextToXmpp]]:
+    """What follows the thread's position, and the position that the look reached.
+
+    It stops before a held text, which may be delivered later and then comes first (R8), and before one whose files are
+    still being fetched.
+    """
+    passed = thread.position
+    rows: list[TextToXmpp] = []
+    # Read first: all messages up to there are committed. Not every position has one.
+    last = Conversation.objects.filter(pk=thread.pk).values_list("last_position", flat=True).first() or 0
+    between = {"position__gt": thread.position, "position__lte": last}
+    messages = list(Message.objects.filter(conversation_id=thread.pk, **between).order_by("position")[:_MOST])
+    for message in messages:
+        parts = _parts(message) if message.status == MessageStatus.RECEIVED else []
+        if message.status == MessageStatus.HELD or parts is None:
+            return passed, rows
+        passed = message.position
+        now = clock.now()
+        rows += [
+            TextToXmpp(created_at=now, account_id=user_id, conversation_id=thread.pk, message_id=message.pk, part=part)
+            for part in parts
+        ]
+    return (passed if len(messages) == _MOST else max(last, passed)), rows
+
+
+def _parts(message: Message) -> list[int] | None:
+    """The stanzas of a message: 0 for its text, 1 and on for its files; None while a file is being fetched."""
+    files = list(_files(message.pk)) if message.file_count else []
+    is_young = clock.now() - message.created_at < _FILES_WAIT
+    if is_young and any(file.state == AttachmentState.WAITING for file in files):
+        return None
+    stored = [file.position + 1 for file in files if file.state == AttachmentState.STORED]
+    has_text = bool(message.text.strip()) or len(stored) < max(len(files), 1)
+    return [0] * has_text + stored
+
+
+def _files(message_id: uuid.UUID) -> QuerySet[Attachment]:
+    return Attachment.objects.filter(message_id=message_id).order_by("position")
+
+
+def claim(turn: Turn, limit: int = _MOST) -> list[ToSay]:
+    """The next stanzas to send, oldest first, marked as in hand: queued ones, and what a former gateway left."""
+    mine = TextToXmpp.objects.filter(account__system_provider_id=turn.system_provider_id)
+    due = mine.filter(Q(state=GatewayState.QUEUED) | Q(state=GatewayState.SENDING) & ~Q(epoch=turn.epoch))
+    on = due.filter(account__assigned=True, account__enabled=True)
+    ids = list(on.order_by("pk").values_list("pk", flat=True)[:limit])
+    if not ids:
+        return []
+    open_rows = TextToXmpp.objects.filter(turn.holds(), pk__in=ids, state__in=_OPEN)
+    open_rows.update(state=GatewayState.SENDING, epoch=turn.epoch)
+    claimed = TextToXmpp.objects.filter(pk__in=ids, state=GatewayState.SENDING, epoch=turn.epoch)
+    return _to_say(list(claimed.select_related("account").order_by("pk")))
+
+
+def _to_say(rows: Sequence[TextToXmpp]) -> list[ToSay]:
+    messages = Message.objects.in_bulk([row.message_id for row in rows])
+    links = {
+        (file.message_id, file.position + 1): file.url
+        for file in Attachment.objects.filter(message_id__in=messages, state=AttachmentState.STORED)
+    }
+    said = []
+    for row in rows:
+        message, link = messages.get(row.message_id), links.get((row.message_id, row.part), "")
+        if message is None or (row.part and not link):
+            _fail(row.pk, "The text was deleted.")
+            continue
+        is_late = clock.now() - message.created_at > _LATE
+        at = message.created_at if is_late else None
+        said.append(ToSay(row.pk, row.account.imp_id, message.remote, _body(message), link, at))
+    return said
+
+
+def _body(message: Message) -> str:
+    """The text, and a word on files that are not there."""
+    missing = message.file_count and _files(message.pk).exclude(state=AttachmentState.STORED).count()
+    note = "(A file that came with this text could not be fetched.)" if missing else ""
+    return "\n".join(part for part in (message.text, note) if part) or "(This text is empty.)"
+
+
+def confirm(turn: Turn, ids: Collection[uuid.UUID]) -> None:
+    """The server has these."""
+    rows = TextToXmpp.objects.filter(turn.holds(), pk__in=ids, state=GatewayState.SENDING, epoch=turn.epoch)
+    rows.update(state=GatewayState.SENT)
+
+
+def release(turn: Turn) -> None:
+    """The connection broke: what the server did not confirm goes out again, with the same ids."""
+    rows = TextToXmpp.objects.filter(turn.holds(), state=GatewayState.SENDING, epoch=turn.epoch)
+    rows.filter(account__system_provider_id=turn.system_provider_id).update(state=GatewayState.QUEUED)
+
+
+def note_confirmed(jid: str, stanza_id: uuid.UUID) -> None:
+    """A client of the user has it. A receipt of anybody else says nothing."""
+    rows = TextToXmpp.objects.filter(pk=stanza_id, account__in=_accounts(jid))
+    rows.exclude(state=GatewayState.FAILED).update(state=GatewayState.DELIVERED)
+
+
+def note_bounced(jid: str, stanza_id: uuid.UUID, reason: str) -> tuple[str, str] | None:
+    """The user's server refused it. Returns JID and remote when the user is to be asked, for the first time, to let
+    texts of that remote through: servers that pass on only what stands in the roster drop them (facts 5 #8)."""
+    row = TextToXmpp.objects.filter(pk=stanza_id, account__in=_accounts(jid)).select_related("account").first()
+    if row is None or not _fail(row.pk, reason):
+        return None
+    if not GatewayThread.objects.filter(pk=row.conversation_id, hinted=False).update(hinted=True):
+        return None
+    remote = Message.objects.filter(pk=row.message_id).values_list("remote", flat=True).first()
+    return (row.account.imp_id, remote) if remote else None
+
+
+def _accounts(jid: str) -> QuerySet[ImpAccount]:
+    return ImpAccount.objects.filter(imp_id__lower=jid)
+
+
+def _fail(row_id: uuid.UUID, reason: str) -> bool:
+    rows = TextToXmpp.objects.filter(pk=row_id).exclude(state__in=(GatewayState.DELIVERED, GatewayState.FAILED))
+    return bool(rows.update(state=GatewayState.FAILED, error=reason[:300]))
+
+
+def endings(turn: Turn, user_ids: Collection[uuid.UUID] | None = None) -> list[Ending]:
+    """Texts of these members, or of all, that were delivered or failed and whose clients do not know it yet."""
+    rows = TextFromXmpp.objects.filter(told=False, account__system_provider_id=turn.system_provider_id)
+    if user_ids is not None:
+        rows = rows.filter(account__among=list(user_ids))
+    ended = rows.filter(Exists(Message.objects.filter(pk=OuterRef("message_id"), status__in=_ENDED)))
+    found = list(ended.order_by("pk")[:_MOST])
+    messages = Message.objects.in_bulk([row.message_id for row in found])
+    return [_ending(row, messages[row.message_id]) for row in found if row.message_id in messages]
+
+
+def _ending(row: TextFromXmpp, message: Message) -> Ending:
+    refusal = None
+    if message.status != MessageStatus.DELIVERED:
+        why = message.error_text or "The carrier could not deliver it."
+        refusal = Refusal("cancel", "recipient-unavailable", f"The text was not delivered. {why}")
+    return Ending(row.pk, row.jid, row.remote, row.stanza_id, row.wants_receipt, refusal)
+
+
+def note_told(turn: Turn, ids: Collection[uuid.UUID]) -> None:
+    TextFromXmpp.objects.filter(turn.holds(), pk__in=ids).update(told=True)
+
+
+def tidy() -> int:
+    """Forget what is a week old: texts stay in the portal, and nobody waits for a receipt any more."""
+    old = clock.now() - _KEPT
+    GatewayThread.objects.filter(~Exists(Conversation.objects.filter(pk=OuterRef("pk")))).delete()
+    return sum(rows.filter(created_at__lt=old).delete()[0] for rows in (TextToXmpp.objects, TextFromXmpp.objects))
