@@ -97,7 +97,7 @@ class Component(ComponentXMPP):
     def say(self, element: Element) -> None:
         """Send a message or presence."""
         kind = Message if element.tag.endswith("}message") else Presence
-        self.send(kind(self, xml=element))  # type: ignore[no-untyped-call]
+        self.send(kind(self, xml=element))
 
     async def said(self) -> None:
         """Returns when the server has handled all that was sent before: it answers what we ask last, last.
