@@ -26,7 +26,7 @@ from portal.services import second_factor
 
 # What an account that must set up a second factor first may see without it.
 SETTING_UP = frozenset({"second_factor", "logout", "jsi18n"})
-Page = tuple[str, Callable[[HttpRequest], HttpResponseBase], str]
+Page = tuple[str, Callable[..., HttpResponseBase], str]
 
 
 class PortalSite(UnfoldAdminSite):
@@ -53,9 +53,9 @@ class PortalSite(UnfoldAdminSite):
             self._loaded = True
 
     def add_page(
-        self, route: str, view: Callable[[HttpRequest], HttpResponseBase], name: str, entry: Entry | None = None
+        self, route: str, view: Callable[..., HttpResponseBase], name: str, entry: Entry | None = None
     ) -> None:
-        """A page that belongs to no model, with its line in the sidebar."""
+        """A page that belongs to no model, with its line in the sidebar; places in its route go to the view."""
         self._pages.append((route, view, name))
         if entry is not None:
             self.entries.append((name, entry))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from xmpp.api import broadworks
+from xmpp.api import broadworks, user_import
 
 urlpatterns = [
     path("broadworks/", broadworks.Broadworks.as_view()),
     path("broadworks/<str:pk>/", broadworks.BroadworksItem.as_view()),
     path("broadworks/<str:pk>/test/", broadworks.BroadworksTest.as_view()),
+    path("broadworks/<str:pk>/import/", user_import.UserImport.as_view()),
     path("users/<str:pk>/generate-imp-password/", broadworks.GenerateImpPassword.as_view()),
 ]

@@ -131,15 +131,25 @@ def list_users(service_provider: str, group: str) -> Operation[list[str]]:
     return [row["User Id"] for row in answer.table("userTable") if row.get("User Id")]
 
 
-def get_profiles(user_ids: Iterable[str]) -> Operation[list[tuple[Profile, ImpState]]]:
-    """Several users in one session. One who is gone meanwhile is left out."""
+@dataclass(frozen=True)
+class Found:
+    """What BroadWorks has of a user; without a profile `detail` says why."""
+
+    user_id: str
+    profile: Profile | None = None
+    imp: ImpState = ImpState(assigned=False, active=False, imp_id="")
+    detail: str = ""
+
+
+def get_users(user_ids: Iterable[str]) -> Operation[list[Found]]:
+    """Several users in one session. One whom BroadWorks refuses, or who is gone by now, does not end it."""
     found = []
     for user_id in user_ids:
         try:
             profile = yield from get_profile(user_id)
-            found.append((profile, (yield from get_imp_state(user_id))))
-        except Refused:
-            continue
+            found.append(Found(user_id, profile, (yield from get_imp_state(user_id))))
+        except Refused as error:
+            found.append(Found(user_id, detail=error.detail))
     return found
 
 
