@@ -10,6 +10,7 @@
 - `number_holders`: users of telephone numbers that apps assign, each a callable (numbers) -> Holders
 - `assigned_numbers`: the numbers of users that apps assign, each a callable (user ids) -> user's id to numbers
 - `name_followers`: who is told that a directory found a name, each a callable (user's id, number)
+- `purges`: what `manage.py purge` removes beside texts, each a callable (as of, dry run) -> counts by what was removed
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
 - `user_parts`: fields of users that an app keeps, in the users of the provisioning API
 """
@@ -78,6 +79,7 @@ session_contributors: list[Callable[[Any], dict[str, Any]]] = []
 number_holders: list[Callable[[Collection[str]], Iterable[Holder]]] = []
 assigned_numbers: list[Callable[[Collection[uuid.UUID]], Mapping[uuid.UUID, Sequence[str]]]] = []
 name_followers: list[Callable[[uuid.UUID, str], None]] = []
+purges: list[Callable[[datetime | None, bool], Mapping[str, int]]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}
 
 

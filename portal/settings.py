@@ -241,6 +241,8 @@ QUEUE_TTL_S = env.int("PORTAL_QUEUE_TTL_S", default=4 * 3600)
 XMPP_SHARDS = env.int("PORTAL_XMPP_SHARDS", default=16)
 # An XMPP connection that answers nothing for so long is dead.
 XMPP_SILENCE_S = env.float("PORTAL_XMPP_SILENCE_S", default=75.0)
+# Auto-subscribe asks no further when a user watches so many (S0.30).
+XMPP_AUTO_SUBSCRIBE_CAP = env.int("PORTAL_XMPP_AUTO_SUBSCRIBE_CAP", default=200)
 LEASE_TTL_S = env.float("PORTAL_LEASE_TTL_S", default=30.0 if IS_SQLITE else 6.0)
 # When a text of unknown fate is looked up at the carrier, in seconds after the send (R32).
 RECHECK_S: list[int] = [int(s) for s in env.list("PORTAL_RECHECK_S", default=["120", "600", "3600", "86400"])]

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from xmpp.services import account_work
+from xmpp.services import account_work, auto_subscribing, retention
 
 
 @shared_task(name="xmpp.tasks.work_accounts")
 def work_accounts() -> None:
     """Passwords to be generated or restored, device configurations to be updated (S0.18, S0.22)."""
     account_work.work_due_accounts()
+
+
+@shared_task(name="xmpp.tasks.auto_subscribe")
+def auto_subscribe() -> None:
+    """Ask for the presence of those whom users came to monitor, or who came to have XMPP (S0.30)."""
+    auto_subscribing.subscribe_all()
+
+
+@shared_task(name="xmpp.tasks.purge")
+def purge() -> None:
+    """The daily retention purge of instant messages (R18)."""
+    retention.purge()

@@ -8,6 +8,7 @@ from typing import Any
 from portal import extensions
 from portal.events import Rendered, Wanted, register_renderer
 from portal.models import EndUser
+from xmpp import im_wiring
 from xmpp.api.objects import xmpp_object
 from xmpp.api.user_fields import user_fields
 from xmpp.models import ImpAccount
@@ -22,6 +23,7 @@ def connect() -> None:
     extensions.user_parts.append(extensions.UserPart(NAMES, ("imp",), user_fields, user_service.begin))
     extensions.session_contributors.append(session_part)
     register_renderer("xmpp.updated", render_accounts)
+    im_wiring.connect()
 
 
 def session_part(user: EndUser) -> dict[str, Any]:

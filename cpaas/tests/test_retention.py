@@ -84,7 +84,8 @@ def test_the_command_takes_a_clock_and_a_dry_run(capsys: pytest.CaptureFixture[s
     as_of = (timezone.now() + timedelta(days=2)).isoformat()
     call_command("purge", "--as-of", as_of, "--dry-run")
     counted = json.loads(capsys.readouterr().out)
-    assert counted == {"messages": 2, "conversations": 1, "webhook_events": 0, "attachments": 0}
+    texts = {"messages": 2, "conversations": 1, "webhook_events": 0, "attachments": 0}
+    assert counted == {**texts, "instant_messages": 0, "im_conversations": 0}
     assert Message.objects.count() == 3
     call_command("purge", "--as-of", as_of)
     assert json.loads(capsys.readouterr().out) == counted

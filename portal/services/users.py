@@ -146,6 +146,7 @@ def update_settings(*, user: EndUser, changes: Mapping[str, Any]) -> UserSetting
         settings.default_country = require_country(settings.default_country, "default_country")
         validate(settings, exclude={"user"})
         settings.save()
+        tell_followers(settings)
         if after:
             publish(user.pk, "session.updated", user.pk)
     return settings

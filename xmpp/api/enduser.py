@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xmpp.api import accounts
+from xmpp.api import accounts, im, subscriptions
 
-urlpatterns = [*accounts.urlpatterns]
+urlpatterns = [*accounts.urlpatterns, *im.urlpatterns, *subscriptions.urlpatterns]

@@ -1,7 +1,7 @@
 from xmpp.models.accounts import ImpAccount
 from xmpp.models.connections import BroadworksConnection, SmsGateway
 from xmpp.models.gateway import GatewayMember, GatewayThread, TextFromXmpp, TextToXmpp
-from xmpp.models.im import ArchivedStanza, ImConversation, ImMessage, ImParticipant, XmppDelivery
+from xmpp.models.im import ArchivedStanza, ImConversation, ImMessage, ImParticipant, ImReceiver, XmppDelivery
 from xmpp.models.subscriptions import Subscription
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ImConversation",
     "ImMessage",
     "ImParticipant",
+    "ImReceiver",
     "ImpAccount",
     "SmsGateway",
     "Subscription",

@@ -16,7 +16,7 @@ from xmpp.states import DeliveryState, MessageStatus
 class ImConversation(Row):
     """People who write to each other. All its users share it; what differs between them is in `ImParticipant`.
 
-    `key` names the two of a conversation of two, whichever of them began; a group has its own id there.
+    `key` names all of them, whoever began: the same people have one conversation of two, or one group.
     """
 
     key = models.CharField(max_length=64, unique=True, editable=False)
@@ -74,7 +74,8 @@ class ImMessage(Row):
     send, `origin_id` is theirs (XEP-0359, else the stanza's id), and `sender_jid` their bare JID.
 
     `only_sender`: sent by one of our users with priority *XMPP only*, so that their peer has it in UC-One but not here
-    (S0.34). `via_own` and `via_xmpp`: the platforms that carried it. `at` is when it was sent, by the delay stamp.
+    (S0.34). A message to a group is seen by its sender and by those in `receivers`, who were online when it was sent
+    (S0.3). `via_own` and `via_xmpp`: the platforms that carried it. `at` is when it was sent, by the delay stamp.
     """
 
     conversation = models.ForeignKey(ImConversation, models.CASCADE, related_name="messages", db_index=False)
@@ -112,6 +113,21 @@ class ImMessage(Row):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class ImReceiver(TenantModel):
+    """A member of a group who was online when a message was sent to it, and so has it."""
+
+    message = models.ForeignKey(ImMessage, models.CASCADE, related_name="receivers", db_index=False)
+    user = models.ForeignKey("portal.EndUser", models.CASCADE, related_name="+")
+
+    tenant_paths: ClassVar[dict[str, str]] = {"user": "user_id"}
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "user"], name="im_receiver_once")]
+
+    def __str__(self) -> str:
+        return str(self.user_id)
 
 
 class XmppDelivery(TenantModel):

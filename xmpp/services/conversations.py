@@ -6,8 +6,15 @@ import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 
-from portal.models import UserSettings
-from xmpp.models import ImConversation, ImParticipant
+from django.db import transaction
+
+from portal.events import News
+from portal.models import EndUser, UserSettings
+from portal.problems import not_found
+from portal.scoping import TenantQuerySet, parse_id
+from xmpp.models import ImConversation, ImMessage, ImParticipant
+from xmpp.services.seeing import shown_messages
+from xmpp.states import MessageStatus
 
 # One side of a conversation of two: a user of ours, or the bare JID of somebody else.
 Party = uuid.UUID | str
@@ -35,15 +42,28 @@ def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, ImConversation]:
     return {pair: by_key[key] for pair, key in keys.items()}
 
 
-def _create(missing: Mapping[str, Pair]) -> None:
-    rows = [ImConversation(key=key) for key in sorted(missing)]
+def group_key(user_ids: Iterable[uuid.UUID]) -> str:
+    """The key of the group of these users, whoever of them asks."""
+    return hashlib.sha256("\n".join(["group", *sorted(map(str, user_ids))]).encode()).hexdigest()
+
+
+def lock_group(user_ids: Collection[uuid.UUID]) -> ImConversation:
+    """The group of these users, made where there is none, locked until the caller's transaction ends (S0.3)."""
+    key = group_key(user_ids)
+    if not ImConversation.objects.filter(key=key).exists():
+        _create({key: list(user_ids)}, is_group=True)
+    return ImConversation.objects.select_for_update(no_key=True).get(key=key)
+
+
+def _create(missing: Mapping[str, Collection[Party]], *, is_group: bool = False) -> None:
+    rows = [ImConversation(key=key, is_group=is_group) for key in sorted(missing)]
     ImConversation.objects.bulk_create(rows, ignore_conflicts=True)
     made = {row.key: row for row in ImConversation.objects.filter(key__in=list(missing))}
-    undocked = _undocked({party for pair in missing.values() for party in pair if isinstance(party, uuid.UUID)})
+    undocked = _undocked({party for people in missing.values() for party in people if isinstance(party, uuid.UUID)})
     participants = [
         ImParticipant(conversation=made[key], docked=party not in undocked, **_columns(party))
-        for key, pair in missing.items()
-        for party in pair
+        for key, people in missing.items()
+        for party in people
     ]
     ImParticipant.objects.bulk_create(participants, ignore_conflicts=True)
 
@@ -55,3 +75,64 @@ def _columns(party: Party) -> dict[str, object]:
 def _undocked(user_ids: Iterable[uuid.UUID]) -> set[Party]:
     """Those who want their conversations to begin undocked."""
     return set(UserSettings.objects.filter(pk__in=list(user_ids), im_docked=False).values_list("pk", flat=True))
+
+
+def shown_conversations(user: EndUser) -> TenantQuerySet[ImParticipant]:
+    """The user's conversations in which there is something to see, each as its row of this user."""
+    return ImParticipant.objects.visible_to(user).filter(last_message_at__isnull=False).select_related("conversation")
+
+
+def get_conversation(user: EndUser, conversation_id: object) -> ImParticipant:
+    """One of `shown_conversations`. Raises Problem `not_found`, whatever the reason."""
+    key = parse_id(conversation_id)
+    row = shown_conversations(user).filter(conversation=key).first() if key else None
+    if row is None:
+        raise not_found("IM conversation")
+    return row
+
+
+def mark_read(*, user: EndUser, conversation_id: uuid.UUID, up_to: ImMessage) -> None:
+    """Clear *new* for `up_to` and older, on every device (R41). Going backwards changes nothing.
+
+    Whoever reads a message has it: of one that only our own platform carried the sender hears so.
+    """
+    with transaction.atomic():
+        row = _locked(user, conversation_id)
+        received = shown_messages(user).filter(conversation=conversation_id).exclude(sender=user).order_by("-pk")
+        left = min(row.new_count, len(received.filter(pk__gt=up_to.pk).values_list("pk")[: row.new_count]))
+        read = list(received.filter(pk__lte=up_to.pk).values_list("pk", flat=True)[: row.new_count - left])
+        if left == row.new_count:
+            return
+        ImParticipant.objects.filter(pk=row.pk).update(new_count=left)
+        news = News()
+        news.add(user.pk, "im_conversation.updated", conversation_id)
+        if not row.conversation.is_group:
+            _note_delivered(read, news)
+        news.write()
+
+
+def _note_delivered(message_ids: Collection[uuid.UUID], news: News) -> None:
+    rows = ImMessage.objects.filter(pk__among=list(message_ids), via_own=True, status=MessageStatus.SENT)
+    senders = list(rows.values_list("sender_id", "pk"))
+    rows.update(status=MessageStatus.DELIVERED)
+    for sender_id, message_id in senders:
+        news.add(sender_id, "im.updated", message_id)
+
+
+def set_docked(*, user: EndUser, conversation_id: uuid.UUID, docked: bool) -> None:
+    """Show the conversation docked or in a window of its own, on every device (S0.2)."""
+    with transaction.atomic():
+        row = _locked(user, conversation_id)
+        if row.docked == docked:
+            return
+        ImParticipant.objects.filter(pk=row.pk).update(docked=docked)
+        news = News()
+        news.add(user.pk, "im_conversation.updated", conversation_id)
+        news.write()
+
+
+def _locked(user: EndUser, conversation_id: uuid.UUID) -> ImParticipant:
+    """The user's row of a conversation to which nothing is added meanwhile. Raises Problem `not_found`."""
+    if not ImConversation.objects.select_for_update(no_key=True).filter(pk=conversation_id).exists():
+        raise not_found("IM conversation")
+    return get_conversation(user, conversation_id)

@@ -22,6 +22,7 @@ from portal.ids import new_id_at
 from portal.scoping import parse_id
 from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImpAccount, ImParticipant, XmppDelivery
 from xmpp.services.conversations import Pair, Party, lock_conversations
+from xmpp.services.jids import users_of_jids
 from xmpp.services.ownership import held_by
 from xmpp.stanzas import Said
 from xmpp.states import DeliveryState, MessageStatus
@@ -93,19 +94,6 @@ def _places(heard: Sequence[Heard]) -> list[_Place]:
         sender, jid = (item.account_id, item.jid) if own else (peer, item.said.peer)
         places.append(_Place(item, (item.account_id, peer), sender, jid))
     return places
-
-
-def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
-    """(account, JID) → our user with that JID, in the same tenant as the account."""
-    tenants = dict(ImpAccount.objects.filter(pk__in=account_ids).values_list("pk", "system_provider_id"))
-    rows = ImpAccount.objects.filter(imp_id__lower__in=list(jids), system_provider_id__in=set(tenants.values()))
-    found = {(tenant, jid.lower()): key for key, jid, tenant in rows.values_list("pk", "imp_id", "system_provider_id")}
-    return {
-        (account, jid): found[tenant, jid]
-        for account, tenant in tenants.items()
-        for jid in jids
-        if (tenant, jid) in found
-    }
 
 
 def _store(places: Sequence[_Place]) -> None:

@@ -1,23 +1,31 @@
-"""Sending an instant message: which platforms carry it, one row for all of them (S0.32-S0.35)."""
+"""Sending an instant message: who gets it, which platforms carry it, one row for all of them (S0.32-S0.35)."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from portal import clock
 from portal.events import News, wake
 from portal.models import EndUser, UserSettings
 from portal.problems import Problem, conflict, invalid
-from xmpp.models import ImMessage, ImpAccount, XmppDelivery
-from xmpp.services.conversations import Party, lock_conversations
+from portal.scoping import parse_id
+from portal.services.organisation import get_colleague
+from presence.services.online import online_among
+from xmpp.models import ImConversation, ImMessage, ImReceiver, XmppDelivery
+from xmpp.services.conversations import Party, lock_conversations, lock_group
+from xmpp.services.jids import jids_of, parse_jid, users_of_jids
 from xmpp.services.receiving import note_activity
 from xmpp.stanzas import has_illegal_characters
 
 # Far below what servers take in one stanza, markup included (256 kB).
 LONGEST_BYTES = 64 * 1024
+LONGEST_CLIENT_ID = 255
+# Of a group, whoever sends besides.
+MOST_MEMBERS = 100
 # The topic the bridge listens to.
 XMPP_TOPIC = "xmpp"
 
@@ -31,46 +39,135 @@ class Route:
     jid: str
 
 
-def send_to(*, user: EndUser, route: Route, text: str, client_id: str = "") -> ImMessage:
-    """Send `text` along `route`. The same `client_id` again gives the first message.
+def send_message(*, user: EndUser, to: object, text: str, client_id: str = "") -> ImMessage:
+    """Send `text` to the id of a user, a JID, or a list of ids for a group. One `client_id` is one message: the same
+    again, also at the same moment, gives the first.
 
-    Raises Problem `invalid`, `illegal_characters` (400), `too_large` (413).
+    Raises Problem `invalid`, `illegal_characters`, `domain_not_allowed` (400), `too_large` (413), `not_found` (404) for
+    users outside the organisation (R42), `not_reachable`, `group_not_on_xmpp` (R30), `not_online` (409).
     """
+    known = _known(user, client_id)
+    if known is not None:
+        return known
     require_text(text)
+    try:
+        with transaction.atomic():
+            return _send(user, to, text, client_id)
+    except IntegrityError:
+        # Another request with this client_id was committed meanwhile.
+        known = _known(user, client_id)
+        if known is None:
+            raise
+        return known
+
+
+def _known(user: EndUser, client_id: str) -> ImMessage | None:
+    return ImMessage.objects.filter(sender=user, client_id=client_id).first() if client_id else None
+
+
+def _send(user: EndUser, to: object, text: str, client_id: str) -> ImMessage:
+    names = _names(user, to)
+    if len(names) > 1:
+        members = [get_colleague(user, name) for name in names if "@" not in name]
+        if len(members) < len(names):
+            raise conflict("group_not_on_xmpp", "Group chat is not supported with XMPP.")
+        return _send_to_group(user, members, text, client_id)
+    return send_to(user=user, route=_route_by_name(user, names[0]), text=text, client_id=client_id)
+
+
+def _names(user: EndUser, to: object) -> list[str]:
+    """The recipients as they were named, each once, without the user."""
+    given = to if isinstance(to, list) else [to]
+    read = [_name(value) for value in given]
+    if None in read:
+        raise invalid(to="Give the id of a user, a JID, or a list of the ids of users.")
+    names = [name for name in dict.fromkeys(read) if name is not None and name != str(user.pk)]
+    if not names:
+        raise invalid(to="Give somebody else to write to.")
+    if len(names) > MOST_MEMBERS:
+        raise invalid(to=f"A group chat has at most {MOST_MEMBERS} other members.")
+    return names
+
+
+def _name(value: object) -> str | None:
+    """An id or a JID, each written in one way; None for what can be neither."""
+    if not isinstance(value, str):
+        return None
+    if "@" in value:
+        return value.strip().lower()
+    key = parse_id(value.strip())
+    return str(key) if key else None
+
+
+def _route_by_name(user: EndUser, name: str) -> Route:
+    if "@" not in name:
+        return route_to(user=user, peer=get_colleague(user, name), jid="")
+    jid = parse_jid(user, name, "to")
+    key = users_of_jids([jid], [user.pk]).get((user.pk, jid))
+    if key == user.pk:
+        raise invalid(to="This is your own JID.")
+    peer = EndUser.objects.filter(pk=key).first() if key else None
+    return route_to(user=user, peer=peer, jid=jid)
+
+
+def send_to(*, user: EndUser, route: Route, text: str, client_id: str = "") -> ImMessage:
+    """Send a text that may be sent along `route`, in one transaction. Raises IntegrityError for a used `client_id`."""
     with transaction.atomic():
         pair = (user.pk, route.peer)
-        conversation = lock_conversations([pair])[pair]
-        known = ImMessage.objects.filter(sender=user, client_id=client_id).first() if client_id else None
-        if known is not None:
-            return known
-        now = clock.now()
-        message = ImMessage.objects.create(
-            conversation=conversation,
-            sender=user,
-            text=text,
-            client_id=client_id,
-            created_at=now,
-            at=now,
+        message = _create(
+            lock_conversations([pair])[pair],
+            user,
+            text,
+            client_id,
             via_own=route.own,
             via_xmpp=bool(route.jid),
             only_sender=not route.own,
         )
         if route.jid:
-            XmppDelivery.objects.create(message=message, account_id=user.pk, to_jid=route.jid, at=now)
-        news = News()
-        _note_sent(message, user.pk, news)
-        if route.own and isinstance(route.peer, uuid.UUID):
-            note_activity(conversation.pk, route.peer, at=now, received=[now])
-            news.add(route.peer, "im.created", message.pk)
-        news.write()
-        if route.jid:
+            XmppDelivery.objects.create(message=message, account_id=user.pk, to_jid=route.jid, at=message.at)
             transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
+        _tell(message, user, [route.peer] if route.own and isinstance(route.peer, uuid.UUID) else [])
     return message
 
 
-def _note_sent(message: ImMessage, user_id: uuid.UUID, news: News) -> None:
-    note_activity(message.conversation_id, user_id, at=message.at)
-    news.add(user_id, "im.created", message.pk)
+def _send_to_group(user: EndUser, members: Collection[EndUser], text: str, client_id: str) -> ImMessage:
+    """Who begins a group finds all its members online; later those who are get what is written (S0.3)."""
+    member_ids = {member.pk for member in members}
+    conversation = lock_group({user.pk, *member_ids})
+    online = online_among(member_ids)
+    is_new = not ImMessage.objects.filter(conversation=conversation).exists()
+    if not online or (is_new and online < member_ids):
+        raise _not_online([member for member in members if member.pk not in online])
+    message = _create(conversation, user, text, client_id, via_own=True)
+    ImReceiver.objects.bulk_create([ImReceiver(message=message, user_id=key) for key in sorted(online)])
+    _tell(message, user, online)
+    return message
+
+
+def _not_online(members: Collection[EndUser]) -> Problem:
+    names = ", ".join(member.name for member in members)
+    return conflict(
+        "not_online",
+        f"Only users who are online can take part in a group chat. Not online now: {names}.",
+        users=[str(member.pk) for member in members],
+    )
+
+
+def _create(conversation: ImConversation, user: EndUser, text: str, client_id: str, **columns: bool) -> ImMessage:
+    now = clock.now()
+    return ImMessage.objects.create(
+        conversation=conversation, sender=user, text=text, client_id=client_id, created_at=now, at=now, **columns
+    )
+
+
+def _tell(message: ImMessage, sender: EndUser, receivers: Collection[uuid.UUID]) -> None:
+    """The message is in the lists of these users, and new for who receives it."""
+    news = News()
+    for user_id in sorted({sender.pk, *receivers}):
+        received = [message.at] if user_id != sender.pk else []
+        note_activity(message.conversation_id, user_id, at=message.at, received=received)
+        news.add(user_id, "im.created", message.pk)
+    news.write()
 
 
 def require_text(text: str) -> None:
@@ -94,21 +191,13 @@ def route_to(*, user: EndUser, peer: EndUser | None, jid: str) -> Route:
     `jid` is that of somebody who is no user of ours. Raises Problem `not_reachable` (409).
     """
     priority = UserSettings.objects.filter(pk=user.pk).values_list("im_priority", flat=True).first() or "both"
-    peer_jid = _jid_of(peer) if peer is not None else jid
-    by_own = peer is not None and priority != "xmpp"
-    by_xmpp = bool(peer_jid) and priority != "own" and _is_on(user)
+    jids = jids_of([user.pk, *([peer.pk] if peer is not None else [])])
+    peer_jid = jids.get(peer.pk, "") if peer is not None else jid
+    by_own = peer is not None and peer.is_active and priority != "xmpp"
+    by_xmpp = bool(peer_jid) and priority != "own" and user.pk in jids
     if not (by_own or by_xmpp):
         raise conflict("not_reachable", _why_not(peer, peer_jid, priority))
     return Route(peer.pk if peer is not None else jid, by_own, peer_jid if by_xmpp else "")
-
-
-def _jid_of(peer: EndUser) -> str:
-    account = ImpAccount.objects.filter(pk=peer.pk).first()
-    return account.imp_id.lower() if account is not None and account.is_on else ""
-
-
-def _is_on(user: EndUser) -> bool:
-    return ImpAccount.objects.filter(pk=user.pk, assigned=True, enabled=True).exclude(imp_id="").exists()
 
 
 def _why_not(peer: EndUser | None, peer_jid: str, priority: str) -> str:

@@ -7,7 +7,7 @@ from factory.django import DjangoModelFactory
 
 from portal.tests.factories import EndUserFactory, SystemProviderFactory
 from tests.prosody import Prosody
-from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.models import BroadworksConnection, ImpAccount, Subscription
 from xmpp.models.accounts import slot_of
 from xmpp.states import PasswordState
 
@@ -46,3 +46,16 @@ class ImpAccountFactory(DjangoModelFactory):
     def at_server(cls, server: Prosody, **fields: object) -> ImpAccount:
         jid, password = server.new_account()
         return cls(imp_id=jid, password=password, **fields)
+
+
+class SubscriptionFactory(DjangoModelFactory):
+    """That a user watches a colleague, who has accepted."""
+
+    class Meta:
+        model = Subscription
+
+    user = factory.SubFactory(EndUserFactory)
+    peer = factory.SubFactory(EndUserFactory, group=factory.SelfAttribute("..user.group"))
+    jid = factory.Sequence(lambda n: f"peer{n}@im.example")
+    direction = "out"
+    state = "accepted"

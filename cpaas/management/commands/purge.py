@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from cpaas.services.retention import purge
+from portal import extensions
 
 
 class Command(BaseCommand):
@@ -27,5 +28,7 @@ class Command(BaseCommand):
                 raise CommandError("--as-of takes a time such as 2026-11-21T08:30:00Z.")
             if timezone.is_naive(as_of):
                 as_of = timezone.make_aware(as_of)
-        report = purge(as_of=as_of, dry_run=options["dry_run"])
-        self.stdout.write(json.dumps(report.as_dict()))
+        report = purge(as_of=as_of, dry_run=options["dry_run"]).as_dict()
+        for further in extensions.purges:
+            report |= further(as_of, options["dry_run"])
+        self.stdout.write(json.dumps(report))

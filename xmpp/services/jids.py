@@ -1,0 +1,59 @@
+"""Whose JID is whose: users of ours within one organisation, and everybody else of the preconfigured server (S0.29)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Collection
+
+from portal.models import EndUser
+from portal.problems import Problem, invalid
+from portal.services.organisation import organisations_of
+from xmpp.models import BroadworksConnection, ImpAccount
+
+LONGEST_JID = 320
+# What a local part may not hold (RFC 7622 §3.3.1), white space and what cannot be seen.
+_ADDRESS = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+@[^\s"&'/:<>@\x00-\x1f\x7f]+""")
+
+
+def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
+    """(account, JID) → our user with that JID, in the organisation of the account's user.
+
+    Users of other organisations do not exist for each other (R42): between them there are only JIDs, as with anybody
+    who is no user of ours.
+    """
+    rows = ImpAccount.objects.filter(imp_id__lower__in=list(jids)).exclude(imp_id="")
+    owners = {jid.lower(): key for key, jid in rows.values_list("pk", "imp_id")}
+    homes = organisations_of({*owners.values(), *account_ids})
+    return {
+        (account_id, jid): owners[jid]
+        for account_id in account_ids
+        for jid in jids
+        if jid in owners and account_id in homes and homes.get(owners[jid]) == homes[account_id]
+    }
+
+
+def jids_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The JIDs of those of these users who have Integrated IM&P now (S0.8), in lower case."""
+    rows = ImpAccount.objects.filter(pk__among=list(user_ids), assigned=True, enabled=True).exclude(imp_id="")
+    return {key: jid.lower() for key, jid in rows.values_list("pk", "imp_id")}
+
+
+def parse_jid(user: EndUser, value: str, field: str) -> str:
+    """The bare JID in `value`, in lower case, on the XMPP server of the user's provider.
+
+    Raises Problem `invalid`, `domain_not_allowed` (400).
+    """
+    jid = value.strip().partition("/")[0].lower()
+    if not _ADDRESS.fullmatch(jid) or len(jid) > LONGEST_JID:
+        raise invalid(**{field: "This is not a JID. It looks like name@example.com."})
+    connections = BroadworksConnection.objects.filter(pk=user.system_provider_id)
+    domain = connections.values_list("imp_domain", flat=True).first() or ""
+    if jid.partition("@")[2] != domain.lower():
+        raise Problem(
+            "domain_not_allowed",
+            f"Only people of {domain} can be reached by XMPP." if domain else "There is no XMPP here.",
+            status=400,
+            errors={field: ["This is a JID of another server."]},
+        )
+    return jid
