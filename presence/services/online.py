@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from portal import clock
-from portal.sql import execute, places
+from portal.sql import execute_for, share_lock
 from presence.models import SignOfLife
 from presence.services.telling import tell_presence_changed
 
@@ -15,8 +15,10 @@ from presence.services.telling import tell_presence_changed
 # then. Renewed at half of it, so that a slow look at the open streams loses nobody.
 ONLINE_FOR = timedelta(seconds=25)
 _RENEW_BEFORE = timedelta(seconds=12)
+# A user who is just being deleted gets no sign: an error here would end the look at everybody's streams.
 _SIGNS = """
-    INSERT INTO presence_signoflife (user_id, online_until) VALUES {rows}
+    INSERT INTO presence_signoflife (user_id, online_until)
+    SELECT u.id, %(until)s FROM portal_enduser u WHERE u.id {among} ORDER BY u.id {lock}
     ON CONFLICT (user_id) DO UPDATE SET online_until = excluded.online_until
 """
 
@@ -32,9 +34,8 @@ def note_online(user_ids: Collection[uuid.UUID]) -> None:
     who were offline."""
     now = clock.now()
     known = dict(SignOfLife.objects.filter(pk__among=list(user_ids)).values_list("pk", "online_until"))
-    due = sorted(key for key in user_ids if key not in known or known[key] < now + _RENEW_BEFORE)
+    due = [key for key in user_ids if key not in known or known[key] < now + _RENEW_BEFORE]
     if not due:
         return
-    values = [value for key in due for value in (key, now + ONLINE_FOR)]
-    execute(_SIGNS.format(rows=", ".join([f"({places(range(2))})"] * len(due))), values)
+    execute_for(_SIGNS.replace("{lock}", share_lock("u")), due, {"until": now + ONLINE_FOR})
     tell_presence_changed([key for key in due if key not in known or known[key] <= now])

@@ -34,3 +34,12 @@ def test_a_sign_is_renewed_in_time_and_not_written_at_every_look(django_assert_n
     note_online([user.pk])
     left = SignOfLife.objects.get().online_until - clock.now()
     assert left > ONLINE_FOR - timedelta(seconds=2)
+
+
+def test_a_user_who_was_just_deleted_holds_up_nobody_elses_sign() -> None:
+    """The look at all open streams is one: it must not fail for one of them."""
+    here, deleted = EndUserFactory.create_batch(2)
+    key = deleted.pk
+    deleted.delete()
+    note_online([here.pk, key])
+    assert online_among([here.pk, key]) == {here.pk}
