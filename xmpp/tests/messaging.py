@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from rest_framework.test import APIClient
 
+from portal import clock
 from portal.models import EndUser
+from presence.models import SignOfLife
 
 BASE = "/api/v1/"
 
@@ -23,3 +26,8 @@ def get(client: APIClient, path: str) -> Any:
     answer = client.get(f"{BASE}{path}")
     assert answer.status_code == 200, answer.content
     return answer.json()
+
+
+def go_offline(user: EndUser) -> None:
+    """No client of the user is open any more."""
+    SignOfLife.objects.filter(pk=user.pk).update(online_until=clock.now() - timedelta(seconds=1))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
-from portal import clock
 from portal.models import EndUser, UserSettings
 from portal.tests.factories import EndUserFactory, device_token
-from presence.models import SignOfLife
 from presence.services.online import note_online
 from xmpp.models import ImConversation, ImMessage, XmppDelivery
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
-from xmpp.tests.messaging import BASE, get, send
+from xmpp.tests.messaging import BASE, get, go_offline, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 Client = Callable[[EndUser], APIClient]
@@ -43,10 +40,6 @@ def others(mary: EndUser) -> list[EndUser]:
 @pytest.fixture
 def client(api: Any) -> Client:
     return lambda user: api(device_token(user))
-
-
-def go_offline(user: EndUser) -> None:
-    SignOfLife.objects.filter(pk=user.pk).update(online_until=clock.now() - timedelta(seconds=1))
 
 
 def ids(*users: EndUser) -> list[str]:
