@@ -42,7 +42,7 @@ class ScopedRelatedFilter(RelatedFieldListFilter):
     """A relation in the filter bar, with the names of rows the actor may see."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
-        rows = visible(field.remote_field.model, actor(request)).order_by("-id")[:_MOST_CHOICES]
+        rows = visible(field.remote_field.model, actor(request)).order_by("-pk")[:_MOST_CHOICES]
         return [(row.pk, str(row)) for row in rows]
 
 
@@ -82,7 +82,7 @@ class KeysetChangeList(ChangeList):
             raise BadRequest("This address asks for a filter that does not exist.") from error
 
     def get_ordering(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[str]:
-        return ["-id"]
+        return ["-pk"]
 
     def get_ordering_field_columns(self) -> dict[int, str]:
         return {}
@@ -92,12 +92,12 @@ class KeysetChangeList(ChangeList):
         size = self.list_per_page
         newer_than, older_than = (parse_id(request.GET.get(name)) for name in (NEWER, OLDER))
         if newer_than:
-            rows = list(self.queryset.filter(pk__gt=newer_than).order_by("id")[: size + 1])
+            rows = list(self.queryset.filter(pk__gt=newer_than).order_by("pk")[: size + 1])
             is_more, rows = len(rows) > size, rows[size - 1 :: -1] if len(rows) > size else rows[::-1]
             has_newer, has_older = is_more, True
         else:
             queryset = self.queryset.filter(pk__lt=older_than) if older_than else self.queryset
-            rows = list(queryset.order_by("-id")[: size + 1])
+            rows = list(queryset.order_by("-pk")[: size + 1])
             has_newer, has_older = older_than is not None, len(rows) > size
             rows = rows[:size]
         if rows and has_newer:

@@ -80,7 +80,7 @@ class ScopedAdmin(ModelAdmin):
             raise ImproperlyConfigured(f"{type(self).__name__} may not use {', '.join(refused)}.")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return visible(self.model, actor(request)).select_related(*self.related).order_by("-id")
+        return visible(self.model, actor(request)).select_related(*self.related).order_by("-pk")
 
     def get_object(self, request: HttpRequest, object_id: object, from_field: str | None = None) -> Any:
         key = parse_id(object_id)
@@ -116,7 +116,7 @@ class ScopedAdmin(ModelAdmin):
     # --- Relations -------------------------------------------------------------------------------------------------
     def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
         """What a relation may point at: choices, autocomplete and what a POST may name."""
-        return visible(db_field.remote_field.model, actor(request)).order_by("id")
+        return visible(db_field.remote_field.model, actor(request)).order_by("pk")
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Field | None:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -1,8 +1,8 @@
 """Everything IM and XMPP show on the staff site; loaded with the site's URLs."""
 
 from portal import extensions
-from xmpp.admin import broadworks, imp
+from xmpp.admin import broadworks, gateways, imp
 
-__all__ = ["broadworks", "imp"]
+__all__ = ["broadworks", "gateways", "imp"]
 
 extensions.page_sections += [broadworks.broadworks_section, imp.imp_section]

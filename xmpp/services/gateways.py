@@ -56,17 +56,18 @@ def create_gateway(
 ) -> SmsGateway:
     """Set up the gateway of a system provider. It connects by itself; `test_gateway` says at once whether it can.
 
-    Raises Problem `invalid`, `already_there` (409), `domain_not_available` (409).
+    Raises Problem `invalid`, `exists` (409), `domain_not_available` (409).
     """
     require_writer(actor)
+    _require_none(system_provider)
     gateway = SmsGateway(
         system_provider=system_provider, domain=domain.lower(), host=host, port=port, secret=secret, enabled=enabled
     )
     _check(actor, gateway)
     try:
         with transaction.atomic():
-            if SmsGateway.objects.filter(pk=system_provider.pk).exists():
-                raise conflict("already_there", "This system provider has a gateway already. Change that one.")
+            SystemProvider.objects.select_for_update().get(pk=system_provider.pk)
+            _require_none(system_provider)
             gateway.save(force_insert=True)
             after = {name: getattr(gateway, name) for name in sorted(_FIELDS)}
             audit.record(actor, "create", gateway, after=after)
@@ -201,6 +202,11 @@ def _check(actor: Actor | None, gateway: SmsGateway) -> None:
             check_host(gateway.host)
         except ForbiddenAddress as error:
             raise invalid(host=f"{error} Ask the operator to set it.") from error
+
+
+def _require_none(system_provider: SystemProvider) -> None:
+    if SmsGateway.objects.filter(pk=system_provider.pk).exists():
+        raise conflict("exists", "This system provider has a gateway already. Change that one.")
 
 
 def _taken() -> Problem:
