@@ -41,6 +41,8 @@ from portal.models import PortalAccount
 from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
 from portal.wsgi import application
+from xmpp.services.sending import send_message
+from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory, SubscriptionFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fuzz]
 CHECKS = [
@@ -97,8 +99,22 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "devices": tenant.user.devices.get(),
         "directories": DirectoryFactory(group=tenant.group),
         "contacts": make_contact(tenant.user, "Ada", "+12025550123"),
+        "presence": tenant.colleague,
+        **rows_of_im(tenant),
     }
     return {collection: str(row.pk) for collection, row in found.items()}
+
+
+def rows_of_im(tenant: Tenant) -> dict[str, Any]:
+    """What the routes of IM and XMPP are tried with."""
+    connection = BroadworksConnectionFactory(system_provider=tenant.system_provider)
+    ImpAccountFactory(user=tenant.user)
+    message = send_message(user=tenant.user, to=str(tenant.colleague.pk), text="Hello")
+    return {
+        "broadworks": connection,
+        "im/conversations": message.conversation,
+        "subscriptions": SubscriptionFactory(user=tenant.user, direction="in", state="pending"),
+    }
 
 
 def test_the_document_is_what_the_server_hands_out(client: Client) -> None:
@@ -123,7 +139,7 @@ def test_operation(operation: Any, rows: dict[str, str], tenant: Tenant, operato
     @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
     def try_it(case: Any) -> None:
         if "id" in (case.path_parameters or {}):
-            collection = re.search(r"/([a-z-]+)/\{id\}/", case.path)
+            collection = re.search(r"/((?:im/)?[a-z-]+)/\{id\}/", case.path)
             assert collection is not None
             case.path_parameters["id"] = rows[collection[1]]
         response = case.call(headers={} if breaks_login(case) else {"Authorization": f"Bearer {token}"})
