@@ -74,7 +74,9 @@ from portal.tests.factories import (
     staff_token,
 )
 from portal.tests.tenants import ROLES
+from tests.isolation.imp import add_accounts, add_connection
 from tests.isolation.making import make_row, own_models
+from xmpp.models import BroadworksConnection
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 ACME, BRINK, CORVANE, DUNMORE, ZENITH = "Acmeon", "Brinkel", "Corvane", "Dunmore", "Zenithar"
@@ -82,9 +84,9 @@ AREAS = {ACME: "201", BRINK: "415", CORVANE: "617", DUNMORE: "503", ZENITH: "312
 # Nothing listens there: a test that gets so far is told at once.
 AWAY = {"services_url": "http://127.0.0.1:9/services", "broker_url": "http://127.0.0.1:9/broker"}
 _SHARED: dict[str, set[type[models.Model]]] = {
-    BRINK: {SystemProvider, CpaasPlatform},
-    DUNMORE: {SystemProvider, CpaasPlatform, Reseller},
-    CORVANE: {SystemProvider, CpaasPlatform, Reseller, Group},
+    BRINK: {SystemProvider, CpaasPlatform, BroadworksConnection},
+    DUNMORE: {SystemProvider, CpaasPlatform, BroadworksConnection, Reseller},
+    CORVANE: {SystemProvider, CpaasPlatform, BroadworksConnection, Reseller, Group},
 }
 Rows = dict[type[models.Model], list[Any]]
 
@@ -227,6 +229,7 @@ def _top(party: Party) -> None:
     for kind in DirectoryKind.values:
         _directory(party, kind, group=None, system_provider=provider)
     party.add(Service.objects.create(name="merge", system_provider=provider, detail=f"{mark} merge"))
+    add_connection(party)
     _staff(party, "system_provider", provider)
 
 
@@ -374,6 +377,7 @@ def _person(party: Party) -> None:
     for n in range(2):
         _import(party, n)
     _remembered(party, user.pk, f"{mark} user")
+    add_accounts(party)
     for n in range(2):
         to = f"{mark.lower()}{n}@{mark.lower()}.example"
         party.add(OutgoingMail.objects.create(to=to, subject=f"{mark} declined", text=f"{mark} says no"))

@@ -26,6 +26,7 @@ from xmpp.services.accounts import Service, account_of, service_of, store_servic
 from xmpp.services.connections import ask, server_of
 
 MOST_USERS = 1000
+_LABELS = {"assigned": "IM&P assigned", "enabled": "IM&P enabled", "imp_id": "IM&P ID"}
 ACTIONS = ("create", "update", "unchanged", "conflict")
 
 
@@ -108,7 +109,9 @@ def _write(
     actor: Actor | None, user: EndUser | None, login: str, given: dict[str, Any], group: Group, licence: str
 ) -> EndUser:
     if user is None:
-        return users.create_user(actor=actor, group=group, login=login, licence=licence, **given)
+        return users.create_user(
+            actor=actor, group=group, login=login, licence=licence, **{"name": login[:120], **given}
+        )
     return users.update_user(actor=actor, user=user, changes=given)
 
 
@@ -129,7 +132,7 @@ def _fields_of(profile: Profile, group: Group) -> tuple[dict[str, Any], str]:
         except InvalidNumber:
             detail = f"The mobile number {profile.mobile} was left out: it is not valid."
     given = {
-        "name": (profile.name or profile.user_id)[:120],
+        "name": profile.name[:120],
         "email": profile.email,
         "extension": profile.extension[:20],
         "mobile": mobile,
@@ -168,8 +171,9 @@ def _service_changes(user: EndUser | None, service: Service, imp_id: str) -> dic
 def describe(row: Row) -> Iterator[str]:
     """The changes of a row in words, for people."""
     for name, (before, after) in row.changes.items():
-        yield (
-            f"{name.replace('_', ' ')}: {after}"
-            if before in (None, "")
-            else f"{name.replace('_', ' ')}: {before} → {after}"
-        )
+        was = "" if before in (None, "") else f"{_word(before)} → "
+        yield f"{_LABELS.get(name, name.capitalize())}: {was}{_word(after)}"
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,69 @@
+"""What a party has of IM&P: a connection to BroadWorks, accounts of its people, conversations and subscriptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from portal.events import publish
+from portal.models import EndUser, SystemProvider
+from xmpp.models import ImConversation, ImMessage, ImParticipant, Subscription
+from xmpp.states import PasswordState
+from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
+
+if TYPE_CHECKING:
+    from tests.isolation.world import Party
+
+
+def add_connection(party: Party) -> None:
+    """Nothing listens there: a test that gets so far is told at once."""
+    mark = party.mark
+    party.add(
+        BroadworksConnectionFactory(
+            system_provider=party.rows[SystemProvider][0],
+            host="127.0.0.1",
+            port=9,
+            username=f"{mark} admin",
+            password=f"{mark}-broadworks-password",
+            imp_domain=f"im.{mark.lower()}.example",
+            status="failed",
+            status_detail=f"{mark} says no",
+        )
+    )
+
+
+def add_accounts(party: Party) -> None:
+    """Both people of the party have the service, write to each other, and watch somebody outside."""
+    mark = party.mark.lower()
+    first, second = party.rows[EndUser][:2]
+    for user in (first, second):
+        jid = f"{user.login.partition('@')[0]}@im.{mark}.example"
+        party.add(
+            ImpAccountFactory(
+                user=user,
+                imp_id=jid,
+                password=f"{party.mark}-imp-password-{user.name}",
+                password_state=PasswordState.SET,
+                status_reason=f"{party.mark} says so",
+            )
+        )
+        for state in ("accepted", "pending"):
+            jid = f"{state}@{mark}.example"
+            party.add(Subscription.objects.create(user=user, jid=jid, direction="in", state=state))
+    publish(first.pk, "xmpp.updated", first.pk)
+    for n in range(2):
+        _conversation(party, n)
+
+
+def _conversation(party: Party, n: int) -> None:
+    conversation = party.add(ImConversation.objects.create(key=f"{party.mark} {n}"))
+    first, second = party.rows[EndUser][:2]
+    for user in (first, second):
+        party.add(ImParticipant.objects.create(conversation=conversation, user=user, last_message_at=timezone.now()))
+    for text in ("whispers", "answers"):
+        party.add(
+            ImMessage.objects.create(
+                conversation=conversation, sender=second, text=f"{party.mark} {text}", origin_id=f"{party.mark} {text}"
+            )
+        )
