@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from xml.etree.ElementTree import Element
 
@@ -21,8 +21,8 @@ from portal.logs import get_logger
 from portal.residents import Resident, in_database
 from xmpp import gateway_stanzas as stanzas
 from xmpp.component import Component, Refused, Unreachable
-from xmpp.gateway_stanzas import Asked, Bounced, Confirmed, Refusal, Unwelcome, Written
-from xmpp.services import gateway_intake, gateway_members, gateway_outbox, gateways
+from xmpp.gateway_hearing import Hearing
+from xmpp.services import gateway_members, gateway_outbox, gateways
 from xmpp.services.gateway_outbox import Ending, ToSay, Turn
 from xmpp.services.gateways import GATEWAY_TOPIC, Settings
 from xmpp.states import GatewayStatus
@@ -34,14 +34,8 @@ LOOK_S = 2.0
 SWEEP_S = 30.0
 TIDY_S = 3600.0
 LONGEST_BACK_OFF_S = 60.0
-# So many texts are being taken at a time, so many wait; what is more is asked to come again.
-TAKEN_AT_ONCE = 3
-MOST_WAITING = 2000
 # Members looked through in one question.
 TOGETHER = 200
-
-BUSY = Refusal("wait", "resource-constraint", "Too many texts at once. Send it again in a moment.")
-AWAY = Refusal("wait", "internal-server-error", "The text could not be stored just now. Send it again in a moment.")
 
 
 class SmsGatewayResident(Resident):
@@ -58,31 +52,20 @@ class SmsGatewayResident(Resident):
         self._provider_id = system_provider_id
         self._turn = Turn(system_provider_id, epoch or 0)
         self._settings: Settings | None = None
-        self._component: Component | None = None
         self._members: set[uuid.UUID] = set()
         self._due: set[uuid.UUID] = set()
         self._news = asyncio.Event()
-        self._taking = asyncio.Semaphore(TAKEN_AT_ONCE)
-        # The last text of each sender: theirs are taken in the order they wrote them.
-        self._lines: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._swept_at = self._tidied_at = 0.0
 
     # --- life -------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        try:
-            while not self.stopping.is_set():
-                try:
-                    await self._live()
-                except DatabaseError as error:
-                    logger.warning("sms_gateway_database", error=type(error).__name__)
-                    await self._wait(LOOK_S)
-        finally:
-            if self._component is not None:
-                self._component.cut()
-            for task in list(self._tasks):
-                task.cancel()
+        while not self.stopping.is_set():
+            try:
+                await self._live()
+            except DatabaseError as error:
+                logger.warning("sms_gateway_database", error=type(error).__name__)
+                await self._wait(LOOK_S)
 
     async def stop(self) -> None:
         await super().stop()
@@ -120,12 +103,13 @@ class SmsGatewayResident(Resident):
         await self._wait(LOOK_S * 5)
 
     async def _connected(self, chosen: Settings) -> None:
-        component = self._component = Component(
+        hearing = Hearing(system_provider_id=self._provider_id, domain=chosen.domain, count=self.count)
+        component = hearing.speaker = Component(
             domain=chosen.domain,
             secret=chosen.secret,
             host=chosen.host,
             port=chosen.port,
-            listener=self,
+            listener=hearing,
             patience_s=settings.LEASE_TTL_S,
         )
         try:
@@ -135,10 +119,13 @@ class SmsGatewayResident(Resident):
             await in_database(gateway_outbox.release, self._turn)
             self._swept_at = 0.0
             await self._serve(component, chosen)
-            await self._finish()
+            await hearing.finish()
             await component.close()
+            note = "The connection was ended in order; another worker may go on."
+            await in_database(gateways.note_status, self._provider_id, chosen.version, GatewayStatus.CONNECTING, note)
         finally:
             component.cut()
+            hearing.close()
 
     async def _serve(self, component: Component, chosen: Settings) -> None:
         """Until the settings change, or we are to end. Raises Unreachable when the connection is gone."""
@@ -154,11 +141,6 @@ class SmsGatewayResident(Resident):
                 logger.warning("sms_gateway_database", error=type(error).__name__)
             self._failures = 0
             await self._wait(LOOK_S)
-
-    async def _finish(self) -> None:
-        """What is being taken is taken, and answered."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=5)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -223,106 +205,6 @@ class SmsGatewayResident(Resident):
             await in_database(gateway_outbox.note_told, self._turn, [ending.id for ending in endings])
             self.count("told", len(endings))
         return len(endings)
-
-    # --- from XMPP --------------------------------------------------------------------------------------------------
-    def on_message(self, stanza: Element) -> None:
-        assert self._settings is not None
-        news = stanzas.read_message(stanza, self._settings.domain)
-        if isinstance(news, Written):
-            self._take_in_line(news)
-        elif isinstance(news, Unwelcome):
-            self._refuse(news, news.refusal)
-        elif isinstance(news, Confirmed):
-            self._do(self._note_confirmed(news))
-        elif isinstance(news, Bounced):
-            self._do(self._note_bounced(news))
-
-    def on_presence(self, stanza: Element) -> None:
-        assert self._settings is not None
-        asked = stanzas.read_presence(stanza, self._settings.domain)
-        if asked is not None:
-            self._do(self._answer(asked))
-
-    def _take_in_line(self, text: Written) -> None:
-        if len(self._tasks) >= MOST_WAITING:
-            self._refuse(text, BUSY)
-            return
-        sender = text.sender.partition("/")[0]
-        task = self._do(self._take(text, self._lines.get(sender)))
-        self._lines[sender] = task
-        task.add_done_callback(lambda done: self._leave_line(sender, done))
-
-    def _leave_line(self, sender: str, task: asyncio.Task[None]) -> None:
-        if self._lines.get(sender) is task:
-            del self._lines[sender]
-
-    async def _take(self, text: Written, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        try:
-            async with self._taking:
-                refusal = await in_database(gateway_intake.take_text, system_provider_id=self._provider_id, text=text)
-        except DatabaseError as error:
-            logger.warning("sms_gateway_database", error=type(error).__name__)
-            refusal = AWAY
-        if refusal is None:
-            self.count("in")
-        else:
-            self._refuse(text, refusal)
-
-    def _refuse(self, news: Written | Unwelcome, refusal: Refusal) -> None:
-        self.count("refused")
-        self._say(stanzas.build_error(to=news.sender, sender=news.to, id=news.id, refusal=refusal))
-
-    async def _note_confirmed(self, news: Confirmed) -> None:
-        with suppress(ValueError):
-            await in_database(gateway_outbox.note_confirmed, news.sender, uuid.UUID(news.id))
-
-    async def _note_bounced(self, news: Bounced) -> None:
-        try:
-            stanza_id = uuid.UUID(news.id)
-        except ValueError:
-            return  # of a receipt or an error of ours: nothing is said to that
-        hint = await in_database(gateway_outbox.note_bounced, news.sender, stanza_id, news.reason)
-        self.count("bounced")
-        if hint is not None:
-            self._say_presence(*hint, ["subscribe"], "Allow this number, or its texts cannot reach you here.")
-
-    async def _answer(self, asked: Asked) -> None:
-        account = await in_database(gateway_intake.account_of, self._provider_id, asked.sender)
-        if account is None or asked.kind == "unsubscribe":
-            self._say_presence(asked.sender, asked.remote, ["unsubscribed"])
-        elif asked.kind == "probe":
-            self._say_presence(asked.sender, asked.remote, [""])
-        else:
-            # Servers that pass on only what stands in the roster want it both ways (facts 5 #8).
-            self._say_presence(asked.sender, asked.remote, ["subscribed", "", "subscribe"])
-
-    def _say_presence(self, jid: str, remote: str, kinds: list[str], status: str = "") -> None:
-        assert self._settings is not None
-        sender = f"{remote}@{self._settings.domain}"
-        for presence in stanzas.build_presence(to=jid, sender=sender, kinds=kinds, status=status):
-            self._say(presence)
-
-    def _say(self, stanza: Element) -> None:
-        """An answer. With the connection gone nobody waits for it."""
-        if self._component is not None and not self._component.closed.is_set():
-            self._component.say(stanza)
-
-    def _do(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(_guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-async def _guarded(work: Awaitable[None]) -> None:
-    try:
-        await work
-    except DatabaseError as error:
-        logger.warning("sms_gateway_database", error=type(error).__name__)
-    except Exception:
-        logger.exception("sms_gateway_failed")
 
 
 def _stanza_of(text: ToSay, domain: str) -> Element:
