@@ -1,4 +1,4 @@
-"""What a party has of IM&P: a connection to BroadWorks, accounts of its people, conversations and subscriptions."""
+"""What a party has of IM&P: a connection to BroadWorks, an SMS gateway, accounts, conversations, subscriptions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from portal.events import publish
 from portal.models import EndUser, SystemProvider
-from xmpp.models import ImConversation, ImMessage, ImParticipant, Subscription
-from xmpp.states import PasswordState
+from xmpp.models import ImConversation, ImMessage, ImParticipant, SmsGateway, Subscription
+from xmpp.states import GatewayStatus, PasswordState
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ def add_connection(party: Party) -> None:
             password=f"{mark}-broadworks-password",
             imp_domain=f"im.{mark.lower()}.example",
             status="failed",
+            status_detail=f"{mark} says no",
+        )
+    )
+    party.add(
+        SmsGateway.objects.create(
+            system_provider=party.rows[SystemProvider][0],
+            domain=f"sms.{mark.lower()}.example",
+            host="127.0.0.1",
+            port=9,
+            secret=f"{mark}-gateway-secret",
+            status=GatewayStatus.REFUSED,
             status_detail=f"{mark} says no",
         )
     )

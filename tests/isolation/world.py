@@ -76,7 +76,7 @@ from portal.tests.factories import (
 from portal.tests.tenants import ROLES
 from tests.isolation.imp import add_accounts, add_connection
 from tests.isolation.making import make_row, own_models
-from xmpp.models import BroadworksConnection
+from xmpp.models import BroadworksConnection, SmsGateway
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 ACME, BRINK, CORVANE, DUNMORE, ZENITH = "Acmeon", "Brinkel", "Corvane", "Dunmore", "Zenithar"
@@ -84,9 +84,9 @@ AREAS = {ACME: "201", BRINK: "415", CORVANE: "617", DUNMORE: "503", ZENITH: "312
 # Nothing listens there: a test that gets so far is told at once.
 AWAY = {"services_url": "http://127.0.0.1:9/services", "broker_url": "http://127.0.0.1:9/broker"}
 _SHARED: dict[str, set[type[models.Model]]] = {
-    BRINK: {SystemProvider, CpaasPlatform, BroadworksConnection},
-    DUNMORE: {SystemProvider, CpaasPlatform, BroadworksConnection, Reseller},
-    CORVANE: {SystemProvider, CpaasPlatform, BroadworksConnection, Reseller, Group},
+    BRINK: {SystemProvider, CpaasPlatform, BroadworksConnection, SmsGateway},
+    DUNMORE: {SystemProvider, CpaasPlatform, BroadworksConnection, SmsGateway, Reseller},
+    CORVANE: {SystemProvider, CpaasPlatform, BroadworksConnection, SmsGateway, Reseller, Group},
 }
 Rows = dict[type[models.Model], list[Any]]
 
@@ -335,7 +335,7 @@ def _person(party: Party) -> None:
             )
         )
     user = party.user
-    user.monitored.set([party.rows[EndUser][1]])
+    user.monitored.set(party.rows[EndUser])
     party.device_token = device_token(user, name=f"{mark} laptop")
     device_token(user, name=f"{mark} telephone")
     party.rows[Device] = list(Device.objects.filter(user=user))
