@@ -15,7 +15,7 @@ from presence.states import RANK, Detail, Status
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 _RULES = {
-    Status.DND: "Do not disturb goes before everything else",
+    Status.DND: "this goes before everything else",
     Status.FORWARDED_VOICEMAIL: "a diverted telephone goes before busy and available",
     Status.FORWARDED_NUMBER: "a diverted telephone goes before busy and available",
     Status.BUSY: "busy goes before away and available",

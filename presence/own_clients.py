@@ -21,7 +21,7 @@ class OwnClients:
         found = {key: [_client(Status.AVAILABLE if key in online else Status.OFFLINE)] for key in user_ids}
         for chosen in OwnStatus.objects.filter(pk__among=list(user_ids)):
             report = Report(Kind.OWN, SOURCE, Status(chosen.status), message=chosen.message, at=chosen.at)
-            found[chosen.pk].append(report)
+            found[chosen.pk].insert(0, report)
         return found
 
 

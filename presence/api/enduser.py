@@ -26,7 +26,7 @@ class OwnStatusSerializer(StrictSerializer):
     message = Text(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_MESSAGE)
 
 
-class NoteSerializer(StrictSerializer):
+class UserNoteSerializer(StrictSerializer):
     text = Text(allow_blank=True, max_length=LONGEST_NOTE, help_text='"" deletes the note.')
 
 
@@ -76,7 +76,7 @@ class One(UserView):
 class UserNote(UserView):
     """The note on a user of the caller's organisation, seen by all of it at once (S3.6, S3.7)."""
 
-    serializer_class = NoteSerializer
+    serializer_class = UserNoteSerializer
     answers = {"PUT": {200: NoteShape}}
 
     def put(self, request: Request, pk: str) -> Response:

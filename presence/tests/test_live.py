@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
+from portal import clock
 from portal.tests.factories import EndUserFactory, device_token
 from portal.tests.servers import Server, StreamClient, running_server
-from presence.models import SignOfLife
+from presence.live import NEWS_FOR, LivePresence
+from presence.models import Note, SignOfLife
 from presence.services.notes import write_note
 from presence.services.own import set_own_status
 from presence.tests.factories import OwnStatusFactory
@@ -118,3 +121,40 @@ def test_changes_in_a_transaction_are_told_after_it_and_as_one(server: Server) -
         for status in ("away", "dnd", "available", "busy"):
             set_own_status(user=tom, status=status)
     assert next_of(stream, "presence.updated", user=str(tom.pk))["status"] == "busy"
+
+
+def test_many_streams_are_read_in_as_many_queries_as_one() -> None:
+    """Twenty viewers of ten users cost what one viewer of one costs."""
+    group = EndUserFactory().group
+    users = EndUserFactory.create_batch(10, group=group)
+    viewers = EndUserFactory.create_batch(20, group=group)
+    for viewer in viewers:
+        viewer.monitored.set(users)
+    source = LivePresence()
+    source.listening({viewer.pk for viewer in viewers})
+    with CaptureQueriesContext(connection) as for_one:
+        first = source.news([(viewers[0], {})])[0]
+    assert len(first.events) == 10
+    wanted = [(viewer, {}) for viewer in viewers]
+    with CaptureQueriesContext(connection) as for_all:
+        found = source.news([(viewers[0], first.told), *wanted])
+    assert len(for_all) == len(for_one)
+    assert [len(news.events) for news in found] == [0, *[10] * 20]
+    # What does not change is told to nobody again.
+    again = source.news([(viewer, news.told) for (viewer, _), news in zip(wanted, found[1:], strict=True)])
+    assert not any(news.events for news in again)
+
+
+def test_who_monitors_nobody_asks_no_further_but_while_notes_are_new(django_assert_num_queries) -> None:
+    mary, tom = EndUserFactory.create_batch(2, group=EndUserFactory().group)
+    stranger, source = EndUserFactory(), LivePresence()
+    source.listening({mary.pk, stranger.pk})
+    with django_assert_num_queries(3):  # signs of life, whom they monitor, new notes
+        assert source.listening({mary.pk, stranger.pk}) == set()
+    write_note(actor=tom, user=tom, text="Gone fishing")
+    assert source.listening({mary.pk, stranger.pk}) == {mary.pk}
+    [news] = source.news([(mary, {})])
+    assert [kind for kind, _ in news.events] == ["note.updated"]
+    Note.objects.update(at=clock.now() - NEWS_FOR)
+    [later] = source.news([(mary, news.told)])
+    assert (later.events, later.told) == ([], {})

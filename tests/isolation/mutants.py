@@ -5,6 +5,7 @@ They are made from the registries, so that what comes later is mutated as well.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ from portal.api import base, idempotency, paging
 from portal.api.enduser.events import Events
 from portal.api.fields import Visible, VisibleList
 from portal.events import rendering
-from portal.models import IdempotencyKey
+from portal.models import EndUser, IdempotencyKey
 from portal.problems import Problem, not_found
 from portal.scoping import TenantQuerySet, get_visible, parse_id
+from portal.services import organisation
 from tests.isolation.bodies import serializer_of, writable
 from tests.isolation.making import own_models
 from tests.isolation.routes import Route, all_routes
+from tests.isolation.visitors import OF_COLLEAGUES
 
 Patch = Callable[[pytest.MonkeyPatch, "Calls"], None]
 
@@ -261,6 +264,11 @@ def _mechanisms() -> Iterator[Mutant]:
 
         patch.setattr(base, "get_visible", found_first)
 
+    def organisations(patch: pytest.MonkeyPatch, _: Calls) -> None:
+        patch.setattr(organisation, "colleagues_of", lambda user: EndUser.objects.filter(is_active=True))
+
+    of_colleagues = tuple(route for route in api if OF_COLLEAGUES.fullmatch(route.url({"pk": str(uuid.uuid4())})))
+    yield Mutant("an organisation that is everybody", of_colleagues, organisations, walker="end user")
     yield Mutant("cursors that anybody may use", api, cursors, step="cursors_of_strangers")
     yield Mutant("idempotency keys that anybody shares", api, keys, step="idempotency_keys_of_strangers")
     yield Mutant("403 instead of 404", api, telling)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from portal.events import publish
-from portal.models import EventStream
+from portal.events import live, publish
+from portal.models import EndUser, EventStream
 from portal.tests.servers import Server, running_server
 from tests.isolation.visitors import Answer, Visitor, visitors
-from tests.isolation.world import ACME, ZENITH, World, make_world
+from tests.isolation.world import ACME, CORVANE, ZENITH, World, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVENTS = "/api/v1/events/"
@@ -54,6 +54,19 @@ def test_an_event_about_a_strangers_row_is_gone(server: Server, world: World) ->
         publish(acme.user.pk, kind, rows[0].pk)
     events = json.loads(read(server, acme.device_token, 0).body)["events"][-2:]
     assert [set(event["data"]) for event in events] == [{"id", "gone"}] * 2
+
+
+def test_what_is_live_names_no_stranger_whomever_one_monitors(world: World) -> None:
+    """R42: of all the users there are, those of the own organisation are told, and notes on nobody else."""
+    user = world[ACME].user
+    user.monitored.set(EndUser.objects.all())
+    viewer = visitors(world)["end user"]
+    viewer.strangers = [party for party in viewer.strangers if party.mark != CORVANE]
+    [news] = live.news([(user, {})])
+    told = {data["user"] for kind, data in news.events if kind == "presence.updated"}
+    assert told == {str(key) for key in EndUser.objects.filter(group=user.group).values_list("pk", flat=True)}
+    answer = Answer(200, json.dumps(news.events).encode(), "", frozenset())
+    assert viewer.seen(answer) == []
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a staff token", "an expired token", "a token that is none"])

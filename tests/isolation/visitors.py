@@ -23,6 +23,8 @@ from tests.isolation.world import ACME, BRINK, CORVANE, DUNMORE, UUID, ZENITH, P
 # What is made anew for every answer and says nothing: form tokens, nonces.
 _RANDOM = re.compile(rb'((?:csrfmiddlewaretoken" value|nonce|csrf-token" content)=")[^"]+|("X-CSRFToken": ")[^"]+')
 DIRECTORY = "/api/v1/directory/"
+# What a user may open of everybody in the organisation: presence, and the note on it (R42).
+OF_COLLEAGUES = re.compile(rf"/api/v1/(?:presence/({UUID.pattern})|users/({UUID.pattern})/note)/")
 CARRIER_ASKED = 599
 """Stands for the status of a request that got as far as talking to the carrier, which no test in a transaction can."""
 
@@ -64,7 +66,8 @@ class Visitor:
     is_thorough: bool = False
     user: EndUser | None = None
     colleagues: frozenset[str] = frozenset()
-    """Ids of strangers whom the directory shows as people of the own group; all else of theirs stays closed."""
+    """Ids of strangers whom the directory shows as people of the own group, and whose presence anybody of it sees; all
+    else of theirs stays closed."""
     tried: int = 0
 
     def ask(
@@ -97,6 +100,11 @@ class Visitor:
         location = response.headers.get("Location", "")
         body = self._without_colleagues(url, response.getvalue())  # also of an answer that streams
         return Answer(response.status_code, body, location, words, forms, url, len(statements))
+
+    def may_open(self, url: str) -> bool:
+        """Whether the address is one that a stranger's being a colleague opens."""
+        found = OF_COLLEAGUES.fullmatch(url)
+        return found is not None and (found[1] or found[2]) in self.colleagues
 
     def _without_colleagues(self, url: str, body: bytes) -> bytes:
         """A page of the directory without the entries that the organisation may see."""
