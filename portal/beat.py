@@ -49,6 +49,7 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.recount_traffic": schedule(3600),
     "cpaas.tasks.place_messages": schedule(60),
     "xmpp.tasks.work_accounts": schedule(_SWEEP_S),
+    "xmpp.tasks.check_connections": schedule(600),
     "xmpp.tasks.auto_subscribe": schedule(60),
     "xmpp.tasks.purge": crontab(minute="25", hour="3"),
 }

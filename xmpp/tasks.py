@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from xmpp.services import account_work, auto_subscribing, retention
+from xmpp.services import account_work, auto_subscribing, connections, retention
 
 
 @shared_task(name="xmpp.tasks.work_accounts")
@@ -23,3 +23,9 @@ def auto_subscribe() -> None:
 def purge() -> None:
     """The daily retention purge of instant messages (R18)."""
     retention.purge()
+
+
+@shared_task(name="xmpp.tasks.check_connections")
+def check_connections() -> None:
+    """See which BroadWorks can be asked."""
+    connections.test_every_connection()

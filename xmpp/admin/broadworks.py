@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -16,8 +17,8 @@ from portal.admin.scoped import actor, visible
 from portal.admin.site import site
 from portal.admin.writing import forbid
 from portal.encryption import mask
-from portal.extensions import Section
-from portal.models import Group, Licence, SystemProvider
+from portal.extensions import Notice, Section
+from portal.models import Group, Licence, PortalAccount, SystemProvider
 from portal.problems import Problem
 from xmpp.models import BroadworksConnection
 from xmpp.services import connections, user_import
@@ -26,6 +27,7 @@ from xmpp.services.connections import CONNECTION_FIELDS, connection_of
 ASKING = "Asking BroadWorks whether it lets us in …"
 IMPORTING = "Asking BroadWorks for its users …"
 _MOST_GROUPS = 200
+_MOST_ATTENTION = 10
 _GROUPS = [
     ("BroadWorks (OCI-P)", ["host", "port", "transport", "tls", "username", "password"]),
     ("XMPP server", ["imp_domain", "xmpp_host", "xmpp_port"]),
@@ -104,6 +106,15 @@ def broadworks_section(row: models.Model, account: Any) -> Section | None:
     connection = visible(BroadworksConnection, account).filter(pk=row.pk).first()
     urls = {name: reverse(f"admin:broadworks_{name}", args=[row.pk]) for name in ("edit", "test", "import", "delete")}
     return Section("xmpp/broadworks_section.html", {"connection": connection, "may_write": account.may_write, **urls})
+
+
+def attention(account: PortalAccount) -> Iterator[Notice]:
+    """Connections that do not work, for those who can mend them."""
+    failed = visible(BroadworksConnection, account).filter(status="failed").select_related("system_provider")
+    for connection in failed.order_by("-pk")[:_MOST_ATTENTION]:
+        url = reverse("admin:portal_systemprovider_detail", args=[connection.pk])
+        title = str(connection.system_provider)
+        yield Notice("BroadWorks failed", title, url, connection.status_detail, connection.checked_at)
 
 
 def connection_page(request: HttpRequest, provider_id: str) -> HttpResponse:

@@ -6,3 +6,4 @@ from xmpp.admin import broadworks, gateways, imp
 __all__ = ["broadworks", "gateways", "imp"]
 
 extensions.page_sections += [broadworks.broadworks_section, imp.imp_section]
+extensions.attention.append(broadworks.attention)

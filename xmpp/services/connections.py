@@ -13,7 +13,7 @@ from django.db.models import F
 
 from portal import clock
 from portal.addresses import ForbiddenAddress, check_host
-from portal.background import run_soon
+from portal.background import few_at_once, run_soon
 from portal.events.wake import wake
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
@@ -157,6 +157,17 @@ def test_connection(*, actor: Actor | None, connection: BroadworksConnection) ->
     # It may have been deleted meanwhile.
     BroadworksConnection.objects.filter(pk=connection.pk).update(**found)
     return connection
+
+
+@few_at_once(1)
+def test_every_connection() -> int:
+    """Ask every BroadWorks whether it still lets us in, so that staff see a failed one before users do; returns how
+    many."""
+    asked = 0
+    for connection in BroadworksConnection.objects.exclude(host="").order_by("pk").iterator():
+        test_connection(actor=None, connection=connection)
+        asked += 1
+    return asked
 
 
 def _merge(connection: BroadworksConnection, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

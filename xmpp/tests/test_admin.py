@@ -148,6 +148,7 @@ def test_connecting_testing_and_deleting(acme, staff, broadworks):
     broadworks.settings(state="refusing")
     test = reverse("admin:broadworks_test", args=[acme.system_provider.pk])
     assert "refused the connection" in shown(staff.post(test, follow=True))
+    assert "BroadWorks failed" in shown(staff.get(reverse("admin:index")))
     delete = reverse("admin:broadworks_delete", args=[acme.system_provider.pk])
     assert "all XMPP sessions" in shown(staff.get(delete))
     assert "Connect BroadWorks" in shown(staff.post(delete, follow=True))

@@ -11,8 +11,9 @@ from portal.tests.factories import PortalAccountFactory, SystemProviderFactory
 from tests.certificates import Authority
 from tests.sandbox_process import BroadworksControl
 from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.services import connections
 from xmpp.states import AccountStatus
-from xmpp.tests.factories import ImpAccountFactory
+from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/provisioning/broadworks/"
@@ -129,3 +130,12 @@ def test_only_one_tenants_own(staff, provider, broadworks, api):
     assert stranger.get(f"{URL}{provider.pk}/").status_code == 404
     assert staff.delete(f"{URL}{provider.pk}/").status_code == 204
     assert staff.get(URL).json()["results"] == []
+
+
+def test_every_connection_is_asked_now_and_then(staff, provider, broadworks):
+    """So that staff see a failed one before users do; one without BroadWorks is left out."""
+    staff.post(URL, body(broadworks, provider), format="json")
+    BroadworksConnectionFactory()
+    broadworks.settings(credentials={"password": "changed there"})
+    assert connections.test_every_connection() == 1
+    assert BroadworksConnection.objects.get(pk=provider.pk).status == "failed"

@@ -18,7 +18,7 @@ from xmpp.services.account_work import work_due_accounts
 from xmpp.states import AccountStatus, PasswordState, Work
 from xmpp.tests.factories import ImpAccountFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 OLD, NEW = "the password from before", "quite another password"
 URL = "/api/v1/xmpp/password/"
 
