@@ -23,8 +23,7 @@ from django.db import Error as DatabaseError
 from portal.logs import get_logger
 from portal.residents import Resident, in_database
 from portal.residents.keeper import LeaseKeeper
-from xmpp import stanzas
-from xmpp.client import make_ssl_context
+from xmpp.client import Sent, make_ssl_context
 from xmpp.services import members, outbox, receiving, rosters, sessions
 from xmpp.services.accounts_news import ACCOUNTS_TOPIC
 from xmpp.services.outbox import Outgoing
@@ -33,7 +32,7 @@ from xmpp.services.receiving import Heard
 from xmpp.services.sending import XMPP_TOPIC
 from xmpp.services.sessions import StatusChange
 from xmpp.session import Account, Peer, Session
-from xmpp.stanzas import News, Received, Refused, Said
+from xmpp.stanzas import News, Received, Refused, Said, build_message, build_receipt
 from xmpp.states import AccountStatus, DeliveryState
 
 logger = get_logger(__name__)
@@ -43,8 +42,8 @@ LOOK_S = 1.0
 CHORES_S = 20.0
 # Presence that changed and went back within so long is not told (facts: gateways flood).
 COALESCE_S = 1.0
-# Stored together at most, and sent together at most.
-BATCH = 200
+# Stored together at most, and sent together at most: a transaction costs nearly the same for ten as for one.
+BATCH = 500
 # So many log in at the same time: each takes a key derivation and a TLS handshake.
 LOGINS = 20
 
@@ -69,7 +68,8 @@ class Bridge(Resident):
         self._refused: dict[uuid.UUID, tuple[int, int]] = {}
         self._inbox: list[tuple[Session, News, int]] = []
         self._statuses: dict[uuid.UUID, StatusChange] = {}
-        self._known: list[tuple[uuid.UUID, DeliveryState]] = []
+        # What is known of stanzas and not stored yet; usually the server has them by the time it is.
+        self._known: dict[uuid.UUID, DeliveryState] = {}
         self._peers: dict[tuple[uuid.UUID, str], Peer] = {}
         self._to_resend: set[uuid.UUID] = set()
         self._roster_work: deque[Callable[[], Awaitable[None]]] = deque()
@@ -223,7 +223,7 @@ class Bridge(Resident):
 
     def on_acked(self, session: Session, message_id: str) -> None:
         with suppress(ValueError):
-            self._known.append((uuid.UUID(message_id), DeliveryState.ACKED))
+            self._known[uuid.UUID(message_id)] = DeliveryState.ACKED
             self._something_came.set()
 
     def on_peer(self, session: Session, jid: str, peer: Peer) -> None:
@@ -276,12 +276,12 @@ class Bridge(Resident):
             raise
 
     async def _store_known(self) -> None:
-        known, self._known = self._known, []
+        known, self._known = self._known, {}
         try:
             if known:
-                await in_database(outbox.note_states, known)
+                await in_database(outbox.note_states, list(known.items()))
         except DatabaseError:
-            self._known = known + self._known
+            self._known = {**known, **self._known}
             raise
 
     async def _store_inbox(self) -> None:
@@ -309,12 +309,15 @@ class Bridge(Resident):
         await in_database(receiving.store_heard, heard, cursors=cursors, holder=self._holder)
         self.count("in", len(heard))
         stored: dict[Session, list[int]] = {}
+        receipts: dict[Session, list[Sent]] = defaultdict(list)
         for session, said, number in messages:
             stored.setdefault(session, []).append(number)
             if session.account.id in cursors:
                 session.cursor = cursors[session.account.id]
             if said.receipt_to:
-                session.say(stanzas.build_receipt(to=said.receipt_to, origin_id=said.origin_id))
+                receipts[session].append(Sent(build_receipt(to=said.receipt_to, origin_id=said.origin_id)))
+        for session, confirmed in receipts.items():
+            session.say(confirmed)
         for session, numbers in stored.items():
             session.stored(numbers)
 
@@ -348,15 +351,19 @@ class Bridge(Resident):
         await self._fulfil_wishes(ready)
 
     async def _write(self, texts: Sequence[Outgoing]) -> None:
-        """Write what was claimed; what finds no session any more waits for the next."""
-        unwritten = []
+        """Write what was claimed, of each account in one go; what finds no session any more waits for the next."""
+        by_account: dict[uuid.UUID, list[Outgoing]] = defaultdict(list)
         for text in texts:
-            session = self._sessions.get(text.account_id)
+            by_account[text.account_id].append(text)
+        unwritten: list[uuid.UUID] = []
+        for account_id, its in by_account.items():
+            session = self._sessions.get(account_id)
             if session is None or not session.is_online or not self.may_act_for(session):
-                unwritten.append(text.message_id)
+                unwritten += [text.message_id for text in its]
                 continue
-            session.say(stanzas.build_message(to=text.to_jid, text=text.text, origin_id=str(text.message_id)))
-            self._known.append((text.message_id, DeliveryState.SENT))
+            session.say([_stanza(text) for text in its])
+            for text in its:
+                self._known.setdefault(text.message_id, DeliveryState.SENT)
         self.count("out", len(texts) - len(unwritten))
         if texts:
             self._something_came.set()
@@ -380,6 +387,11 @@ class Bridge(Resident):
     async def _chores(self) -> None:
         await in_database(outbox.expire_queued)
         await in_database(sessions.settle_unserved)
+
+
+def _stanza(text: Outgoing) -> Sent:
+    key = str(text.message_id)
+    return Sent(build_message(to=text.to_jid, text=text.text, origin_id=key), key)
 
 
 @lru_cache(maxsize=64)

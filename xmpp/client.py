@@ -13,12 +13,13 @@ import asyncio.sslproto
 import hashlib
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP
-from slixmpp.stanza import Iq, Message
+from slixmpp.plugins.xep_0198.stream_management import MAX_SEQ
+from slixmpp.stanza import Iq
 from slixmpp.util.sasl import mechanisms
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
@@ -36,6 +37,11 @@ SCRAM = {
     "SCRAM-SHA-1",
 }
 IQ_TIMEOUT_S = 30
+MANAGEMENT = "urn:xmpp:sm:3"
+_ASK = f"<r xmlns='{MANAGEMENT}'/>"
+_MESSAGE, _REQUEST, _ACK = f"{{{CLIENT}}}message", f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a"
+# We ask for acknowledgements ourselves, once for all that is sent together.
+_NO_WINDOW = 2**31
 TLS_BUFFER = 16 * 1024
 
 
@@ -52,6 +58,17 @@ def make_ssl_context(authority: str = "") -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authority or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+class Sent(str):
+    """A message as it is written to the stream, with its id."""
+
+    stanza_id: str
+
+    def __new__(cls, text: str, stanza_id: str = "") -> Sent:
+        made = super().__new__(cls, text)
+        made.stanza_id = stanza_id
+        return made
 
 
 class Listener(Protocol):
@@ -72,6 +89,9 @@ class Listener(Protocol):
 
     def on_roster(self, items: list[dict[str, str]]) -> None:
         """Entries of the roster that are new or different."""
+
+    def on_acknowledgement_wanted(self) -> None:
+        """The server asks how many stanzas of this session it may forget."""
 
     def on_acked(self, stanza_id: str) -> None:
         """The server has the message with this id (XEP-0198)."""
@@ -100,13 +120,10 @@ class Client(ClientXMPP):
         self.enable_plaintext = False
         self.whitespace_keepalive = False
         self.heard_at = 0.0
-        # Answers the server's requests for an acknowledgement; whoever stores messages decides how far.
-        self.count_stored: Callable[[int], int] = lambda handled: handled
         self.register_plugin("feature_mechanisms", {"use_mechs": SCRAM, "unencrypted_scram": False})
         self.plugin["feature_mechanisms"].use_mechs = SCRAM
-        self.register_plugin("xep_0198", {"window": 1})
+        self.register_plugin("xep_0198", {"window": _NO_WINDOW})
         self._manager: Any = self.plugin["xep_0198"]
-        self._manager.send_ack = self._send_ack  # type: ignore[method-assign]
         self._watch_stanzas()
         self._watch_stream()
 
@@ -114,9 +131,6 @@ class Client(ClientXMPP):
         for name in ("IM", "IMError", "Presence", "Roster Update"):
             self.remove_handler(name)
         told = self.listener
-        self.register_handler(
-            Callback("messages", MatchXPath(f"{{{CLIENT}}}message"), lambda stanza: told.on_message(stanza.xml))
-        )
         self.register_handler(
             Callback("presence", MatchXPath(f"{{{CLIENT}}}presence"), lambda stanza: told.on_presence(stanza.xml))
         )
@@ -173,9 +187,16 @@ class Client(ClientXMPP):
         self.heard_at = self.loop.time()
         super().data_received(data)
 
-    def say(self, element: Element) -> None:
-        """Send a message."""
-        self.send(Message(self, xml=element))  # type: ignore[no-untyped-call]
+    def say(self, stanzas: Sequence[Sent]) -> None:
+        """Send messages, all in one go, and ask the server whether it has them."""
+        manager, text = self._manager, "".join(stanzas)
+        if manager.enabled_out:
+            for stanza in stanzas:
+                manager.seq = (manager.seq + 1) % MAX_SEQ
+                manager.unacked_queue.append((manager.seq, stanza))
+            text += _ASK
+        if self.transport is not None:
+            self.send_raw(text)
 
     def say_presence(self, attributes: dict[str, str], show: str = "", status: str = "") -> None:
         presence = self.Presence()
@@ -205,16 +226,25 @@ class Client(ClientXMPP):
     def ask_for_acknowledgement(self) -> None:
         """A living connection answers; a dead one is noticed so."""
         if self._manager.enabled_in:
-            self._manager.request_ack()
+            self.send_raw(_ASK)
 
-    def _send_ack(self) -> None:
-        if self.transport is None:
-            return
-        ack = self._manager.stanza.Ack(self)
-        ack["h"] = self.count_stored(self.handled)
-        self.send_raw(str(ack))
+    def acknowledge(self, handled: int) -> None:
+        """Tell the server that it may forget so many of the stanzas of this session."""
+        if self.transport is not None:
+            self.send_raw(f"<a xmlns='{MANAGEMENT}' h='{handled}'/>")
 
-    send_acknowledgement = _send_ack
+    def _spawn_event(self, xml: Element) -> None:
+        """What comes by the thousand goes past slixmpp's stanza objects and matching, which cost more than the rest."""
+        if xml.tag == _MESSAGE:
+            if self._manager.enabled_in:
+                self._manager.handled = (self._manager.handled + 1) % MAX_SEQ
+            self.listener.on_message(xml)
+        elif xml.tag == _REQUEST:
+            self.listener.on_acknowledgement_wanted()
+        elif xml.tag == _ACK and xml.get("h", "").isdecimal():
+            self._manager._handle_ack({"h": int(xml.get("h", "0"))})
+        else:
+            super()._spawn_event(xml)
 
     def _on_roster_push(self, iq: Any) -> None:
         if iq["type"] not in ("set", "result") or iq["from"].bare not in ("", self.boundjid.bare):
@@ -227,9 +257,9 @@ class Client(ClientXMPP):
         items = iq.xml.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
         self.listener.on_roster([dict(item.attrib) for item in items])
 
-    def _on_acked(self, stanza: Any) -> None:
-        if isinstance(stanza, Message):
-            self.listener.on_acked(stanza.xml.get("id", ""))
+    def _on_acked(self, stanza: object) -> None:
+        if isinstance(stanza, Sent):
+            self.listener.on_acked(stanza.stanza_id)
 
     def _on_failed_login(self, failure: Any) -> None:
         # No other mechanism is tried: it would be a second attempt with the same password, and many lock accounts.

@@ -25,7 +25,7 @@ from slixmpp.exceptions import IqError, IqTimeout, XMPPError
 
 from portal.logs import get_logger
 from xmpp import stanzas
-from xmpp.client import Client
+from xmpp.client import Client, Sent
 from xmpp.stanzas import News, Said
 from xmpp.states import AccountStatus
 
@@ -179,7 +179,6 @@ class Session:
             account = self.account
             context = self._owner.ssl_context(account.authority)
             self._client = Client(f"{account.jid}/{account.resource}", account.password, context, self)
-            self._client.count_stored = self._count_stored
         return self._client
 
     async def _until_online_or_ended(self) -> None:
@@ -248,10 +247,10 @@ class Session:
             client.ask_for_acknowledgement()
 
     # --- what we say ------------------------------------------------------------------------------------------------
-    def say(self, element: Element) -> None:
-        """Send a message stanza, if there is anybody to send it to."""
+    def say(self, messages: Sequence[Sent]) -> None:
+        """Send message stanzas, if there is anybody to send them to."""
         if self._client is not None and self.is_online:
-            self._client.say(element)
+            self._client.say(messages)
 
     def show_presence(self, show: str, message: str) -> None:
         """Our own presence from now on: `show` is "" (available), away, dnd or xa."""
@@ -279,15 +278,8 @@ class Session:
             self._unstored.popleft()
         if done and self._unstored:
             self._unstored = deque(number for number in self._unstored if number not in done)
-        if self._owes_ack and not self._unstored and self._client is not None:
-            self._owes_ack = False
-            self._client.send_acknowledgement()
-
-    def _count_stored(self, handled: int) -> int:
-        if not self._unstored:
-            return handled
-        self._owes_ack = True
-        return min(handled, self._unstored[0] - 1)
+        if self._owes_ack:
+            self.on_acknowledgement_wanted()
 
     # --- Listener ---------------------------------------------------------------------------------------------------
     def may_write(self) -> bool:
@@ -295,6 +287,7 @@ class Session:
 
     def on_ready(self) -> None:
         self._unstored.clear()
+        self._owes_ack = False
         self._peers.clear()
         self._stop_catching_up()
         self._catching_up = asyncio.create_task(self._go_online())
@@ -347,6 +340,12 @@ class Session:
 
     def on_roster(self, items: list[dict[str, str]]) -> None:
         self._owner.on_roster(self, items, whole=False)
+
+    def on_acknowledgement_wanted(self) -> None:
+        """Answered once all that came is stored, a moment later: what the server forgets must not be lost with us."""
+        self._owes_ack = bool(self._unstored)
+        if self._client is not None and not self._owes_ack:
+            self._client.acknowledge(self._client.handled)
 
     def on_acked(self, stanza_id: str) -> None:
         self._owner.on_acked(self, stanza_id)

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from portal import clock
 from portal.events.wake import wake
-from portal.sql import as_uuid, execute
+from portal.sql import as_uuid, execute, execute_planned, table_of
 
 # The number is taken by an UPDATE that locks the user's stream until commit: numbers come in commit order without
 # holes, which ids taken at INSERT do not (a reader that saw 2 would never see a 1 committed later).
@@ -20,9 +20,13 @@ _TAKE_NUMBERS = """
     RETURNING user_id, last_id
 """
 
-_WRITE = "INSERT INTO portal_event (user_id, number, type, object_id, at) VALUES "
-# Values of 1,000 events, and as many users: far below the parameters either database takes in one statement.
-_BATCH = 5 * 1000
+_WRITE = """
+    WITH {rows} INSERT INTO portal_event (user_id, number, type, object_id, at)
+    SELECT user_id, number, type, object_id, at FROM rows
+"""
+_COLUMNS = {"user_id": "uuid", "number": "bigint", "type": "text", "object_id": "uuid", "at": "timestamptz"}
+# So many events, and as many users: far below the parameters either database takes in one statement.
+_BATCH = 1000
 _USERS = 1000
 
 
@@ -45,14 +49,14 @@ class News:
         last: dict[uuid.UUID, int] = {}
         for start in range(0, len(users), _USERS):
             last |= _take_numbers({user: len(self._entries[user]) for user in users[start : start + _USERS]})
-        at, values = clock.now(), []
+        at, rows = clock.now(), []
         for user_id in users:
             entries = self._entries[user_id]
             for number, (type, object_id) in enumerate(entries, last[user_id] + 1 - len(entries)):
-                values += [user_id, number, type, object_id, at]
-        for start in range(0, len(values), _BATCH):
-            part = values[start : start + _BATCH]
-            execute(_WRITE + ", ".join(["(%s, %s, %s, %s, %s)"] * (len(part) // 5)), part)
+                rows.append((user_id, number, type, object_id, at))
+        for start in range(0, len(rows), _BATCH):
+            table, values = table_of("rows", _COLUMNS, rows[start : start + _BATCH])
+            execute_planned(_WRITE.format(rows=table), values)
         topics = [f"user:{user_id}" for user_id in self._entries]
         transaction.on_commit(lambda: wake(*topics), robust=True)
 

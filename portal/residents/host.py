@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import uvloop
 from django.conf import settings
 from django.db import Error as DatabaseError
 
@@ -147,6 +148,7 @@ def serve_until_stopped(host: ResidentHost) -> None:
     # After so long a busy loop lets in a thread that comes back from the database; by default 5 ms, at each statement.
     sys.setswitchinterval(SWITCH_S)
     try:
-        asyncio.run(host.serve())
+        # Reading and writing on thousands of sockets takes half as long as on asyncio's own loop.
+        uvloop.run(host.serve())
     finally:
         close_database_threads()

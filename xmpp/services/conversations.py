@@ -33,13 +33,17 @@ def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, ImConversation]:
     Always locked in the order of their ids, so that nobody waits for each other.
     """
     keys = {pair: pair_key(*pair) for pair in pairs}
-    known = set(ImConversation.objects.filter(key__in=set(keys.values())).values_list("key", flat=True))
-    missing = {key: pair for pair, key in keys.items() if key not in known}
+    by_key = _lock(set(keys.values()))
+    missing = {key: pair for pair, key in keys.items() if key not in by_key}
     if missing:
         _create(missing)
-    rows = ImConversation.objects.filter(key__in=set(keys.values())).order_by("pk").select_for_update(no_key=True)
-    by_key = {row.key: row for row in rows}
+        by_key |= _lock(missing.keys())
     return {pair: by_key[key] for pair, key in keys.items()}
+
+
+def _lock(keys: Collection[str]) -> dict[str, ImConversation]:
+    rows = ImConversation.objects.filter(key__among=list(keys)).order_by("pk").select_for_update(no_key=True)
+    return {row.key: row for row in rows}
 
 
 def group_key(user_ids: Iterable[uuid.UUID]) -> str:

@@ -22,14 +22,14 @@ def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> 
     Users of other organisations do not exist for each other (R42): between them there are only JIDs, as with anybody
     who is no user of ours.
     """
-    rows = ImpAccount.objects.filter(imp_id__lower__in=list(jids)).exclude(imp_id="")
+    rows = ImpAccount.objects.filter(imp_id__lower__among=list(jids)).exclude(imp_id="")
     owners = {jid.lower(): key for key, jid in rows.values_list("pk", "imp_id")}
     homes = organisations_of({*owners.values(), *account_ids})
     return {
-        (account_id, jid): owners[jid]
+        (account_id, jid): owner
+        for jid, owner in owners.items()
         for account_id in account_ids
-        for jid in jids
-        if jid in owners and account_id in homes and homes.get(owners[jid]) == homes[account_id]
+        if account_id in homes and homes.get(owner) == homes[account_id]
     }
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 
 from portal import clock
 from portal.events import News
+from portal.sql import as_uuid, execute_for
 from xmpp.models import ImMessage, XmppDelivery
-from xmpp.services.ownership import held_by
+from xmpp.services.ownership import HELD_SQL, held_values
 from xmpp.states import DeliveryState, MessageStatus, before
 
+# Nobody else claims for these accounts meanwhile: they are the holder's.
+_CLAIM = f"""
+    UPDATE xmpp_xmppdelivery AS d SET state = 'sending'
+    WHERE d.message_id IN (
+        SELECT q.message_id FROM xmpp_xmppdelivery q JOIN xmpp_impaccount a ON a.user_id = q.account_id
+        WHERE q.state IN ({{states}}) AND q.account_id {{among}} AND {HELD_SQL}
+        ORDER BY q.message_id LIMIT %(limit)s
+    )
+    RETURNING d.message_id, d.account_id, d.to_jid, (SELECT m.text FROM xmpp_immessage m WHERE m.id = d.message_id)
+"""  # noqa: S608 - made of constants
 _MOST_UNFINISHED = 20_000
 OPEN = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)
 
@@ -33,8 +43,7 @@ class Outgoing:
 
 def claim_queued(account_ids: Collection[uuid.UUID], *, holder: str, limit: int) -> list[Outgoing]:
     """Make queued stanzas of these accounts `sending`, oldest first, and return them. Committed before any is sent."""
-    queued = XmppDelivery.objects.filter(state=DeliveryState.QUEUED, account__among=list(account_ids))
-    return _claim(queued, holder=holder, limit=limit)
+    return _claim([DeliveryState.QUEUED], account_ids, holder=holder, limit=limit)
 
 
 def claim_unfinished(account_id: uuid.UUID, *, holder: str) -> list[Outgoing]:
@@ -42,8 +51,7 @@ def claim_unfinished(account_id: uuid.UUID, *, holder: str) -> list[Outgoing]:
 
     To be called after the archive was read: what the server has is `acked` by then.
     """
-    rows = XmppDelivery.objects.filter(state__in=OPEN, account=account_id)
-    return _claim(rows, holder=holder, limit=_MOST_UNFINISHED)
+    return _claim(OPEN, [account_id], holder=holder, limit=_MOST_UNFINISHED)
 
 
 def release(message_ids: Collection[uuid.UUID]) -> None:
@@ -52,15 +60,14 @@ def release(message_ids: Collection[uuid.UUID]) -> None:
     rows.update(state=DeliveryState.QUEUED)
 
 
-def _claim(rows: QuerySet[XmppDelivery], *, holder: str, limit: int) -> list[Outgoing]:
-    with transaction.atomic():
-        ours = rows.filter(held_by(holder, "account__slot")).order_by("pk")
-        due = list(ours.values_list("pk", "account_id", "to_jid", "message__text")[:limit])
-        states = [DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT]
-        XmppDelivery.objects.filter(pk__in=[row[0] for row in due], state__in=states).update(
-            state=DeliveryState.SENDING
-        )
-    return [Outgoing(*row) for row in due]
+def _claim(
+    states: Sequence[DeliveryState], account_ids: Collection[uuid.UUID], *, holder: str, limit: int
+) -> list[Outgoing]:
+    statement = _CLAIM.replace("{states}", ", ".join(f"'{state}'" for state in states))
+    values = {"limit": limit, **held_values(holder)}
+    rows = execute_for(statement, list(account_ids), values) if account_ids else []
+    found = [Outgoing(as_uuid(key), as_uuid(account), to_jid, text) for key, account, to_jid, text in rows]
+    return sorted(found, key=lambda text: text.message_id)
 
 
 def note_states(states: Iterable[tuple[uuid.UUID, DeliveryState]]) -> None:
@@ -73,11 +80,10 @@ def note_states(states: Iterable[tuple[uuid.UUID, DeliveryState]]) -> None:
             _move(ids, state)
 
 
-def _move(message_ids: Collection[uuid.UUID], state: DeliveryState) -> list[uuid.UUID]:
+def _move(message_ids: Collection[uuid.UUID], state: DeliveryState) -> int:
+    """How many of these deliveries are in this state now, and were not before."""
     rows = XmppDelivery.objects.filter(pk__among=list(message_ids), state__in=before(state))
-    moved = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
-    XmppDelivery.objects.filter(pk__among=moved).update(state=state, at=clock.now())
-    return moved
+    return rows.update(state=state, at=clock.now())
 
 
 def note_received(message_id: uuid.UUID, from_jid: str) -> None:

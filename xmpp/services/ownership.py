@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db.models import CharField, Exists, F, OuterRef, Value
 from django.db.models.functions import Cast, Concat, Mod
 
+from portal import clock
 from portal.models import Lease
 from portal.residents.leases import living
 
@@ -24,3 +27,14 @@ def held_by(holder: str, slot: str = "slot") -> Exists:
     """
     name = Concat(Value(LEASE_PREFIX), Cast(Mod(OuterRef(slot), Value(settings.XMPP_SHARDS)), CharField()))
     return Exists(Lease.objects.annotate(wanted=name).filter(living(), name=F("wanted"), holder=holder))
+
+
+# The same for a statement in which `a` is the account; its values are those of `held_values`, by name.
+HELD_SQL = """EXISTS (
+    SELECT 1 FROM portal_lease l
+    WHERE l.name = %(prefix)s || CAST(a.slot %% %(shards)s AS text) AND l.holder = %(holder)s AND l.deadline >= %(now)s
+)"""
+
+
+def held_values(holder: str) -> dict[str, Any]:
+    return {"prefix": LEASE_PREFIX, "shards": settings.XMPP_SHARDS, "holder": holder, "now": clock.now()}

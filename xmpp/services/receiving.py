@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Max
 
 from portal import clock
 from portal.events import News
 from portal.ids import new_id_at
 from portal.scoping import parse_id
-from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImpAccount, ImParticipant, XmppDelivery
+from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImParticipant, XmppDelivery
+from xmpp.services import received_rows
 from xmpp.services.conversations import Pair, Party, lock_conversations
 from xmpp.services.jids import users_of_jids
-from xmpp.services.ownership import held_by
 from xmpp.stanzas import Said
 from xmpp.states import DeliveryState, MessageStatus
 from xmpp.states import before as states_before
@@ -60,17 +59,18 @@ def store_heard(heard: Sequence[Heard], *, cursors: Mapping[uuid.UUID, str], hol
     """
     with transaction.atomic():
         places = _places(_unknown(heard))
-        if places:
-            _store(places)
-        for account_id, cursor in cursors.items():
-            ImpAccount.objects.filter(held_by(holder), pk=account_id).update(archive_cursor=cursor)
+        told = _store(places) if places else []
+        received_rows.note_accounts(_raise_conversations(told), cursors, holder)
+        _tell(told)
 
 
 def _unknown(heard: Sequence[Heard]) -> list[Heard]:
     """Without those that the account's archive has told of before, or twice in this batch."""
     wanted = {(item.account_id, item.said.stanza_id) for item in heard if item.said.stanza_id}
+    if not wanted:
+        return list(heard)
     known = ArchivedStanza.objects.filter(
-        account_id__in={key for key, _ in wanted}, stanza_id__in={stanza_id for _, stanza_id in wanted}
+        account_id__among={key for key, _ in wanted}, stanza_id__among={stanza_id for _, stanza_id in wanted}
     )
     seen = set(known.values_list("account_id", "stanza_id"))
     found = []
@@ -96,30 +96,27 @@ def _places(heard: Sequence[Heard]) -> list[_Place]:
     return places
 
 
-def _store(places: Sequence[_Place]) -> None:
+def _store(places: Sequence[_Place]) -> list[tuple[_Place, ImMessage]]:
+    """Write what is not known yet; returns it."""
     conversations = lock_conversations({place.pair for place in places})
     known = _Known(places, conversations)
     times = _Times({row.pk for row in conversations.values()})
-    created: list[ImMessage] = []
-    archived: list[ArchivedStanza] = []
+    archived: list[tuple[uuid.UUID, str, uuid.UUID]] = []
     told: list[tuple[_Place, ImMessage]] = []
     for place in places:
         conversation = conversations[place.pair]
         message = known.find(place, conversation)
         if message is None:
             message = _message(place, conversation, times)
-            created.append(message)
             told.append((place, message))
             known.add(message)
-        stanza_id = place.heard.said.stanza_id
-        if stanza_id:
-            row = ArchivedStanza(account_id=place.heard.account_id, stanza_id=stanza_id, message=message)
-            archived.append(row)
+        if place.heard.said.stanza_id:
+            archived.append((place.heard.account_id, place.heard.said.stanza_id, message.pk))
             known.archived.add((place.heard.account_id, message.pk))
-    ImMessage.objects.bulk_create(created)
-    ArchivedStanza.objects.bulk_create(archived, ignore_conflicts=True)
+    received_rows.insert_messages([message for _, message in told])
+    received_rows.insert_archived(archived)
     _note_seen(known.sent)
-    _note_received(told)
+    return told
 
 
 class _Known:
@@ -127,18 +124,14 @@ class _Known:
 
     def __init__(self, places: Sequence[_Place], conversations: Mapping[Pair, ImConversation]) -> None:
         ids = {place.heard.said.origin_id for place in places} - {""}
-        in_these = ImMessage.objects.filter(conversation__in={row.pk for row in conversations.values()})
-        foreign = in_these.filter(origin_id__in=ids)
+        in_these = ImMessage.objects.filter(conversation__among={row.pk for row in conversations.values()})
+        foreign = in_these.filter(origin_id__among=ids) if ids else ()
         self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row for row in foreign}
-        own = in_these.filter(pk__in={key for text in ids if (key := parse_id(text))})
+        possible = {key for text in ids if (key := parse_id(text))}
+        own = in_these.filter(pk__among=possible) if possible else ()
         self._own = {str(row.pk): row for row in own}
         self._without_id = self._recent_without_id(places, conversations)
-        self.archived = {
-            (account, message)
-            for account, message in ArchivedStanza.objects.filter(
-                message__in=[row.pk for rows in self._without_id.values() for row in rows]
-            ).values_list("account_id", "message_id")
-        }
+        self.archived = self._archived_of([row.pk for rows in self._without_id.values() for row in rows])
         # Messages of ours that a server turned out to have.
         self.sent: set[uuid.UUID] = set()
 
@@ -153,6 +146,11 @@ class _Known:
             for row in lately.filter(created_at__gte=clock.now() - _SAME_WITHIN).order_by("pk"):
                 found[row.conversation_id, row.sender_jid, row.text].append(row)
         return found
+
+    @staticmethod
+    def _archived_of(message_ids: Collection[uuid.UUID]) -> set[tuple[uuid.UUID, uuid.UUID]]:
+        rows = ArchivedStanza.objects.filter(message__among=list(message_ids)) if message_ids else None
+        return set(rows.values_list("account_id", "message_id")) if rows is not None else set()
 
     def find(self, place: _Place, conversation: ImConversation) -> ImMessage | None:
         said = place.heard.said
@@ -186,9 +184,10 @@ class _Times:
 
     def __init__(self, conversation_ids: Collection[uuid.UUID]) -> None:
         self.now = clock.now()
-        rows = ImMessage.objects.filter(conversation__in=conversation_ids).order_by()
-        newest = rows.values("conversation").annotate(newest=Max("at")).values_list("conversation", "newest")
-        self._last: dict[uuid.UUID, datetime] = dict(newest)
+        rows = ImParticipant.objects.filter(conversation__among=conversation_ids, last_message_at__isnull=False)
+        # Of two users both have it, but for who was not to see the last one (S0.34).
+        newest = rows.order_by("last_message_at").values_list("conversation_id", "last_message_at")
+        self._last = {key: at for key, at in newest if at is not None}
 
     def of(self, said: Said, conversation_id: uuid.UUID) -> datetime:
         """Not later than now, however the sender's clock goes, nor absurdly early."""
@@ -223,13 +222,15 @@ def _message(place: _Place, conversation: ImConversation, times: _Times) -> ImMe
 
 def _note_seen(message_ids: Collection[uuid.UUID]) -> None:
     """The server has these messages of ours: they are not sent again."""
-    earlier = states_before(DeliveryState.ACKED)
-    XmppDelivery.objects.filter(pk__in=message_ids, state__in=earlier).update(state=DeliveryState.ACKED)
+    if message_ids:
+        earlier = states_before(DeliveryState.ACKED)
+        rows = XmppDelivery.objects.filter(pk__among=list(message_ids), state__in=earlier)
+        rows.update(state=DeliveryState.ACKED)
 
 
-def _note_received(told: Iterable[tuple[_Place, ImMessage]]) -> None:
-    """Both users of a conversation see what is new; who did not write it has something to read."""
-    news = News()
+def _raise_conversations(told: Sequence[tuple[_Place, ImMessage]]) -> dict[uuid.UUID, datetime]:
+    """Both users of a conversation see what is new; who did not write it has something to read. Returns when each
+    of those received the last."""
     newest: dict[tuple[uuid.UUID, uuid.UUID], datetime] = {}
     unread: dict[tuple[uuid.UUID, uuid.UUID], list[datetime]] = defaultdict(list)
     for place, message in told:
@@ -238,16 +239,23 @@ def _note_received(told: Iterable[tuple[_Place, ImMessage]]) -> None:
                 continue
             key = (message.conversation_id, party)
             newest[key] = max(message.at, newest.get(key, message.at))
-            news.add(party, "im.created", message.pk)
             if party != place.sender:
                 unread[key].append(message.at)
-    for (conversation_id, user_id), at in sorted(newest.items()):
-        note_activity(conversation_id, user_id, at=at, received=unread.get((conversation_id, user_id), []))
-    last_received: dict[uuid.UUID, datetime] = {}
+    rows = [(*key, at, len(unread[key]), max(unread[key], default=None)) for key, at in newest.items()]
+    received_rows.raise_participants(rows)
+    received: dict[uuid.UUID, datetime] = {}
     for (_, user_id), times in unread.items():
-        last_received[user_id] = max([*times, last_received.get(user_id, times[0])])
-    for user_id, at in sorted(last_received.items()):
-        ImpAccount.objects.filter(pk=user_id).update(last_message_received_at=at)
+        if times:
+            received[user_id] = max([*times, received.get(user_id, times[0])])
+    return received
+
+
+def _tell(told: Sequence[tuple[_Place, ImMessage]]) -> None:
+    news = News()
+    for place, message in told:
+        for party in place.pair:
+            if isinstance(party, uuid.UUID):
+                news.add(party, "im.created", message.pk)
     news.write()
 
 
@@ -255,7 +263,4 @@ def note_activity(
     conversation_id: uuid.UUID, user_id: uuid.UUID, *, at: datetime, received: Sequence[datetime] = ()
 ) -> None:
     """A message of that time came into the conversation of this user; `received` are those written by others."""
-    rows = ImParticipant.objects.filter(conversation=conversation_id, user=user_id)
-    if received:
-        rows.update(new_count=F("new_count") + len(received), last_received_at=max(received))
-    rows.exclude(last_message_at__gte=at).update(last_message_at=at)
+    received_rows.raise_participants([(conversation_id, user_id, at, len(received), max(received, default=None))])

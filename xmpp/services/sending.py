@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from portal import clock
 from portal.events import News, wake
+from portal.ids import new_id_at
 from portal.models import EndUser, UserSettings
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
@@ -156,7 +157,14 @@ def _not_online(members: Collection[EndUser]) -> Problem:
 def _create(conversation: ImConversation, user: EndUser, text: str, client_id: str, **columns: bool) -> ImMessage:
     now = clock.now()
     return ImMessage.objects.create(
-        conversation=conversation, sender=user, text=text, client_id=client_id, created_at=now, at=now, **columns
+        id=new_id_at(now),
+        conversation=conversation,
+        sender=user,
+        text=text,
+        client_id=client_id,
+        created_at=now,
+        at=now,
+        **columns,
     )
 
 
