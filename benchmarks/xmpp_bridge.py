@@ -189,8 +189,11 @@ async def _traffic(server: Any, accounts: list[Any], pid: int) -> tuple[float, f
         )
         if n % 200 == 0:
             await asyncio.sleep(0)
-    while sum(peer.seen for _, peer in peers) < MESSAGES or await asyncio.to_thread(_stored) < before + MESSAGES:
-        await asyncio.sleep(0.05)
+
+    def is_done() -> bool:
+        return sum(peer.seen for _, peer in peers) >= MESSAGES and _stored() >= before + MESSAGES
+
+    await asyncio.to_thread(_wait, is_done)
     seconds = time.monotonic() - began
     return 2 * MESSAGES / seconds, (_cpu(pid) - cpu) / MESSAGES * 1e6
 
@@ -246,8 +249,7 @@ async def _latencies(server: Any, accounts: list[Any]) -> list[float]:
     for n in range(SINGLE):
         began = time.monotonic()
         key = await asyncio.to_thread(_send, accounts[n % len(accounts)], jid)
-        while key not in heard:
-            await asyncio.sleep(0.0005)
+        await asyncio.to_thread(_wait, lambda key=key: key in heard)
         found.append(heard[key] - began)
         await asyncio.sleep(0.05)
     return found

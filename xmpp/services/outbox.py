@@ -19,13 +19,13 @@ from xmpp.states import DeliveryState, MessageStatus, before
 
 # Nobody else claims for these accounts meanwhile: they are the holder's.
 _CLAIM = f"""
-    UPDATE xmpp_xmppdelivery AS d SET state = 'sending'
-    WHERE d.message_id IN (
+    UPDATE xmpp_xmppdelivery SET state = 'sending'
+    WHERE message_id IN (
         SELECT q.message_id FROM xmpp_xmppdelivery q JOIN xmpp_impaccount a ON a.user_id = q.account_id
         WHERE q.state IN ({{states}}) AND q.account_id {{among}} AND {HELD_SQL}
         ORDER BY q.message_id LIMIT %(limit)s
     )
-    RETURNING d.message_id, d.account_id, d.to_jid, (SELECT m.text FROM xmpp_immessage m WHERE m.id = d.message_id)
+    RETURNING message_id, account_id, to_jid, (SELECT m.text FROM xmpp_immessage m WHERE m.id = message_id)
 """  # noqa: S608 - made of constants
 _MOST_UNFINISHED = 20_000
 OPEN = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)
