@@ -109,6 +109,8 @@ class HttpDoor:
         if reply.end:
             (reset_connection if reply.end == "reset" else close_connection)(request)
             return web.Response()
+        if reply.http_status is not None:
+            return web.Response(status=reply.http_status, text="The sandbox was told to answer so.")
         if not reply.document.rstrip().endswith(END):
             return web.Response(status=502, body=reply.document, content_type="text/html")
         response = web.Response(text=write_envelope(reply.document), content_type="text/xml")

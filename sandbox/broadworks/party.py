@@ -32,10 +32,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Reply:
-    """What happens to a request: bytes go back, or the connection ends (`close`, or `reset` by a TCP RST)."""
+    """What happens to a request: bytes go back, or the connection ends (`close`, or `reset` by a TCP RST).
+
+    `http_status` is answered instead where there is HTTP.
+    """
 
     document: bytes = b""
     end: str = ""
+    http_status: int | None = None
 
 
 @dataclass
@@ -150,4 +154,5 @@ async def _go_wrong(request: Request, fault: Fault) -> Reply:
     if fault.kind == "xml":
         return Reply(_GARBLED)
     error = OciError(fault.code or "4000", fault.text or "The sandbox was told to refuse this.")
-    return Reply(write_response(request.session_id, error_response(error)))
+    status = (fault.status or 500) if fault.kind == "status" else None
+    return Reply(write_response(request.session_id, error_response(error)), http_status=status)

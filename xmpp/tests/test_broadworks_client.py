@@ -85,6 +85,16 @@ def test_each_fault_is_told_apart_and_the_next_session_works(server, broadworks,
     assert run(server, commands.get_profile(CHRIS)).user_id == CHRIS
 
 
+def test_a_soap_service_in_trouble_is_doubtful(broadworks):
+    """An HTTP error says nothing about what was done."""
+    broadworks.put_user(CHRIS)
+    broadworks.fault("UserGetRequest23V2", "status", status=503)
+    soap = Server("127.0.0.1", broadworks.port, "soap", broadworks.username, broadworks.password)
+    with pytest.raises(Doubtful) as caught:
+        run(soap, commands.get_profile(CHRIS))
+    assert caught.value.code == "http 503"
+
+
 def test_a_wrong_login_and_an_unknown_user_are_refused_in_words(server, broadworks):
     with pytest.raises(Refused, match="User not found"):
         run(server, commands.get_profile("nobody@acme.example"))
