@@ -121,13 +121,15 @@ class UserStep(Protocol):
 class UserPart:
     """Fields of a user that an app keeps in rows of its own.
 
-    `fields` makes them for the users of the API, by name; they read the user's row, with `related` read along.
+    `fields` makes them for the users of the API, by name; they read the user's row, with `related` read along but for
+    its columns that are `unread`.
     `begin` (actor, user, given values) checks the values and may talk to the outside, before any transaction; a user
     that is not saved yet is a new one. Raises Problem.
     """
 
     names: frozenset[str]
     related: tuple[str, ...]
+    unread: tuple[str, ...]
     fields: Callable[[], dict[str, Any]]
     begin: Callable[[Any, Any, Mapping[str, Any]], UserStep]
 

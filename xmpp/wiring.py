@@ -17,10 +17,11 @@ from xmpp.services.accounts import account_of
 from xmpp.services.passwords import ask_for_password
 
 NAMES = frozenset({"integrated_imp", "imp_password"})
+SECRETS = ("imp__password", "imp__pending_password")
 
 
 def connect() -> None:
-    extensions.user_parts.append(extensions.UserPart(NAMES, ("imp",), user_fields, user_service.begin))
+    extensions.user_parts.append(extensions.UserPart(NAMES, ("imp",), SECRETS, user_fields, user_service.begin))
     extensions.session_contributors.append(session_part)
     register_renderer("xmpp.updated", render_accounts)
     im_wiring.connect()

@@ -10,6 +10,8 @@ import uuid
 from types import TracebackType
 from typing import Self
 
+import certifi
+
 from portal.addresses import ForbiddenAddress, check_address, check_host
 from portal.logs import get_logger
 from xmpp.broadworks.documents import Answer, Command, Unreadable, read_document, write_document
@@ -111,7 +113,8 @@ class TcpSession:
             # Whom the name led to now, which may not be what it led to a moment ago.
             check_address(str(sock.getpeername()[0]), self._host)
             if self._tls:
-                return ssl.create_default_context().wrap_socket(sock, server_hostname=self._host)
+                trusted = ssl.create_default_context(cafile=certifi.where())  # the same authorities as for carriers
+                return trusted.wrap_socket(sock, server_hostname=self._host)
         except BaseException:
             sock.close()
             raise

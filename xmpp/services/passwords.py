@@ -114,8 +114,11 @@ def _checked(user: EndUser, password: str, retype: str) -> str:
         raise _wrong("mismatch", "The two passwords are not the same.", "retype")
     if len(password) < SHORTEST:
         raise _wrong("too_short", f"The password needs at least {SHORTEST} characters.")
-    if len(password) > LONGEST or not password.isprintable():
-        raise invalid(password=f"The password may have at most {LONGEST} characters, and none that cannot be seen.")
+    if len(password) > LONGEST or not password.isprintable() or password != password.strip():
+        sentence = (
+            f"The password may have at most {LONGEST} characters, none that cannot be seen, no spaces at its ends."
+        )
+        raise invalid(password=sentence)
     _require_other_than_login(user, password)
     return password
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
+import certifi
 import pytest
 from django.db import transaction
 
 from cpaas.tests.raw_server import RawServer, reset, serving
 from portal.outside import TransactionOpen
+from tests.certificates import Authority
 from tests.sandbox_process import BroadworksControl
 from xmpp.broadworks import BroadworksError, Doubtful, Refused, Server, Unreachable, commands, run
 from xmpp.tests.test_oci_documents import document
@@ -159,6 +162,37 @@ def test_an_answer_without_end_is_cut(settings):
     with serving(flood) as raw, pytest.raises(Doubtful) as caught:
         ask(raw, timeout_s=60)
     assert caught.value.code == "too_long"
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_tls_is_checked(broadworks, tmp_path, monkeypatch, is_trusted):
+    """With TLS passwords cross no network in plain, and a certificate that nobody vouches for is not spoken to."""
+    authority = Authority()
+    certificate, key = authority.issue("127.0.0.1")
+    for name, text in (("server.crt", certificate), ("server.key", key), ("ca.crt", authority.pem)):
+        (tmp_path / name).write_text(text)
+    if is_trusted:
+        monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "ca.crt"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+
+    def pass_on(server: RawServer, connection: socket.socket) -> None:
+        with (
+            context.wrap_socket(connection, server_side=True) as secure,
+            socket.create_connection(("127.0.0.1", broadworks.oci_port)) as inner,
+        ):
+            while data := secure.recv(65536):
+                inner.sendall(data)
+                secure.sendall(inner.recv(65536))
+
+    with serving(pass_on) as raw:
+        host, port = raw.listener.getsockname()
+        server = Server(host, port, "tcp", broadworks.username, broadworks.password, tls=True)
+        if is_trusted:
+            assert run(server, commands.get_system_imp()).domain == broadworks.imp_domain
+        else:
+            with pytest.raises(Unreachable, match="secure connection"):
+                run(server, commands.get_system_imp())
 
 
 def test_an_answer_to_another_question_is_passed_over(settings):

@@ -86,7 +86,7 @@ def test_what_is_refused_leaves_everything(account, client, broadworks, password
     assert ImpAccount.objects.get().password == OLD
 
 
-@pytest.mark.parametrize("password", ["tab\tinside it", "x" * 101, "bell\x07ringing"])
+@pytest.mark.parametrize("password", ["tab\tinside it", "x" * 101, "bell\x07ringing", " spaces around "])
 def test_what_cannot_be_typed_is_no_password(account, client, password):
     assert change(client, password).json()["code"] == "invalid"
 

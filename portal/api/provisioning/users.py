@@ -65,7 +65,8 @@ class UserQuery(ListQuery):
 
 def _with_parts(rows: TenantQuerySet[EndUser]) -> TenantQuerySet[EndUser]:
     related = [name for part in extensions.user_parts for name in part.related]
-    return rows.select_related(*related) if related else rows
+    unread = [name for part in extensions.user_parts for name in part.unread]
+    return rows.select_related(*related).defer(*unread) if related else rows
 
 
 def _parts_of(fields: dict[str, Any]) -> dict[str, Any]:
