@@ -13,52 +13,60 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Exists, OuterRef
+
 from portal import clock
 from portal.events import LiveNews, Viewer
 from portal.events.live import LiveState
+from portal.models import EndUser
 from portal.services.organisation import Organisation, organisations_of, same_organisation
 from presence.models import Note
 from presence.objects import gone_object, presence_object
 from presence.services.online import note_online
-from presence.services.reading import Shown, presences
+from presence.services.reading import Shown, presences, presences_by_viewer
 from presence.services.telling import Monitoring
 
 # Longer than a change takes to be committed and looked for.
 NEWS_FOR = timedelta(seconds=60)
+WATCHED, NOTES = "watched", "notes"
 _Notes = Mapping[uuid.UUID, datetime]
+# By the identity of what is shown.
+_Rendered = dict[int, dict[str, Any]]
 
 
 class LivePresence:
     """An open event stream is also its user's sign of life. What a stream was told: the shown presence of each
-    monitored user under that user's id, and the time of each new note under `("note", id)`."""
+    monitored user (`WATCHED`), and the time of each new note (`NOTES`), by user."""
 
     def listening(self, user_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         note_online(user_ids)
-        monitoring = Monitoring.objects.filter(from_enduser__among=list(user_ids))
-        return {*monitoring.values_list("from_enduser_id", flat=True).distinct(), *_new_notes(user_ids)}
+        # One probe of an index for each user, however many each monitors.
+        monitored = Monitoring.objects.filter(from_enduser=OuterRef("pk"))
+        monitoring = EndUser.objects.filter(Exists(monitored), pk__among=list(user_ids))
+        return {*monitoring.values_list("pk", flat=True), *_new_notes(user_ids)}
 
     def news(self, wanted: Sequence[tuple[Viewer, LiveState]]) -> list[LiveNews]:
         viewer_ids = {viewer.pk for viewer, _ in wanted}
         watched, noted = watched_by(viewer_ids), _new_notes(viewer_ids)
-        pairs = {(key, other) for key in viewer_ids for other in (*watched.get(key, ()), *noted.get(key, ()))}
-        shown = presences(pairs)
-        rendered: dict[int, dict[str, Any]] = {}
+        shown = presences_by_viewer(watched)
+        new = presences([(viewer_id, key) for viewer_id, notes in noted.items() for key in notes])
+        rendered: _Rendered = {}
         return [
             _news(
                 told,
-                {key: shown[viewer.pk, key] for key in watched.get(viewer.pk, ())},
-                [(key, at, shown[viewer.pk, key]) for key, at in noted.get(viewer.pk, {}).items()],
+                shown.get(viewer.pk, {}),
+                [(new[viewer.pk, key], at) for key, at in noted.get(viewer.pk, {}).items()],
                 rendered,
             )
             for viewer, told in wanted
         ]
 
 
-def watched_by(viewer_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[uuid.UUID]]:
+def watched_by(viewer_ids: Collection[uuid.UUID]) -> dict[uuid.UUID | None, list[uuid.UUID]]:
     """The active users of their organisation whom each of these monitors (R42)."""
     rows = Monitoring.objects.filter(from_enduser__among=list(viewer_ids), to_enduser__is_active=True)
     rows = rows.filter(same_organisation("from_enduser", "to_enduser")).order_by("from_enduser_id", "-to_enduser_id")
-    found: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
+    found: dict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
     for viewer_id, user_id in rows.values_list("from_enduser_id", "to_enduser_id"):
         found[viewer_id].append(user_id)
     return found
@@ -82,19 +90,26 @@ def _new_notes(viewer_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, _Notes]:
 
 
 def _news(
-    told: LiveState,
-    watched: Mapping[uuid.UUID, Shown],
-    notes: Sequence[tuple[uuid.UUID, datetime, Shown]],
-    rendered: dict[int, dict[str, Any]],
+    told: LiveState, watched: Mapping[uuid.UUID, Shown], notes: Sequence[tuple[Shown, datetime]], rendered: _Rendered
 ) -> LiveNews:
-    """What is different for one stream. `rendered` keeps the objects of what several streams are told."""
-
-    def data(shown: Shown) -> dict[str, Any]:
-        return rendered.setdefault(id(shown), presence_object(shown))
-
-    found = LiveNews({**watched, **{("note", key): at for key, at, _ in notes}})
-    found.events += [("note.updated", data(shown)) for key, at, shown in notes if told.get(("note", key)) != at]
-    found.events += [("presence.updated", data(shown)) for key, shown in watched.items() if told.get(key) != shown]
-    gone = [key for key in told if isinstance(key, uuid.UUID) and key not in watched]
-    found.events += [("presence.updated", gone_object(key)) for key in gone]
+    """What is different for one stream."""
+    seen, heard = told.get(WATCHED, {}), told.get(NOTES, {})
+    found = LiveNews({})
+    if watched:
+        found.told[WATCHED] = watched
+    if notes:
+        found.told[NOTES] = {shown.user_id: at for shown, at in notes}
+    found.events += [("note.updated", _data(shown, rendered)) for shown, at in notes if heard.get(shown.user_id) != at]
+    if watched != seen:
+        found.events += [
+            ("presence.updated", _data(shown, rendered)) for key, shown in watched.items() if seen.get(key) != shown
+        ]
+        found.events += [("presence.updated", gone_object(key)) for key in seen if key not in watched]
     return found
+
+
+def _data(shown: Shown, rendered: _Rendered) -> dict[str, Any]:
+    """The object, made once for all streams that are told the same."""
+    if id(shown) not in rendered:
+        rendered[id(shown)] = presence_object(shown)
+    return rendered[id(shown)]

@@ -37,7 +37,7 @@ class XmppPresence:
         for row in rows:
             if row.peer_id is not None:
                 said[row.user_id, row.peer_id] = said[None, row.peer_id] = [report_of(row)]
-        return {pair: said[pair] for pair in pairs if pair in said}
+        return {pair: said[pair] for pair in pairs if pair in said} if said else {}
 
 
 def heard() -> TenantQuerySet[Subscription]:

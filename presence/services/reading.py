@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from presence.merge import Presence, Report, merge
 from presence.models import Note
@@ -21,7 +22,7 @@ class NoteText:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Shown:
     """What a viewer is shown of a user, and the reports it was made from. Two that are equal look alike."""
 
@@ -31,23 +32,37 @@ class Shown:
     reports: tuple[Report, ...]
 
 
+# As long as somebody holds what a user looked like, the same looks are the same object: so thousands of streams see
+# by identity that nothing is new.
+_looks: WeakValueDictionary[uuid.UUID, Shown] = WeakValueDictionary()
+
+
 def presences(pairs: Collection[Pair]) -> dict[Pair, Shown]:
     """What each viewer is shown of each user, for many pairs in as many queries as for one.
 
-    Who may look is the caller's to know. What no source shows to that viewer alone is merged once for all of them.
+    Who may look is the caller's to know.
     """
-    user_ids = {user_id for _, user_id in pairs}
+    wanted: dict[uuid.UUID | None, list[uuid.UUID]] = {}
+    for viewer_id, user_id in pairs:
+        wanted.setdefault(viewer_id, []).append(user_id)
+    found = presences_by_viewer(wanted)
+    return {pair: found[pair[0]][pair[1]] for pair in pairs}
+
+
+def presences_by_viewer(
+    wanted: Mapping[uuid.UUID | None, Collection[uuid.UUID]],
+) -> dict[uuid.UUID | None, dict[uuid.UUID, Shown]]:
+    """The same by viewer and user. What no source shows to a viewer alone is merged once for all of them."""
+    user_ids = {user_id for users in wanted.values() for user_id in users}
+    pairs = [(viewer_id, user_id) for viewer_id, users in wanted.items() for user_id in users]
     shared, notes, special = shared_reports(user_ids), notes_of(user_ids), pair_reports(pairs)
-    common: dict[uuid.UUID, Shown] = {}
-    found: dict[Pair, Shown] = {}
-    for pair in pairs:
-        user_id = pair[1]
-        if pair in special:
-            found[pair] = _shown(user_id, [*shared.get(user_id, ()), *special[pair]], notes)
-            continue
-        if user_id not in common:
-            common[user_id] = _shown(user_id, shared.get(user_id, ()), notes)
-        found[pair] = common[user_id]
+    common = {key: _kept(_shown(key, shared.get(key, ()), notes)) for key in user_ids}
+    found: dict[uuid.UUID | None, dict[uuid.UUID, Shown]] = {}
+    for viewer_id, users in wanted.items():
+        # The id of the kept object is the same one each time, too.
+        found[viewer_id] = {shown.user_id: shown for shown in map(common.__getitem__, users)}
+    for (viewer_id, user_id), reports in special.items():
+        found[viewer_id][user_id] = _shown(user_id, [*shared.get(user_id, ()), *reports], notes)
     return found
 
 
@@ -59,3 +74,11 @@ def notes_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, NoteText]:
 
 def _shown(user_id: uuid.UUID, reports: Collection[Report], notes: dict[uuid.UUID, NoteText]) -> Shown:
     return Shown(user_id, merge(reports), notes.get(user_id), tuple(reports))
+
+
+def _kept(shown: Shown) -> Shown:
+    known = _looks.get(shown.user_id)
+    if known == shown:
+        return known
+    _looks[shown.user_id] = shown
+    return shown

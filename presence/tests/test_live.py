@@ -59,18 +59,26 @@ def test_whoever_monitors_hears_what_changes_and_nobody_else(server: Server) -> 
     mary.monitored.set([tom])
     stream, others = server.stream(device_token(mary)), server.stream(device_token(ann))
     next_of(stream, "presence.updated", user=str(tom.pk), status="offline")
-    tom_stream = server.stream(device_token(tom))
+    server.stream(device_token(tom))
     assert next_of(stream, "presence.updated", user=str(tom.pk))["status"] == "available"
     set_own_status(user=tom, status="away", message="Back soon")
     found = next_of(stream, "presence.updated", user=str(tom.pk))
     assert (found["status"], found["message"]) == ("away", "Back soon")
-    tom_stream.close()
-    set_own_status(user=tom, status=None)
-    # What a killed web process leaves behind: nobody renews the sign of life.
-    assert next_of(stream, "presence.updated", user=str(tom.pk), status="offline")
     # Ann monitors nobody: the first she hears is the note, which is for everybody.
     write_note(actor=mary, user=tom, text="Gone home")
     assert others.event()["type"] == "note.updated"
+
+
+def test_s0_3_whose_web_process_is_killed_goes_offline(server: Server) -> None:
+    """Nobody renews the sign of life any more, and nobody needs to say so."""
+    mary, tom = EndUserFactory.create_batch(2, group=EndUserFactory().group)
+    mary.monitored.set([tom])
+    with running_server() as other:
+        other.stream(device_token(tom))
+        stream = server.stream(device_token(mary))
+        next_of(stream, "presence.updated", user=str(tom.pk), status="available")
+        other.process.kill()
+        next_of(stream, "presence.updated", user=str(tom.pk), status="offline")
 
 
 def test_s3_7_a_note_is_told_to_the_whole_organisation_and_to_no_one_else(server: Server) -> None:
