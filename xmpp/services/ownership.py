@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models import CharField, Exists, F, IntegerField, OuterRef, Value
 from django.db.models.functions import Cast, Concat, Mod
 
 from portal import clock
@@ -25,7 +25,9 @@ def held_by(holder: str, slot: str = "slot") -> Exists:
 
     No other process has the holder's name, so one that lost the lease and has it again acts for itself.
     """
-    name = Concat(Value(LEASE_PREFIX), Cast(Mod(OuterRef(slot), Value(settings.XMPP_SHARDS)), CharField()))
+    # SQLite's modulo of whole numbers is none.
+    shard = Cast(Mod(OuterRef(slot), Value(settings.XMPP_SHARDS)), IntegerField())
+    name = Concat(Value(LEASE_PREFIX), Cast(shard, CharField()))
     return Exists(Lease.objects.annotate(wanted=name).filter(living(), name=F("wanted"), holder=holder))
 
 
