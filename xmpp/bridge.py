@@ -27,6 +27,7 @@ from xmpp.client import Sent, make_ssl_context
 from xmpp.services import members, outbox, receiving, rosters, sessions
 from xmpp.services.accounts_news import ACCOUNTS_TOPIC
 from xmpp.services.outbox import Outgoing
+from xmpp.services.own_presence import shown_presence
 from xmpp.services.ownership import shard_lease
 from xmpp.services.receiving import Heard
 from xmpp.services.sending import XMPP_TOPIC
@@ -84,6 +85,7 @@ class Bridge(Resident):
             _again(self._store, COALESCE_S, self._something_came),
             _again(self._send, LOOK_S, self._work),
             _again(self._tell_peers, COALESCE_S),
+            _again(self._tell_own, COALESCE_S),
             _again(self._check_alive, settings.XMPP_SILENCE_S / 5),
             _again(self._chores, CHORES_S),
         ]
@@ -118,8 +120,10 @@ class Bridge(Resident):
         changed = [
             key for key, version in wanted.items() if version not in (self._version(key), self._refused.get(key))
         ]
-        for account in await in_database(sessions.accounts, changed) if changed else ():
-            await self._serve(account)
+        if changed:
+            shown = await in_database(shown_presence, changed)
+            for account in await in_database(sessions.accounts, changed):
+                await self._serve(account, *shown[account.id])
 
     def _version(self, account_id: uuid.UUID) -> tuple[int, int] | None:
         session = self._sessions.get(account_id)
@@ -156,12 +160,13 @@ class Bridge(Resident):
                 session.drop()
                 del self._sessions[key]
 
-    async def _serve(self, account: Account) -> None:
+    async def _serve(self, account: Account, show: str, message: str) -> None:
         await self._end(account.id)
         former = self._lives.get(account.id)
         if former is not None:
             await asyncio.wait({former}, timeout=3)
         session = self._sessions[account.id] = Session(account, self)
+        session.show_presence(show, message)
         self._lives[account.id] = asyncio.create_task(self._live(session), name=f"xmpp {account.id}")
 
     async def _live(self, session: Session) -> None:
@@ -330,6 +335,15 @@ class Bridge(Resident):
             await self._roster_work[0]()
             self._roster_work.popleft()
             self._work.set()
+
+    async def _tell_own(self) -> None:
+        """Show users' own state to their XMPP contacts; what changed and went back in between is not told."""
+        online = [key for key, session in self._sessions.items() if session.is_online]
+        shown = await in_database(shown_presence, online) if online else {}
+        for key, now in shown.items():
+            session = self._sessions.get(key)
+            if session is not None and now != (session.show, session.message):
+                session.show_presence(*now)
 
     async def _tell_peers(self) -> None:
         peers, self._peers = self._peers, {}

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from portal.models import EndUser, Event, UserSettings
 from portal.tests.residents import eventually
+from presence.services.own import set_own_status
 from tests.prosody import FOREIGN_DOMAIN, Prosody
 from tests.xmpp_peer import UcOne
 from xmpp.models import ImpAccount, Subscription
@@ -143,3 +144,16 @@ def test_what_another_client_changes(
         assert row(user, "out").peer == colleague.user
         desk.unsubscribe(colleague.imp_id)
         eventually(lambda: state(user, "out") == "removed")
+
+
+def test_own_state_is_shown(user: EndUser, account: ImpAccount, uc_one: Connect) -> None:
+    """S0.1: contacts in UC-One see the state that the user has in our platform, and who has no client open as away."""
+    peer = uc_one()
+    Subscription.objects.create(user=user, jid=peer.jid, direction="in", state="accepted")
+    with bridging(account):
+        peer.subscribe(account.imp_id)
+        peer.wait_presence(account.imp_id, show="xa")
+        set_own_status(user=user, status="dnd", message="Do not disturb")
+        peer.wait_presence(account.imp_id, show="dnd", status="Do not disturb")
+        set_own_status(user=user, status=None, message="")
+        peer.wait_presence(account.imp_id, show="xa")
