@@ -167,7 +167,7 @@ class SmsGatewayResident(Resident):
         elif not due:
             self._members = await in_database(gateway_members.settle_members, self._provider_id)
         try:
-            await self._look_through(due)
+            await self._look_through(component, due)
             while await self._send(component) or await self._tell(component, due):
                 self._news.set()  # there may be more, and news of those who wrote meanwhile
         except (DatabaseError, Unreachable):
@@ -177,11 +177,16 @@ class SmsGatewayResident(Resident):
             self._tidied_at = now
             await in_database(gateway_outbox.tidy)
 
-    async def _look_through(self, due: Collection[uuid.UUID]) -> None:
+    async def _look_through(self, component: Component, due: Collection[uuid.UUID]) -> None:
+        """Make rows of what they received, and send them as they come."""
         users = list(due)
         for start in range(0, len(users), TOGETHER):
-            while await in_database(gateway_outbox.collect, self._turn, users[start : start + TOGETHER]):
-                continue
+            some = users[start : start + TOGETHER]
+            page = await in_database(gateway_outbox.collect, self._turn, some)
+            while page is not None:
+                if page.made:
+                    await self._send(component)
+                page = await in_database(gateway_outbox.collect, self._turn, some, page.after)
 
     async def _send(self, component: Component) -> int:
         texts = await in_database(gateway_outbox.claim, self._turn)

@@ -65,7 +65,7 @@ def _head(domain: str, namespace: str) -> bytes:
     return f"<stream:stream to='{domain}' xmlns='{namespace}' xmlns:stream='{streams}' version='1.0'>".encode()
 
 
-async def _log_in(port: int, domain: str, context: ssl.SSLContext, jid: str, password: str) -> asyncio.StreamWriter:
+async def log_in(port: int, domain: str, context: ssl.SSLContext, jid: str, password: str) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_head(domain, "jabber:client"))
     await reader.readuntil(b"</stream:features>")
@@ -93,7 +93,7 @@ async def clients(
     """All of them in this process and loop."""
     context = ssl.create_default_context(cafile=ca_file)
     counter = Counter(messages)
-    writers = [await _log_in(port, domain, context, *account) for account in accounts]
+    writers = [await log_in(port, domain, context, *account) for account in accounts]
     passers = []
     for writer, (to, _) in zip(writers, accounts[1:] + accounts[:1], strict=True):
         stanza = f"<message to='{to}/raw' type='chat' id='m'><body>Hello there</body>"

@@ -8,13 +8,13 @@ look is made at a wake-up, and for everybody every half a minute: a lost wake-up
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value, Window
+from django.db.models.functions import Coalesce, RowNumber
 
 from cpaas.models import Attachment, Conversation, Message
 from cpaas.models.attachments import AttachmentState
@@ -31,6 +31,9 @@ GATEWAY = "sms-gateway"
 _FILES_WAIT = timedelta(minutes=2)
 _LATE = timedelta(seconds=60)
 _KEPT = timedelta(days=7)
+# Conversations looked through in one transaction, and messages of each; stanzas sent together.
+_TOGETHER = 100
+_EACH = 50
 _MOST = 200
 _ENDED = (MessageStatus.DELIVERED, MessageStatus.UNDELIVERED, MessageStatus.FAILED)
 _OPEN = (GatewayState.QUEUED, GatewayState.SENDING)
@@ -71,56 +74,92 @@ class Ending:
     refusal: Refusal | None
 
 
-def collect(turn: Turn, user_ids: Collection[uuid.UUID]) -> int:
-    """Make rows of what these members received since the last look; returns how many."""
+@dataclass(frozen=True)
+class Page:
+    """How many rows a look has made, and what to give as `after` for the next one."""
+
+    made: int
+    after: uuid.UUID | None
+
+
+def collect(turn: Turn, user_ids: Collection[uuid.UUID], after: uuid.UUID | None = None) -> Page | None:
+    """Make rows of what these members received since the last look, a page of conversations at a time; None when there
+    was nothing after `after`."""
     passed_on = GatewayThread.objects.filter(pk=OuterRef("pk")).values("position")
     conversations = Conversation.objects.filter(user__among=list(user_ids), number__user_id=F("user_id"))
     news = conversations.alias(passed_on=Coalesce(Subquery(passed_on), Value(0))).filter(
         last_position__gt=F("passed_on")
     )
-    found = list(news.order_by("pk").values_list("pk", "user_id"))
-    return sum(_collect_one(turn, conversation_id, user_id) for conversation_id, user_id in found)
+    page = news.filter(pk__gt=after) if after else news
+    # Read before the messages: all up to that position are committed. Not every position has one.
+    rows = list(page.order_by("pk").values_list("pk", "user_id", "last_position")[:_TOGETHER])
+    if not rows:
+        return None
+    made, has_more = _collect(turn, {key: (user, last) for key, user, last in rows})
+    return Page(made, after if has_more else rows[-1][0])
 
 
-def _collect_one(turn: Turn, conversation_id: uuid.UUID, user_id: uuid.UUID) -> int:
+def _collect(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> tuple[int, bool]:
+    """`found`: user and last position by conversation. Returns how many rows, and whether one has more than fits."""
+    rows: list[TextToXmpp] = []
+    moved, has_more = [], False
     with transaction.atomic():
-        members = GatewayMember.objects.filter(turn.holds(), pk=user_id)
-        if not members.exists():
-            return 0
-        GatewayThread.objects.bulk_create(
-            [GatewayThread(conversation_id=conversation_id, member_id=user_id)], ignore_conflicts=True
-        )
-        thread = GatewayThread.objects.select_for_update().get(pk=conversation_id)
-        passed, rows = _rows_after(thread, user_id)
+        threads = _locked_threads(turn, found)
+        messages = _messages_after(threads)
+        for thread in threads:
+            mine = messages.get(thread.pk, [])
+            position, is_through = _pass_on(thread, mine, rows)
+            if is_through and len(mine) < _EACH:
+                position = max(position, found[thread.pk][1])
+            if position > thread.position:
+                has_more = has_more or len(mine) == _EACH
+                thread.position = position
+                moved.append(thread)
         TextToXmpp.objects.bulk_create(rows, ignore_conflicts=True)
-        if passed > thread.position:
-            GatewayThread.objects.filter(pk=conversation_id).update(position=passed)
-    return len(rows)
+        GatewayThread.objects.bulk_update(moved, ["position"])
+    return len(rows), has_more
 
 
-def _rows_after(thread: GatewayThread, user_id: uuid.UUID) -> tuple[int, list[TextToXmpp]]:
-    """What follows the thread's position, and the position that the look reached.
+def _locked_threads(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> list[GatewayThread]:
+    """Of those conversations whose users are members while the turn is ours; made where they are new."""
+    users = {user for user, _ in found.values()}
+    members = set(GatewayMember.objects.filter(turn.holds(), pk__in=users).values_list("pk", flat=True))
+    theirs = [(key, user) for key, (user, _) in sorted(found.items()) if user in members]
+    fresh = [GatewayThread(conversation_id=key, member_id=user) for key, user in theirs]
+    GatewayThread.objects.bulk_create(fresh, ignore_conflicts=True)
+    rows = GatewayThread.objects.filter(pk__in=[key for key, _ in theirs], member__in=members)
+    return list(rows.select_for_update().order_by("pk"))
+
+
+def _messages_after(threads: Sequence[GatewayThread]) -> dict[uuid.UUID, list[Message]]:
+    """The next few messages of each of these, in order."""
+    position = GatewayThread.objects.filter(pk=OuterRef("conversation_id")).values("position")
+    messages = Message.objects.filter(conversation_id__in=[thread.pk for thread in threads])
+    place = Window(RowNumber(), partition_by=[F("conversation_id")], order_by=F("position").asc())
+    after = messages.alias(passed_on=Subquery(position)).filter(position__gt=F("passed_on"))
+    found: dict[uuid.UUID, list[Message]] = {}
+    for message in after.annotate(place=place).filter(place__lte=_EACH).order_by("conversation_id", "position"):
+        found.setdefault(message.conversation_id, []).append(message)
+    return found
+
+
+def _pass_on(thread: GatewayThread, messages: Sequence[Message], rows: list[TextToXmpp]) -> tuple[int, bool]:
+    """Add the rows of a conversation; returns the position that the look reached, and whether it saw all of them.
 
     It stops before a held text, which may be delivered later and then comes first (R8), and before one whose files are
     still being fetched.
     """
     passed = thread.position
-    rows: list[TextToXmpp] = []
-    # Read first: all messages up to there are committed. Not every position has one.
-    last = Conversation.objects.filter(pk=thread.pk).values_list("last_position", flat=True).first() or 0
-    between = {"position__gt": thread.position, "position__lte": last}
-    messages = list(Message.objects.filter(conversation_id=thread.pk, **between).order_by("position")[:_MOST])
     for message in messages:
         parts = _parts(message) if message.status == MessageStatus.RECEIVED else []
         if message.status == MessageStatus.HELD or parts is None:
-            return passed, rows
+            return passed, False
         passed = message.position
-        now = clock.now()
-        rows += [
-            TextToXmpp(created_at=now, account_id=user_id, conversation_id=thread.pk, message_id=message.pk, part=part)
-            for part in parts
-        ]
-    return (passed if len(messages) == _MOST else max(last, passed)), rows
+        for part in parts:
+            row = TextToXmpp(message_id=message.pk, part=part, conversation_id=thread.pk, created_at=clock.now())
+            row.account_id = thread.member_id
+            rows.append(row)
+    return passed, True
 
 
 def _parts(message: Message) -> list[int] | None:

@@ -1,0 +1,167 @@
+"""The SMS gateway against the server's own ceiling for a component, both on the same Prosody in turn: texts that XMPP
+users write and that become queued messages, and texts from carriers that reach the users' clients.
+
+Goal (issue 5): at least 0.15 times the raw component loop. The raw loop does nothing but write; each text of the
+gateway passes every rule of SMS and is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from statistics import median
+from typing import Any
+
+from benchmarks._setup import ROOT, prepare, process, show
+from benchmarks._xmpp import raw_component, server
+from tests.prosody import Prosody
+
+USERS = int(os.environ.get("BENCH_USERS", "20"))
+TEXTS = int(os.environ.get("BENCH_TEXTS", "3000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+
+
+def main() -> None:
+    prepare()
+    with server() as prosody:
+        accounts = _world(prosody)
+        _stop_other_residents()
+        raw, inward, outward = [], [], []
+        for _ in range(ROUNDS):
+            raw.append(raw_component(prosody).rate)
+            _forget()
+            with process(sys.executable, "manage.py", "residents"):
+                _wait_online()
+                inward.append(_from_xmpp(prosody, accounts))
+                outward.append(_to_xmpp(prosody, accounts))
+        server_us = raw_component(prosody).server_us
+    rows = [("path", "texts/s (median)", "all rounds", "of the raw loop"), _row("raw component loop", raw, raw)]
+    rows += [_row("XMPP to queued texts", inward, raw), _row("received texts to XMPP", outward, raw)]
+    show(f"SMS gateway, {TEXTS} texts of {USERS} users each way, {ROUNDS} rounds", rows)
+    print(f"Prosody uses {server_us:.0f} µs for a stanza of the raw loop")
+
+
+def _row(name: str, rates: list[float], raw: list[float]) -> tuple[str, ...]:
+    ratio = median(mine / other for mine, other in zip(rates, raw, strict=True))
+    return name, f"{median(rates):.0f}", " ".join(f"{rate:.0f}" for rate in rates), f"{ratio:.3f}"
+
+
+def _world(prosody: Prosody) -> list[str]:
+    """Users with a number and an account each; JIDs and passwords in turn."""
+    from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
+    from portal.tests.factories import EndUserFactory, GroupFactory
+    from xmpp.models import ImpAccount, SmsGateway
+
+    # Texts wait: what is measured is the gateway, not a carrier.
+    limits = {"per_number_per_minute": 1_000_000, "per_number_per_day": 10_000_000}
+    away = dict.fromkeys(("services_url", "broker_url"), "http://127.0.0.1:9/")
+    platform = CpaasPlatformFactory(options={**away, **limits})
+    group = GroupFactory(reseller__system_provider=platform.system_provider)
+    SmsGateway.objects.create(
+        system_provider=platform.system_provider,
+        domain=prosody.component_domain,
+        host=prosody.host,
+        port=prosody.component_port,
+        secret=prosody.component_secret,
+    )
+    words = []
+    for _ in range(USERS):
+        user = EndUserFactory(group=group)
+        CpaasNumberFactory(user=user, platform=platform)
+        jid, password = prosody.new_account("bench")
+        # Without a password of ours, so that the bridge leaves them alone.
+        ImpAccount.objects.create(
+            user=user, system_provider=user.system_provider, imp_id=jid, assigned=True, enabled=True
+        )
+        words += [jid, password]
+    return words
+
+
+def _stop_other_residents() -> None:
+    """They have nothing to do with it, and the same two cores."""
+    from portal.models import Service
+    from portal.residents.registry import registered
+
+    others = [resident.name for resident in registered() if not resident.per_tenant]
+    Service.objects.bulk_create([Service(name=name, desired="stopped") for name in others])
+
+
+def _forget() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE cpaas_message, cpaas_conversation, cpaas_attempt, xmpp_texttoxmpp, xmpp_textfromxmpp CASCADE"
+        )
+
+
+def _wait_online() -> None:
+    from xmpp.models import GatewayMember, SmsGateway
+
+    deadline = time.monotonic() + 60
+    while SmsGateway.objects.get().status != "online" or GatewayMember.objects.count() < USERS:
+        assert time.monotonic() < deadline, SmsGateway.objects.get().status_detail
+        time.sleep(0.05)
+
+
+def _users(kind: str, prosody: Prosody, accounts: list[str]) -> subprocess.Popen[str]:
+    """Started and online."""
+    address = [str(prosody.port), prosody.domain, str(prosody.ca_file), prosody.component_domain, str(TEXTS)]
+    command = [sys.executable, "-m", "benchmarks._baselines.xmpp_users", kind, *address, *accounts]
+    users = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert users.stdout is not None
+    assert users.stdout.readline().strip() == "online"
+    return users
+
+
+def _from_xmpp(prosody: Prosody, accounts: list[str]) -> float:
+    from xmpp.models import TextFromXmpp
+
+    users = _users("write", prosody, accounts)
+    rate = _rate(TextFromXmpp.objects.count)
+    users.communicate("")
+    return rate
+
+
+def _to_xmpp(prosody: Prosody, accounts: list[str]) -> float:
+    """All are received before the gateway may look, so that it is what is measured."""
+    from django.db import transaction
+
+    from cpaas.carriers.base import InboundText
+    from cpaas.models import CpaasNumber
+    from cpaas.services.inbound import receive_text
+    from portal import clock
+    from portal.events import News
+
+    numbers = list(CpaasNumber.objects.select_related("platform"))
+    users = _users("hear", prosody, accounts)
+    with transaction.atomic():
+        news = News()
+        for n in range(TEXTS):
+            number = numbers[n % len(numbers)]
+            text = InboundText(
+                f"sid-{time.monotonic_ns()}-{n}", f"+1703608{n % 500:04d}", (number.number,), "Hello", ()
+            )
+            receive_text(platform_id=number.platform_id, text=text, news=news, at=clock.now())
+        news.write()
+    output, _ = users.communicate("", timeout=600)
+    found: dict[str, Any] = json.loads(output)
+    return float(found["messages"] / found["seconds"])
+
+
+def _rate(count: Any) -> float:
+    """Texts a second between the first tenth and the last."""
+    first: tuple[float, int] | None = None
+    while (found := count()) < TEXTS:
+        if first is None and found > TEXTS // 10:
+            first = time.monotonic(), found
+        time.sleep(0.02)
+    assert first is not None
+    return (TEXTS - first[1]) / (time.monotonic() - first[0])
+
+
+if __name__ == "__main__":
+    main()
