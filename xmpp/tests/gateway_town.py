@@ -15,9 +15,8 @@ from portal.models import EndUser
 from portal.residents.database import close_database_threads
 from portal.tests.factories import EndUserFactory
 from portal.tests.residents import eventually, hosting
-from tests.prosody import Prosody
 from tests.sandbox_process import NUMBERS, SandboxProcess
-from tests.xmpp_peer import UcOne
+from tests.xmpp_peer import Server, UcOne
 from xmpp.gateway import SmsGatewayResident
 from xmpp.models import ImpAccount, SmsGateway
 
@@ -27,7 +26,7 @@ REMOTE = "+17036089795"
 class Town:
     """`user` has `number` and an account, with which `peer` is connected once `open` was called."""
 
-    def __init__(self, prosody: Prosody, sandbox: SandboxProcess, **account: Any) -> None:
+    def __init__(self, prosody: Server, sandbox: SandboxProcess, **account: Any) -> None:
         self.prosody, self.sandbox = prosody, sandbox
         self.platform: CpaasPlatform = CpaasPlatformFactory(credentials=sandbox.credentials, options=sandbox.options)
         self.provider = self.platform.system_provider

@@ -12,6 +12,7 @@ from cpaas.models import Message
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
 from portal.tests.factories import EndUserFactory
 from portal.tests.residents import eventually
+from tests.ejabberd import Ejabberd
 from tests.prosody import FOREIGN_DOMAIN, Prosody
 from tests.sandbox_process import NUMBERS, SandboxProcess
 from tests.xmpp_peer import UcOne
@@ -380,6 +381,54 @@ class TestPresence:
         info = peer._run(_awaited(peer.client.plugin["xep_0030"].get_info(jid=town.address())))
         assert ("gateway", "sms", None, "Text messages") in info["disco_info"]["identities"]
         assert "urn:xmpp:receipts" in info["disco_info"]["features"]
+
+
+class TestOtherServers:
+    def test_one_that_passes_on_only_the_rosters_texts(self, carrier) -> None:
+        """Facts 5 #8: the first text is refused, the user is asked once to let the number through, and the next one
+        arrives."""
+        with Prosody(modules="contacts_only") as prosody:
+            town = Town(prosody, carrier)
+            town.hook("")
+            with town.open() as peer:
+                town.receive("Refused")
+                asked = peer.wait(lambda: [e for e in peer.presences_of(town.address()) if e.type == "subscribe"])
+                assert "cannot reach you" in (asked[0].text_of("status") or "")
+                assert TextToXmpp.objects.get().state == "failed"
+                peer.accept(town.address())
+                peer.sync()
+                town.receive("Let through")
+                peer.wait_text("Let through")
+                assert len([e for e in peer.presences_of(town.address()) if e.type == "subscribe"]) == 1
+
+    def test_one_that_drops_what_comes_from_strangers(self, carrier) -> None:
+        """Prosody's mod_block_strangers says nothing; a number that is a contact both ways comes through."""
+        with Prosody(modules="block_strangers") as prosody:
+            town = Town(prosody, carrier)
+            town.hook("")
+            with town.open() as peer:
+                peer.subscribe(town.address())
+                peer.wait(lambda: [e for e in peer.presences_of(town.address()) if e.type == "subscribe"])
+                peer.accept(town.address())
+                peer.sync()
+                town.receive("From a contact")
+                peer.wait_text("From a contact")
+
+    def test_ejabberd(self, carrier) -> None:
+        """Texts, receipts and refusals in both directions on the other server of deploy/."""
+        with Ejabberd() as ejabberd:
+            town = Town(ejabberd, carrier)
+            town.hook("")
+            with town.open_with_dispatcher() as peer:
+                stanza = peer.send(town.address(), "By ejabberd")
+                [taken] = eventually(lambda: town.sandbox.taken())
+                town.sandbox.receipt(taken["sid"], "delivered")
+                peer.wait_receipt(stanza)
+                town.receive("Back again")
+                assert peer.wait_text("Back again").bare == town.address()
+                error = peer.wait_error(peer.send(f"911@{ejabberd.component_domain}", "Help"))
+                assert error.condition == "item-not-found"
+                eventually(lambda: TextToXmpp.objects.filter(state="delivered"))
 
 
 async def _awaited(future: Any) -> Any:
