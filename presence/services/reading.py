@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from weakref import WeakValueDictionary
 
@@ -24,12 +24,13 @@ class NoteText:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Shown:
-    """What a viewer is shown of a user, and the reports it was made from. Two that are equal look alike."""
+    """What a viewer is shown of a user, and the reports it was made from. Two that are equal look alike, whatever the
+    reports."""
 
     user_id: uuid.UUID
     presence: Presence
     note: NoteText | None
-    reports: tuple[Report, ...]
+    reports: tuple[Report, ...] = field(compare=False)
 
 
 # As long as somebody holds what a user looked like, the same looks are the same object: so thousands of streams see
@@ -56,7 +57,7 @@ def presences_by_viewer(
     user_ids = {user_id for users in wanted.values() for user_id in users}
     pairs = [(viewer_id, user_id) for viewer_id, users in wanted.items() for user_id in users]
     shared, notes, special = shared_reports(user_ids), notes_of(user_ids), pair_reports(pairs)
-    common = {key: _kept(_shown(key, shared.get(key, ()), notes)) for key in user_ids}
+    common = {key: _common(key, tuple(shared.get(key, ())), notes) for key in user_ids}
     found: dict[uuid.UUID | None, dict[uuid.UUID, Shown]] = {}
     for viewer_id, users in wanted.items():
         # The id of the kept object is the same one each time, too.
@@ -72,13 +73,13 @@ def notes_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, NoteText]:
     return {key: NoteText(text, by, at) for key, text, by, at in rows.values_list("pk", "text", "author_name", "at")}
 
 
-def _shown(user_id: uuid.UUID, reports: Collection[Report], notes: dict[uuid.UUID, NoteText]) -> Shown:
+def _shown(user_id: uuid.UUID, reports: Collection[Report], notes: Mapping[uuid.UUID, NoteText]) -> Shown:
     return Shown(user_id, merge(reports), notes.get(user_id), tuple(reports))
 
 
-def _kept(shown: Shown) -> Shown:
-    known = _looks.get(shown.user_id)
-    if known == shown:
-        return known
-    _looks[shown.user_id] = shown
-    return shown
+def _common(user_id: uuid.UUID, reports: tuple[Report, ...], notes: Mapping[uuid.UUID, NoteText]) -> Shown:
+    """What everybody is shown: the object of last time when nothing it is made from has changed."""
+    known = _looks.get(user_id)
+    if known is None or (known.reports, known.note) != (reports, notes.get(user_id)):
+        known = _looks[user_id] = _shown(user_id, reports, notes)
+    return known

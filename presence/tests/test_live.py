@@ -13,10 +13,12 @@ from portal import clock
 from portal.tests.factories import EndUserFactory, device_token
 from portal.tests.servers import Server, StreamClient, running_server
 from presence.live import NEWS_FOR, LivePresence
+from presence.merge import Kind, Report
 from presence.models import Note, SignOfLife
 from presence.services.notes import write_note
 from presence.services.own import set_own_status
-from presence.tests.factories import OwnStatusFactory
+from presence.states import Status
+from presence.tests.factories import OwnStatusFactory, TableOfUsers, registered
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 
@@ -151,6 +153,21 @@ def test_many_streams_are_read_in_as_many_queries_as_one() -> None:
     # What does not change is told to nobody again.
     again = source.news([(viewer, news.told) for (viewer, _), news in zip(wanted, found[1:], strict=True)])
     assert not any(news.events for news in again)
+
+
+def test_what_looks_the_same_is_told_once_whoever_says_it() -> None:
+    """Coalesced: another report that changes nothing of what is shown is no news, one that does is told once."""
+    mary, tom = EndUserFactory.create_batch(2, group=EndUserFactory().group)
+    mary.monitored.set([tom])
+    source, phones = LivePresence(), TableOfUsers()
+    [news] = source.news([(mary, {})])
+    with registered(phones):
+        phones.table[tom.pk] = [Report(Kind.TELEPHONY, "sip", Status.BUSY), Report(Kind.TELEPHONY, "b", Status.BUSY)]
+        [busy] = source.news([(mary, news.told)])
+        assert [data["status"] for _, data in busy.events] == ["busy"]
+        phones.table[tom.pk].reverse()
+        [same] = source.news([(mary, busy.told)])
+        assert same.events == []
 
 
 def test_who_monitors_nobody_asks_no_further_but_while_notes_are_new(django_assert_num_queries) -> None:
