@@ -25,6 +25,8 @@ _RANDOM = re.compile(rb'((?:csrfmiddlewaretoken" value|nonce|csrf-token" content
 DIRECTORY = "/api/v1/directory/"
 # What a user may open of everybody in the organisation: presence, and the note on it (R42).
 OF_COLLEAGUES = re.compile(rf"/api/v1/(?:presence/({UUID.pattern})|users/({UUID.pattern})/note)/")
+# Where a user may name anybody in the organisation: instant messages and XMPP presence (R42).
+TO_COLLEAGUES = frozenset({"POST /api/v1/im/messages/", "POST /api/v1/xmpp/subscriptions/"})
 CARRIER_ASKED = 599
 """Stands for the status of a request that got as far as talking to the carrier, which no test in a transaction can."""
 
@@ -105,6 +107,10 @@ class Visitor:
         """Whether the address is one that a stranger's being a colleague opens."""
         found = OF_COLLEAGUES.fullmatch(url)
         return found is not None and (found[1] or found[2]) in self.colleagues
+
+    def may_name(self, what: str, key: object) -> bool:
+        """Whether this request may name the row because it is a colleague."""
+        return what in TO_COLLEAGUES and str(key) in self.colleagues
 
     def _without_colleagues(self, url: str, body: bytes) -> bytes:
         """A page of the directory without the entries that the organisation may see."""

@@ -216,6 +216,8 @@ class Walk:
         for party in self.visitor.strangers:
             rows = self._rows_with_doors(party) if model is None else party.rows.get(model, [])[:1]
             for row in rows:
+                if self.visitor.may_name(what, row.pk):
+                    continue
                 answer = send(str(row.pk))
                 if _comparable(answer) != _comparable(never):
                     row_name = f"{party.mark}'s {type(row).__name__}"
