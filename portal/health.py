@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from hmac import compare_digest
 from urllib.parse import urlsplit
 
@@ -22,13 +21,11 @@ from kombu import Connection
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from portal import clock
 from portal.middleware import client_address
 from portal.models import OutgoingMail, Service
+from portal.services.residents import is_alive
 
 TIMEOUT_S = 2
-# A resident that did not report for this long is taken for dead.
-SILENT_AFTER = timedelta(seconds=30)
 # Parts of /metrics that apps add in `ready()`: each a callable -> (name, help, value), read at every scrape.
 gauges: list[Callable[[], tuple[str, str, float]]] = []
 
@@ -129,11 +126,7 @@ def check_migrations() -> None:
 def silent_residents() -> list[Service]:
     """The services of the whole installation that should run and are not heard of."""
     rows = Service.objects.filter(system_provider=None, desired="running").order_by("name")
-    return [row for row in rows if not _is_alive(row)]
-
-
-def _is_alive(row: Service) -> bool:
-    return row.actual == "running" and row.seen_at is not None and row.seen_at > clock.now() - SILENT_AFTER
+    return [row for row in rows if not is_alive(row)]
 
 
 class _DatabaseCollector:
@@ -150,7 +143,7 @@ class _DatabaseCollector:
         alive: dict[str, bool] = {}
         counters: Counter[tuple[str, str]] = Counter()
         for row in Service.objects.all():
-            alive[row.name] = alive.get(row.name, True) and _is_alive(row)
+            alive[row.name] = alive.get(row.name, True) and is_alive(row)
             counters.update({(row.name, counter): value for counter, value in row.counters.items()})
         for name, is_up in alive.items():
             up.add_metric([name], float(is_up))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from portal import extensions
 from portal.admin.changelist import capped
@@ -60,9 +61,10 @@ def residents_down(account: PortalAccount) -> Iterator[extensions.Notice]:
     """Services of the whole installation that should run and do not; only the operator can do something (R36)."""
     if account.actor_level != "operator":
         return
+    url = reverse(f"{site.name}:portal_service_changelist")
     for row in silent_residents():
         detail = row.detail or "It has not been heard of. Is its worker running?"
-        yield extensions.Notice("Service down", row.name, "", detail, row.seen_at or row.since)
+        yield extensions.Notice("Service down", row.name, url, detail, row.seen_at or row.since)
 
 
 extensions.attention.append(residents_down)

@@ -9,7 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from portal.api.enduser import events, login, session
 from portal.api.problems import no_such_path
-from portal.api.provisioning import accounts, audit, tenants, tokens, users
+from portal.api.provisioning import accounts, audit, services, tenants, tokens, users
 from portal.directory.api import enduser as directory
 from portal.directory.api import provisioning as directories
 
@@ -50,6 +50,11 @@ provisioning: Routes = [
     path("tokens/<str:pk>/", tokens.TokenItem.as_view()),
     path("me/", accounts.Me.as_view()),
     path("audit/", audit.Audit.as_view()),
+    path("services/", services.Services.as_view()),
+    path("services/<str:pk>/", services.ServiceItem.as_view()),
+    path("services/<str:pk>/start/", services.Start.as_view()),
+    path("services/<str:pk>/stop/", services.Stop.as_view()),
+    path("services/<str:pk>/restart/", services.Restart.as_view()),
     *directories.urlpatterns,
     *routes_of_apps("provisioning_urls"),
 ]

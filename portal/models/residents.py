@@ -7,7 +7,9 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from portal.scoping import TenantModel
+from portal.models.base import Row
+
+_ACRONYMS = {"cti", "sip", "sms", "xmpp"}
 
 
 class Lease(models.Model):
@@ -22,8 +24,11 @@ class Lease(models.Model):
         return f"{self.name}: {self.holder}"
 
 
-class Service(TenantModel):
-    """A resident as staff see it on Manage Services: what it should do and what it does."""
+class Service(Row):
+    """A resident as staff see it on Manage Services: what it should do and what it does.
+
+    One for all, or one of each system provider. `holder` and `seen_at` are those of the worker that reported last.
+    """
 
     name = models.CharField(max_length=60)
     system_provider = models.ForeignKey("portal.SystemProvider", models.CASCADE, null=True, related_name="services")
@@ -45,6 +50,7 @@ class Service(TenantModel):
     tenant_paths: ClassVar[dict[str, str]] = {"system_provider": "system_provider_id"}
 
     class Meta:
+        verbose_name = "service"
         constraints = [
             models.UniqueConstraint(fields=["name", "system_provider"], name="service_name_tenant"),
             models.UniqueConstraint(
@@ -53,7 +59,13 @@ class Service(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return self.title
+
+    @property
+    def title(self) -> str:
+        """The name in words: XMPP bridge."""
+        words = [word.upper() if word in _ACRONYMS else word for word in self.name.split("-")]
+        return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 class PeriodicRun(models.Model):

@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -43,8 +44,8 @@ class ResidentHost:
         self.holder = new_holder()
         self._keeper = LeaseKeeper(self.holder, settings.LEASE_TTL_S)
         self._classes = {resident.name: resident for resident in classes}
-        self._units: dict[int, Unit] = {}
-        self._lives: dict[int, asyncio.Task[None]] = {}
+        self._units: dict[uuid.UUID, Unit] = {}
+        self._lives: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked_to_stop = threading.Event()
         self._news = asyncio.Event()

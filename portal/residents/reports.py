@@ -34,7 +34,7 @@ def _tenants_of(resident: type[Resident]) -> list[uuid.UUID | None]:
     return list(SystemProvider.objects.values_list("pk", flat=True)) if resident.per_tenant else [None]
 
 
-def report(service_id: int, *, actual: str, detail: str, holder: str, grown: Mapping[str, int]) -> None:
+def report(service_id: uuid.UUID, *, actual: str, detail: str, holder: str, grown: Mapping[str, int]) -> None:
     """Write what a resident does now and add what its counters grew by.
 
     With several workers running it at once the row tells of the one that reported last; counters are sums of all.

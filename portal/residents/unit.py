@@ -38,7 +38,7 @@ class Unit:
     def __init__(self, resident_class: type[Resident], row: Service, keeper: LeaseKeeper) -> None:
         self.resident: Resident | None = None
         self._class = resident_class
-        self._service_id: int = row.pk
+        self._service_id: uuid.UUID = row.pk
         self._system_provider_id: uuid.UUID | None = row.system_provider_id
         self._keeper = keeper
         self._wanted = row.desired == "running"

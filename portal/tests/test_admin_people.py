@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from portal import clock
-from portal.health import SILENT_AFTER
 from portal.models import EndUser, Group, PortalAccount, Reseller, Service, StaffToken, SystemProvider
+from portal.services.residents import SILENT_AFTER
 from portal.services.tokens import digest_of
 from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import PASSWORD, GroupFactory
