@@ -37,7 +37,7 @@ from cpaas.tests.factories import (
     TicketFactory,
 )
 from portal.directory.tests.factories import DirectoryFactory, make_contact
-from portal.models import PortalAccount
+from portal.models import PortalAccount, Service
 from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
 from portal.wsgi import application
@@ -102,6 +102,7 @@ def rows(tenant: Tenant, request: pytest.FixtureRequest) -> dict[str, str]:
         "directories": DirectoryFactory(group=tenant.group),
         "contacts": make_contact(tenant.user, "Ada", "+12025550123"),
         "presence": tenant.colleague,
+        "services": Service.objects.create(name="xmpp-bridge"),
         **rows_of_im(tenant),
     }
     return {collection: str(row.pk) for collection, row in found.items()}

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from portal.events import publish
 from portal.models import EndUser, SystemProvider
-from xmpp.models import ImConversation, ImMessage, ImParticipant, SmsGateway, Subscription
+from xmpp.models import ImConversation, ImMessage, ImParticipant, ImReceiver, SmsGateway, Subscription
 from xmpp.states import GatewayStatus, PasswordState
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
@@ -62,19 +62,26 @@ def add_accounts(party: Party) -> None:
         for state in ("accepted", "pending"):
             jid = f"{state}@{mark}.example"
             party.add(Subscription.objects.create(user=user, jid=jid, direction="in", state=state))
+    watching = party.add(Subscription.objects.create(user=first, jid=jid, peer=second, direction="out"))
     publish(first.pk, "xmpp.updated", first.pk)
+    publish(first.pk, "subscription.updated", watching.pk)
     for n in range(2):
         _conversation(party, n)
+    _conversation(party, 2, is_group=True)
 
 
-def _conversation(party: Party, n: int) -> None:
-    conversation = party.add(ImConversation.objects.create(key=f"{party.mark} {n}"))
+def _conversation(party: Party, n: int, *, is_group: bool = False) -> None:
+    conversation = party.add(ImConversation.objects.create(key=f"{party.mark} {n}", is_group=is_group))
     first, second = party.rows[EndUser][:2]
+    publish(first.pk, "im_conversation.updated", conversation.pk)
     for user in (first, second):
         party.add(ImParticipant.objects.create(conversation=conversation, user=user, last_message_at=timezone.now()))
     for text in ("whispers", "answers"):
-        party.add(
+        message = party.add(
             ImMessage.objects.create(
                 conversation=conversation, sender=second, text=f"{party.mark} {text}", origin_id=f"{party.mark} {text}"
             )
         )
+        publish(first.pk, "im.created", message.pk)
+        if is_group:
+            party.add(ImReceiver.objects.create(message=message, user=first))
