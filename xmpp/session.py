@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
@@ -25,18 +24,15 @@ from slixmpp.exceptions import IqError, IqTimeout, XMPPError
 
 from portal.logs import get_logger
 from xmpp import stanzas
+from xmpp.archive import Archive
 from xmpp.client import Client, Sent
+from xmpp.peers import Peer, Peers
 from xmpp.stanzas import News, Said
 from xmpp.states import AccountStatus
 
 logger = get_logger(__name__)
 
 LOGIN_S = 30.0
-PAGE = 100
-# The cursor of an archive that was empty when we first looked: all that it has is new.
-FROM_THE_START = "*"
-# Of an archive that no longer knows where we stopped, so far back is asked for; what is stored already is recognised.
-LOOK_BACK = timedelta(days=2)
 # Of the time after which a silent connection is dead, the part after which it is asked.
 ASK_AFTER = 0.5
 FIRST_PAUSE_S = 1.0
@@ -74,14 +70,6 @@ class Account:
         return f"portal-{self.id.hex[-8:]}"
 
 
-@dataclass(frozen=True)
-class Peer:
-    """The presence of a peer as all its clients together show it; `show` is "" for available, or `unavailable`."""
-
-    show: str
-    message: str
-
-
 class Owner(Protocol):
     """Who owns sessions. All but `store` and `catch_up` return at once."""
 
@@ -109,7 +97,7 @@ class Session:
 
     def __init__(self, account: Account, owner: Owner) -> None:
         self.account = account
-        self.cursor = account.cursor
+        self._archive = Archive(account.cursor, self._ask, lambda page, end: owner.store(self, page, end))
         self.is_online = False
         self.is_refused = False
         self.show, self.message = "", ""
@@ -125,8 +113,7 @@ class Session:
         # Numbers of messages that came in and are not in the database yet: what the server is told stops before them.
         self._unstored: deque[int] = deque()
         self._owes_ack = False
-        self._peers: dict[str, dict[str, tuple[int, Peer]]] = {}
-        self._page: list[News] = []
+        self._peers = Peers()
 
     # --- life -------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -271,8 +258,10 @@ class Session:
             await self._client.ask("set", query)
 
     # --- what is stored ---------------------------------------------------------------------------------------------
-    def stored(self, numbers: Sequence[int]) -> None:
-        """These messages are in the database: the server may forget them."""
+    def stored(self, numbers: Sequence[int], cursor: str) -> None:
+        """These messages are in the database: the server may forget them. `cursor`: how far its archive is known now,
+        "" for as before."""
+        self._archive.cursor = cursor or self._archive.cursor
         done = set(numbers)
         while self._unstored and self._unstored[0] in done:
             self._unstored.popleft()
@@ -305,7 +294,7 @@ class Session:
         if news is None or self._client is None:
             return
         if stanza.find(f"{{{stanzas.ARCHIVE}}}result") is not None:
-            self._page.append(news)
+            self._archive.add(news)
             return
         number = self._client.handled
         if isinstance(news, Said):
@@ -321,22 +310,9 @@ class Session:
         if kind in ("subscribe", "subscribed", "unsubscribe", "unsubscribed"):
             self._owner.on_subscription(self, jid, kind)
         elif kind in ("", "unavailable"):
-            self._note_peer(jid, resource, stanza, kind)
-
-    def _note_peer(self, jid: str, resource: str, stanza: Element, kind: str) -> None:
-        resources = self._peers.setdefault(jid, {})
-        before = _together(resources)
-        if kind == "unavailable":
-            resources.pop(resource, None)
-        else:
-            show = stanza.findtext(f"{{{stanzas.CLIENT}}}show") or ""
-            text = (stanza.findtext(f"{{{stanzas.CLIENT}}}status") or "")[:500]
-            resources[resource] = (_priority(stanza), Peer(show if show in _SHOWS else "", text))
-        now = _together(resources)
-        if not resources:
-            del self._peers[jid]
-        if now != before or kind == "unavailable":
-            self._owner.on_peer(self, jid, now)
+            peer = self._peers.note(jid, resource, stanza)
+            if peer is not None:
+                self._owner.on_peer(self, jid, peer)
 
     def on_roster(self, items: list[dict[str, str]]) -> None:
         self._owner.on_roster(self, items, whole=False)
@@ -373,7 +349,7 @@ class Session:
             await self._fetch_roster()
             if self._client is not None:
                 self._client.say_presence({}, self.show, self.message)
-            await self._catch_up()
+            await self._archive.read()
             self._be_online(fresh=True)
         except (IqError, IqTimeout, XMPPError) as error:
             self._why = f"The server did not answer as it should ({type(error).__name__})."
@@ -390,39 +366,6 @@ class Session:
         with suppress(IqError):  # a server without carbons: then there are only the messages that are for us
             await self._ask("set", Element(f"{{{stanzas.CARBONS}}}enable"))
 
-    async def _catch_up(self) -> None:
-        """Fetch what the archive has since the cursor, page by page; each is stored before the next is asked for."""
-        if not self.cursor:
-            await self._begin_archive()
-            return
-        after, since = "" if self.cursor == FROM_THE_START else self.cursor, None
-        while True:
-            self._page = []
-            query = stanzas.build_archive_query(page_size=PAGE, after=after, since=since)
-            try:
-                end = stanzas.read_archive_end(await self._ask("set", query))
-            except IqError as error:
-                if error.condition != "item-not-found" or since is not None:
-                    return  # there is no archive here (any more)
-                after, since = "", datetime.now(UTC) - LOOK_BACK
-                continue
-            page, self._page = self._page, []
-            await self._owner.store(self, page, end.last)
-            self.cursor = end.last or self.cursor
-            if end.complete:
-                return
-            after, since = end.last, None
-
-    async def _begin_archive(self) -> None:
-        """With the account's first session begins what we know: older messages stay where they were written."""
-        try:
-            newest = stanzas.read_archive_end(await self._ask("set", stanzas.build_newest_query()))
-        except IqError:
-            return
-        self._page = []
-        self.cursor = newest.last or FROM_THE_START
-        await self._owner.store(self, [], self.cursor)
-
     async def _fetch_roster(self) -> None:
         answer = await self._ask("get", Element("{jabber:iq:roster}query"))
         items = answer.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
@@ -437,20 +380,3 @@ class Session:
         if self._catching_up is not None:
             self._catching_up.cancel()
             self._catching_up = None
-
-
-_SHOWS = frozenset({"away", "chat", "dnd", "xa"})
-
-
-def _together(resources: dict[str, tuple[int, Peer]]) -> Peer:
-    """What the clients of a peer show together: the one with the highest priority speaks (RFC 6121 §4.7.2)."""
-    if not resources:
-        return Peer("unavailable", "")
-    return max(resources.values(), key=lambda known: known[0])[1]
-
-
-def _priority(stanza: Element) -> int:
-    try:
-        return int(stanza.findtext(f"{{{stanzas.CLIENT}}}priority") or 0)
-    except ValueError:
-        return 0

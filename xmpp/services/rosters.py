@@ -20,7 +20,7 @@ from xmpp.services.subscriptions import RETRY_AFTER, decide, lock_account, row_o
 from xmpp.states import Direction, SubscriptionState
 
 if TYPE_CHECKING:
-    from xmpp.session import Peer
+    from xmpp.peers import Peer
 
 
 @dataclass(frozen=True)
