@@ -58,8 +58,6 @@ def _work(account: ImpAccount, claim: uuid.UUID) -> None:
             _restore(account, claim, server)
         elif account.work == Work.NAME:
             _name(account, claim, connection, server)
-        elif server is None:
-            _finish(account, claim, work="")
         else:
             update_devices(account, connection, claim)
     except (BroadworksError, Problem) as error:
@@ -105,7 +103,7 @@ def _name(
         row = ImpAccount.objects.select_for_update().select_related("user").filter(pk=account.pk, claim=claim).first()
         if row is not None and imp_id:
             name_account(row, imp_id)
-    _finish(account, claim, work="")
+    _finish(account, claim, work=next_work(row) if row is not None and row.imp_id else "")
 
 
 def _finish(account: ImpAccount, claim: uuid.UUID, *, work: str) -> None:

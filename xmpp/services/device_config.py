@@ -23,8 +23,11 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 60, 3600
 
 def update_devices(account: ImpAccount, connection: BroadworksConnection | None, claim: uuid.UUID) -> None:
     """Write the tags and push the files, under a claim of the account. Raises nothing: the password is set already."""
+    if account.work != Work.DEVICE:
+        return
     server = server_of(connection)
-    if server is None or connection is None or account.password_state != PasswordState.DEVICE_CONFIG_PENDING:
+    if server is None or connection is None or not any(connection.tag_names):
+        _settle(account, claim)  # there is no file any more
         return
     values = zip(connection.tag_names, (account.imp_id, account.password), strict=True)
     tags = {name: value for name, value in values if name}

@@ -155,6 +155,30 @@ def test_only_the_device_failing_is_tried_again(account, client, broadworks):
     assert ImpAccount.objects.get().password_state == PasswordState.SET
 
 
+def test_a_device_that_is_no_longer_to_be_told_is_given_up(account, client, broadworks):
+    """The tags were taken out of the connection while the file was behind."""
+    broadworks.fault("GroupCPEConfigRebuildDeviceConfigFileRequest", "error_response", summary="Busy")
+    change(client)
+    BroadworksConnection.objects.update(device_tag_user="", device_tag_password="")
+    ImpAccount.objects.update(work_due_at=clock.now())
+    work_due_accounts()
+    account.refresh_from_db()
+    assert (account.password_state, account.work, account.claim) == (PasswordState.SET, "", None)
+    assert tags(broadworks, account)["reset"] == 0
+
+
+def test_a_user_without_a_jid_gets_one_before_the_device(account, client, broadworks):
+    """What is left to do is done in its order."""
+    ImpAccount.objects.update(imp_id="")
+    assert change(client).json()["password_state"] == "device_config_pending"
+    ImpAccount.objects.update(work_due_at=clock.now())
+    work_due_accounts()
+    account.refresh_from_db()
+    assert account.imp_id == f"chris@{broadworks.imp_domain}"
+    assert (account.password_state, account.work) == (PasswordState.SET, "")
+    assert tags(broadworks, account)["tags"]["%XMPP_USERNAME%"] == account.imp_id
+
+
 def test_a_desk_phone_is_left_alone(account, client, broadworks):
     """Only devices of UC-One's types: others would be restarted for nothing."""
     broadworks.put_user(account.user.login, device={"name": "desk", "type": "Polycom VVX"})
