@@ -35,10 +35,11 @@ def raw_clients(prosody: Prosody, *, clients: int = 100, messages: int = 30_000)
     return baseline(prosody, "xmpp_raw", "clients", *address, str(messages), *accounts)
 
 
-def raw_component(prosody: Prosody, *, messages: int = 30_000) -> Measured:
+def raw_component(prosody: Prosody, *, in_flight: int = 100) -> Measured:
     """The server's ceiling for a component that writes to itself."""
     address = [str(prosody.component_port), prosody.component_domain, prosody.component_secret]
-    return baseline(prosody, "xmpp_raw", "component", *address, str(messages))
+    messages = 30_000 if in_flight > 1 else 5_000
+    return baseline(prosody, "xmpp_raw", "component", *address, str(messages), str(in_flight))
 
 
 def bare_slixmpp(prosody: Prosody, *, messages: int = 5_000) -> Measured:

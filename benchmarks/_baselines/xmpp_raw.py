@@ -1,7 +1,7 @@
 """What an XMPP server passes on at most: bare sockets that parse nothing and count the ends of messages.
 
     python -m benchmarks._baselines.xmpp_raw clients PORT DOMAIN CA_FILE MESSAGES JID PASSWORD JID PASSWORD ...
-    python -m benchmarks._baselines.xmpp_raw component PORT DOMAIN SECRET MESSAGES
+    python -m benchmarks._baselines.xmpp_raw component PORT DOMAIN SECRET MESSAGES IN_FLIGHT
 
 Clients stand in a circle, TLS as in real life; whoever receives a message sends the next one to its neighbour, with
 `no-store`, so that the archive is not measured. The component writes to itself. Prints JSON: messages, seconds, cpu_s.
@@ -102,8 +102,8 @@ async def clients(
     return await _measured(counter, passers)
 
 
-async def component(port: int, domain: str, secret: str, messages: int) -> dict[str, Any]:
-    """One component that writes to itself, with as much in flight as ten clients have."""
+async def component(port: int, domain: str, secret: str, messages: int, in_flight: int) -> dict[str, Any]:
+    """One component that writes to itself."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_head(domain, "jabber:component:accept"))
     head = (await reader.readuntil(b">")) + await reader.readuntil(b">")
@@ -115,7 +115,7 @@ async def component(port: int, domain: str, secret: str, messages: int) -> dict[
     await reader.readuntil(b">")
     stanza = f"<message to='b@{domain}' from='a@{domain}' type='chat' id='m'><body>Hello there</body></message>"
     counter = Counter(messages)
-    return await _measured(counter, [Passer(writer.transport, counter, stanza)], in_flight=10 * IN_FLIGHT)
+    return await _measured(counter, [Passer(writer.transport, counter, stanza)], in_flight=in_flight)
 
 
 async def _measured(counter: Counter, passers: list[Passer], in_flight: int = IN_FLIGHT) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _cpu() -> float:
 def main(arguments: list[str]) -> None:
     kind, port, domain, secret, messages, *rest = arguments
     if kind == "component":
-        result = uvloop.run(component(int(port), domain, secret, int(messages)))
+        result = uvloop.run(component(int(port), domain, secret, int(messages), int(rest[0])))
     else:
         accounts = list(zip(rest[::2], rest[1::2], strict=True))
         result = uvloop.run(clients(int(port), domain, secret, int(messages), accounts))

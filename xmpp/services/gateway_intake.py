@@ -37,7 +37,8 @@ _LONGEST_JID = 1100
 
 def account_of(system_provider_id: uuid.UUID, jid: str) -> ImpAccount | None:
     """The account with that bare JID, if it may use the gateway."""
-    return accounts_on(system_provider_id).select_related("user").filter(imp_id__lower=bare(jid)).first()
+    found = accounts_on(system_provider_id).filter(imp_id__lower=bare(jid))
+    return found.select_related("user").defer("password").first()
 
 
 def take_text(*, system_provider_id: uuid.UUID, text: Written) -> Refusal | None:
