@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from rest_framework.test import APIClient
 from portal import clock
 from portal.models import AuditEntry, Lease, PortalAccount, Service
 from portal.residents import Resident
+from portal.residents.database import close_database_threads
 from portal.services.residents import SILENT_AFTER, holdings, restart_service, stop_service
 from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.residents import eventually, hosting
@@ -210,7 +212,9 @@ def test_a_worker_follows_at_once(operator: PortalAccount) -> None:
     def row() -> Service:
         return Service.objects.get(name="idler")
 
-    with hosting(Idler):
+    with ExitStack() as stack:
+        stack.callback(close_database_threads)
+        stack.enter_context(hosting(Idler))
         eventually(lambda: Service.objects.filter(name="idler", actual="running").exists(), "it runs")
         stop_service(actor=operator, service=row())
         eventually(lambda: row().actual == "stopped", "it is stopped")
