@@ -80,8 +80,10 @@ def _new_notes(viewer_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, _Notes]:
         return {}
     organisations = organisations_of({*viewer_ids, *changed})
     of_organisation: dict[Organisation, dict[uuid.UUID, datetime]] = defaultdict(dict)
-    for key in changed.keys() & organisations.keys():
-        of_organisation[organisations[key]][key] = changed[key]
+    for key, at in changed.items():
+        # Somebody may be deleted between the two queries.
+        if key in organisations:
+            of_organisation[organisations[key]][key] = at
     return {
         viewer_id: of_organisation[organisations[viewer_id]]
         for viewer_id in viewer_ids
@@ -99,12 +101,12 @@ def _news(
         found.told[WATCHED] = watched
     if notes:
         found.told[NOTES] = {shown.user_id: at for shown, at in notes}
-    found.events += [("note.updated", _data(shown, rendered)) for shown, at in notes if heard.get(shown.user_id) != at]
     if watched != seen:
         found.events += [
             ("presence.updated", _data(shown, rendered)) for key, shown in watched.items() if seen.get(key) != shown
         ]
         found.events += [("presence.updated", gone_object(key)) for key in seen if key not in watched]
+    found.events += [("note.updated", _data(shown, rendered)) for shown, at in notes if heard.get(shown.user_id) != at]
     return found
 
 
