@@ -29,7 +29,7 @@ from xmpp.states import AccountStatus, DeliveryState
 # Stored together at most, and sent together at most: a transaction costs nearly the same for ten as for one.
 BATCH = 500
 # Under load so long is gathered, for the same reason; a single message does not wait.
-GATHER_S = 0.02
+GATHER_S = 0.05
 
 
 class Traffic:
