@@ -199,6 +199,9 @@ class Bridge(Resident):
     def on_online(self, session: Session, *, fresh: bool) -> None:
         self._traffic.on_online(session, fresh=fresh)
 
+    async def begin(self, session: Session) -> None:
+        await self._traffic.begin(session)
+
     async def store(self, session: Session, page: Sequence[News], cursor: str) -> None:
         await self._traffic.store_page(session, page, cursor)
 

@@ -71,7 +71,7 @@ class Account:
 
 
 class Owner(Protocol):
-    """Who owns sessions. All but `store` and `catch_up` return at once."""
+    """Who owns sessions. All but `begin` and `store` return at once."""
 
     def may_act_for(self, session: Session) -> bool: ...
     def on_status(self, session: Session, status: AccountStatus, reason: str) -> None: ...
@@ -83,6 +83,9 @@ class Owner(Protocol):
     def on_subscription(self, session: Session, jid: str, kind: str) -> None: ...
     def on_roster(self, session: Session, items: list[dict[str, str]], *, whole: bool) -> None: ...
     def on_online(self, session: Session, *, fresh: bool) -> None: ...
+    async def begin(self, session: Session) -> None:
+        """A new session is about to hear how its peers are."""
+
     async def store(self, session: Session, said: Sequence[News], cursor: str) -> None:
         """Store a page of the archive, and then its end as the account's cursor."""
 
@@ -251,11 +254,11 @@ class Session:
             self._client.say_presence({"to": jid, "type": kind})
 
     async def forget_peer(self, jid: str) -> None:
-        """Take `jid` off the roster. Raises XMPPError."""
-        if self._client is not None:
-            query = Element("{jabber:iq:roster}query")
-            query.append(Element("{jabber:iq:roster}item", {"jid": jid, "subscription": "remove"}))
-            await self._client.ask("set", query)
+        """Take `jid` off the roster, which ends subscriptions both ways; one that is not on it is none."""
+        query = Element("{jabber:iq:roster}query")
+        query.append(Element("{jabber:iq:roster}item", {"jid": jid, "subscription": "remove"}))
+        with suppress(XMPPError):
+            await self._ask("set", query)
 
     # --- what is stored ---------------------------------------------------------------------------------------------
     def stored(self, numbers: Sequence[int], cursor: str) -> None:
@@ -347,14 +350,22 @@ class Session:
         try:
             await self._enable_carbons()
             await self._fetch_roster()
+            await self._owner.begin(self)
             if self._client is not None:
                 self._client.say_presence({}, self.show, self.message)
             await self._archive.read()
             self._be_online(fresh=True)
         except (IqError, IqTimeout, XMPPError) as error:
-            self._why = f"The server did not answer as it should ({type(error).__name__})."
-            if self._client is not None:
-                self._client.cut()
+            self._give_up(f"The server did not answer as it should ({type(error).__name__}).")
+        except Exception as error:
+            # With the database away nothing can be stored: the next session reads it again.
+            logger.warning("xmpp_session_not_begun", account=str(self.account.id), error=type(error).__name__)
+            self._give_up("What came in meanwhile could not be stored.")
+
+    def _give_up(self, why: str) -> None:
+        self._why = why
+        if self._client is not None:
+            self._client.cut()
 
     def _be_online(self, *, fresh: bool) -> None:
         self.is_online = True

@@ -43,6 +43,7 @@ class Traffic:
         self._sessions, self._holder, self._count = living, holder, count
         self._inbox: list[tuple[Session, News, int]] = []
         self._many = False
+        self._storing = asyncio.Lock()
         self._statuses: dict[uuid.UUID, StatusChange] = {}
         # What is known of stanzas and not stored yet; usually the server has them by the time it is.
         self._known: dict[uuid.UUID, DeliveryState] = {}
@@ -88,13 +89,21 @@ class Traffic:
     # --- inwards ----------------------------------------------------------------------------------------------------
     async def store(self) -> None:
         """Store all that was told. Raises DatabaseError; what was not stored waits for the next call."""
-        while self._inbox or self._statuses or self._known or self._roster:
-            await self._store_statuses()
-            await self._store_known()
-            await self._store_inbox()
-            await self._store_roster()
-            if self._many:
-                await asyncio.sleep(GATHER_S)
+        async with self._storing:
+            while self._inbox or self._statuses or self._known or self._roster:
+                await self._store_statuses()
+                await self._store_known()
+                await self._store_inbox()
+                await self._store_roster()
+                if self._many:
+                    await asyncio.sleep(GATHER_S)
+
+    async def begin(self, session: Session) -> None:
+        """A new session is about to hear how its peers are; what an earlier one heard is no longer known."""
+        account_id = session.account.id
+        for key in [key for key in self._peers if key[0] == account_id]:
+            del self._peers[key]
+        await in_database(rosters.forget_peers, account_id)
 
     async def store_page(self, session: Session, page: Sequence[News], cursor: str) -> None:
         """A page of the archive, in the database when this returns."""
@@ -223,7 +232,10 @@ class Traffic:
             session = self._sessions.get(wish.account_id)
             if session is None or not session.is_online:
                 continue
-            session.say_subscription(wish.kind, wish.jid)
+            if wish.forget:
+                await session.forget_peer(wish.jid)
+            else:
+                session.say_subscription(wish.kind, wish.jid)
             await in_database(rosters.fulfilled, wish)
 
     async def tell_own(self) -> None:

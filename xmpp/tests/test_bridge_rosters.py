@@ -157,3 +157,30 @@ def test_own_state_is_shown(user: EndUser, account: ImpAccount, uc_one: Connect)
         peer.wait_presence(account.imp_id, show="dnd", status="Do not disturb")
         set_own_status(user=user, status=None, message="")
         peer.wait_presence(account.imp_id, show="xa")
+
+
+def test_removed_leaves_the_roster(user: EndUser, account: ImpAccount, uc_one: Connect) -> None:
+    """S0.25, S0.30: whom the user removes here is no buddy in UC-One any more, unless they watch the user."""
+    peer = uc_one()
+    with bridging(account):
+        wish(user, peer.jid, "subscribe")
+        peer.wait(lambda: any(each.type == "subscribe" for each in peer.presences_of(account.imp_id)), "request")
+        peer.accept(account.imp_id)
+        eventually(lambda: state(user, "out") == "accepted")
+        wish(user, peer.jid, "unsubscribe", state="removed")
+        peer.wait(lambda: peer.roster().get(account.imp_id, "none") == "none", "end of the subscription")
+        assert peer.jid not in uc_one(account).roster()
+    assert state(user, "out") == "removed"
+
+
+def test_peer_who_left_during_the_gap(user: EndUser, account: ImpAccount, uc_one: Connect) -> None:
+    """Facts 5 #13: what an earlier session heard is forgotten by the next, which hears only who is there."""
+    peer = uc_one()
+    with bridging(account):
+        wish(user, peer.jid, "subscribe")
+        peer.wait(lambda: any(each.type == "subscribe" for each in peer.presences_of(account.imp_id)), "request")
+        peer.accept(account.imp_id)
+        eventually(lambda: row(user, "out") and row(user, "out").show == "available")
+    peer.disconnect()
+    with bridging(account):
+        eventually(lambda: row(user, "out").show in ("", "unavailable"))
