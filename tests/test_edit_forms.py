@@ -23,6 +23,7 @@ from portal.tests.factories import (
     ResellerFactory,
     SystemProviderFactory,
 )
+from xmpp.models import SmsGateway
 
 # Nothing here is what a form offers first.
 ELSEWHERE = {"country": "CA", "time_zone": "America/Vancouver"}
@@ -38,6 +39,9 @@ MAKERS: dict[type[models.Model], Any] = {
     CpaasPlatform: lambda: CpaasPlatformFactory(name="Another platform"),
     CpaasNumber: lambda: CpaasNumberFactory(friendly_name="Front desk"),
     MediaStream: MediaStreamFactory,
+    SmsGateway: lambda: SmsGateway.objects.create(
+        system_provider=SystemProviderFactory(), domain="sms.example.com", host="im.example.com", secret="a-secret-1"
+    ),
     Directory: lambda: DirectoryFactory(kind="ldap", settings=LDAP, secrets={"password": "reader-password-1"}),
 }
 

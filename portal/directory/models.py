@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models.functions import Lower
 
 from portal.encryption import EncryptedJSONField
 from portal.indexes import Folded, level_indexes
@@ -144,6 +145,7 @@ class Contact(Row):
             models.Index("book", "source", Folded("name"), "id", name="contact_book_name"),
             models.Index(fields=["user", "source", "id"], name="contact_user_source"),
             models.Index(fields=["directory"], name="contact_directory"),
+            models.Index("user", Lower("jid"), condition=~models.Q(jid=""), name="contact_user_jid"),
         ]
 
     def __str__(self) -> str:

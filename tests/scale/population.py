@@ -52,6 +52,8 @@ from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
 from portal.services import audit
 from portal.tests.factories import EndUserFactory, GroupFactory, PortalAccountFactory
+from xmpp.models import ImConversation, ImMessage, ImParticipant, Subscription
+from xmpp.tests.factories import ImpAccountFactory, SubscriptionFactory
 
 PROVIDERS = 5
 TEXTS_A_CONVERSATION = 5
@@ -61,6 +63,7 @@ _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform
 _KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
 _KINDS += [NumberImport, NumberImportLine, Attachment]
 _KINDS += [BlockedParty, Stop, StopEvidence]
+_KINDS += [ImConversation, ImParticipant, ImMessage, Subscription]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -109,6 +112,7 @@ def populate(messages: int, **shape: int) -> Size:
         _trails(size)
         _queues(size)
         _wishes(size)
+        _instant_messages(size)
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("ANALYZE")
@@ -381,6 +385,25 @@ def _wishes(size: Size) -> None:
         multiply(row, size.users + BUSY_CONVERSATIONS, **pair, **levels)
     own = {"number_id": row_id(CpaasNumber, busy), "user_id": row_id(EndUser, busy), "remote": pair["remote"]}
     multiply(BlockedPartyFactory(), size.users + BUSY_CONVERSATIONS, **own)
+
+
+def _instant_messages(size: Size) -> None:
+    """A conversation and a subscription of each user, and more than a page of both, and of messages in the newest
+    conversation, of the busy user's."""
+    user = EndUser.objects.earliest("id")
+    ImpAccountFactory(user=user)
+    conversation = ImConversation.objects.create(key="first")
+    participant = ImParticipant.objects.create(conversation=conversation, user=EndUserFactory())
+    message = ImMessage.objects.create(conversation=conversation, sender_jid="peer@im.example", text="Shall we meet?")
+    count = size.users + BUSY_CONVERSATIONS
+    owner = row_id(EndUser, f"CASE WHEN n < {size.users} THEN n ELSE 0 END")
+    multiply(conversation, count, key="'key-' || n")
+    newest = f"now() - interval '1 second' * ({count} - n)"
+    place = {"conversation_id": row_id(ImConversation, "n"), "user_id": owner, "last_message_at": newest}
+    multiply(participant, count, **place)
+    last = f"CASE WHEN n < {size.messages} THEN n % {count} ELSE {count - 1} END"
+    multiply(message, size.messages + BUSY_TEXTS, conversation_id=row_id(ImConversation, last))
+    multiply(SubscriptionFactory(), count, user_id=owner, jid="'peer' || n || '@im.example'")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from xmpp.models import BroadworksConnection
 from xmpp.services import connections, passwords
 
 
-class StatusSerializer(StrictSerializer):
+class ConnectionStatusSerializer(StrictSerializer):
     state = Text(source="status", help_text='"connected", "failed", or "" when there is no BroadWorks to be asked.')
     detail = Text(source="status_detail")
     checked_at = Time(allow_null=True)
@@ -28,7 +28,7 @@ class BroadworksSerializer(StrictModelSerializer):
     system_provider = Visible(SystemProvider.objects.all())
     password = Text(write_only=True, required=False, allow_blank=True, trim_whitespace=False, max_length=200)
     imp_domain = Text(required=False, max_length=255, help_text="Left out, what BroadWorks says.")
-    status = StatusSerializer(source="*", read_only=True)
+    status = ConnectionStatusSerializer(source="*", read_only=True)
 
     class Meta:
         model = BroadworksConnection

@@ -167,6 +167,7 @@ def _names_of_jids(looks: Iterable[tuple[uuid.UUID, str]]) -> _Names:
     wanted = {(viewer_id, jid) for viewer_id, jid in looks if jid}
     if not wanted:
         return {}
-    rows = Contact.objects.filter(user__among=[key for key, _ in wanted], jid__lower__in={jid for _, jid in wanted})
+    people = Contact.objects.exclude(jid="")
+    rows = people.filter(user__among=[key for key, _ in wanted], jid__lower__in={jid for _, jid in wanted})
     found = rows.order_by("-pk").values_list("user_id", "jid", "name")
     return {(user_id, jid.lower()): name for user_id, jid, name in found if user_id is not None}

@@ -18,7 +18,7 @@ from xmpp.models import BroadworksConnection
 from xmpp.services import user_import
 
 
-class ImportSerializer(StrictSerializer):
+class UserImportSerializer(StrictSerializer):
     service_provider = Text(max_length=120, help_text="Id of the service provider or enterprise in BroadWorks.")
     broadworks_group = Text(max_length=120, help_text="Id of the group in BroadWorks.")
     group = Visible(Group.objects.all())
@@ -36,7 +36,7 @@ class RowShape(StrictSerializer):
     detail = Text()
 
 
-class ReportShape(StrictSerializer):
+class UserImportShape(StrictSerializer):
     dry_run = Boolean()
     counts = serializers.DictField(child=Integer(), help_text="By action.")
     results = RowShape(many=True)
@@ -50,9 +50,9 @@ class UserImport(RowView):
 
     http_method_names = ["post"]
     serializer_class = BroadworksSerializer
-    bodies = {"POST": ImportSerializer}
+    bodies = {"POST": UserImportSerializer}
     query_classes = {"POST": ImportQuery}
-    answers = {"POST": {200: ReportShape}}
+    answers = {"POST": {200: UserImportShape}}
     problems = {"POST": (404, 409, 502)}
 
     def rows(self) -> TenantQuerySet[BroadworksConnection]:
@@ -60,7 +60,7 @@ class UserImport(RowView):
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         connection = self.writable_row()
-        body = self.read_body(ImportSerializer)
+        body = self.read_body(UserImportSerializer)
         dry_run = self.query["dry_run"] == "1"
         report = user_import.import_users(actor=self.actor, connection=connection, dry_run=dry_run, **body)
         rows = [vars(row) for row in report.rows]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from portal.models import EndUser, Event, UserSettings
@@ -14,6 +15,7 @@ from presence.services.own import set_own_status
 from tests.prosody import FOREIGN_DOMAIN, Prosody
 from tests.xmpp_peer import UcOne
 from xmpp.models import ImpAccount, Subscription
+from xmpp.services.subscriptions import lock_account
 from xmpp.tests.running import bridging
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,9 +38,11 @@ def state(user: EndUser, direction: str) -> str:
 
 def wish(user: EndUser, jid: str, kind: str, direction: str = "out", state: str = "pending") -> None:
     """What a service writes when somebody decides; the bridge's next look finds it."""
-    Subscription.objects.update_or_create(
-        user=user, jid=jid, direction=direction, defaults={"wish": kind, "state": state}
-    )
+    with transaction.atomic():
+        lock_account(user.pk)
+        Subscription.objects.update_or_create(
+            user=user, jid=jid, direction=direction, defaults={"wish": kind, "state": state}
+        )
 
 
 def test_request_is_one_prompt(prosody: Prosody, user: EndUser, account: ImpAccount, uc_one: Connect) -> None:
