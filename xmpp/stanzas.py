@@ -146,7 +146,7 @@ def _read_plain(stanza: Element, own: str) -> News | None:
     outgoing = sender == own and receiver != own
     peer = receiver if outgoing else sender
     kind = stanza.get("type", "normal")
-    if not _is_address(peer) or kind in ("groupchat", "headline") or stanza.find(f"{{{OCCUPANT}}}x") is not None:
+    if not _is_neighbour(peer, own) or kind in ("groupchat", "headline") or stanza.find(f"{{{OCCUPANT}}}x") is not None:
         return None
     if kind == "error":
         return _read_error(stanza, peer)
@@ -194,9 +194,10 @@ def _read_signal(stanza: Element, peer: str, outgoing: bool) -> Received | ChatS
     return None
 
 
-def _is_address(jid: str) -> bool:
-    """Of somebody: the server itself has no conversation with us."""
-    return "@" in jid and len(jid) <= LONGEST_JID
+def _is_neighbour(jid: str, own: str) -> bool:
+    """Somebody on the server of `own`: with others there is no conversation (S0.29), nor with the server itself; what
+    the SMS gateway passes on stands among the texts already."""
+    return "@" in jid and len(jid) <= LONGEST_JID and jid.partition("@")[2] == own.partition("@")[2]
 
 
 def _archive_id(stanza: Element, own: str) -> str:

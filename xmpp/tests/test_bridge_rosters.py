@@ -14,7 +14,7 @@ from portal.tests.residents import eventually
 from presence.services.own import set_own_status
 from tests.prosody import FOREIGN_DOMAIN, Prosody
 from tests.xmpp_peer import UcOne
-from xmpp.models import ImpAccount, Subscription
+from xmpp.models import ImMessage, ImpAccount, Subscription
 from xmpp.services.subscriptions import lock_account
 from xmpp.tests.running import bridging
 
@@ -85,15 +85,19 @@ def test_automatic_acceptance(user: EndUser, account: ImpAccount, uc_one: Connec
     assert not Event.objects.filter(user=user, type="subscription.requested").exists()
 
 
-def test_request_from_elsewhere(prosody: Prosody, user: EndUser, account: ImpAccount) -> None:
-    """S0.29: nobody outside the preconfigured domain gets a prompt or an answer."""
+def test_request_from_elsewhere(prosody: Prosody, user: EndUser, account: ImpAccount, uc_one: Connect) -> None:
+    """S0.29: nobody outside the preconfigured domain gets a prompt or an answer, or is heard."""
     stranger = UcOne(prosody, *prosody.new_account("stranger", FOREIGN_DOMAIN)).connect()
     with bridging(account):
         stranger.subscribe(account.imp_id)
-        stranger.send(account.imp_id, "reaches")
+        stranger.send(account.imp_id, "Do you know me?")
         stranger.sync()
+        peer = uc_one()
+        peer.send(account.imp_id, "You know me")
+        eventually(lambda: ImMessage.objects.filter(text="You know me").exists())
     stranger.disconnect()
     assert row(user, "in") is None
+    assert ImMessage.objects.count() == 1
 
 
 def test_accepted_subscription_shows_state_and_text(user: EndUser, account: ImpAccount, uc_one: Connect) -> None:

@@ -119,6 +119,8 @@ def test_forged_archive() -> None:
         (element(f"{BODY}<x xmlns='http://jabber.org/protocol/muc#user'/>"), None),
         (element(BODY, **{"from": "im.example"}), None),
         (element(BODY, **{"from": ""}), None),
+        (element(BODY, **{"from": "peer@elsewhere.example/x"}), None),
+        (element(BODY, **{"from": "+12015550100@sms.im.example"}), None),
         (
             element("<error><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", type="error"),
             Refused("peer@im.example", "m1", "item not found"),
