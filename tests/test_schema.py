@@ -41,6 +41,7 @@ from portal.models import PortalAccount, Service
 from portal.tests.factories import staff_token
 from portal.tests.tenants import Tenant
 from portal.wsgi import application
+from xmpp.models import SmsGateway
 from xmpp.services.sending import send_message
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory, SubscriptionFactory
 
@@ -115,6 +116,9 @@ def rows_of_im(tenant: Tenant) -> dict[str, Any]:
     message = send_message(user=tenant.user, to=str(tenant.colleague.pk), text="Hello")
     return {
         "broadworks": connection,
+        "sms-gateways": SmsGateway.objects.create(
+            system_provider=tenant.system_provider, domain="sms.im.example", host="127.0.0.1", port=1, secret="a-secret"
+        ),
         "im/conversations": message.conversation,
         "subscriptions": SubscriptionFactory(user=tenant.user, direction="in", state="pending"),
     }

@@ -16,6 +16,7 @@ from django.db import connections
 
 from portal.models import EndUser, Group, Lease
 from portal.residents.leases import living
+from portal.sql import execute
 from portal.tests.factories import EndUserFactory, GroupFactory
 from tests.faults.programs import Program
 from tests.faults.web_process import database_url
@@ -64,6 +65,13 @@ def workers(folder: Path, place: int, count: int, *, lease_s: float) -> Iterator
         for program in programs:
             program.resume()
             program.kill()
+        # PostgreSQL ends what a killed worker had begun; emptying the tables must not meet it.
+        wait_for(lambda: not _others_at_work(), PATIENCE_S, "the database to be left alone")
+
+
+def _others_at_work() -> bool:
+    theirs = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+    return bool(execute(f"SELECT pid FROM pg_stat_activity WHERE {theirs}"))
 
 
 def online(accounts: list[ImpAccount]) -> int:

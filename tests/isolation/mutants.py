@@ -85,7 +85,7 @@ def _admins() -> Iterator[Mutant]:
 
         def patch(patch: pytest.MonkeyPatch, _: Calls, admin: Any = admin, model: Any = model) -> None:
             patch.setattr(admin, "levels", LEVELS)
-            patch.setattr(admin, "get_queryset", lambda request: model._default_manager.order_by("-id"))
+            patch.setattr(admin, "get_queryset", lambda request: model._default_manager.order_by("-pk"))
 
         yield Mutant(f"{type(admin).__name__} rows", _routes_of(admin), patch)
 
@@ -100,7 +100,7 @@ def _admin_relations() -> Iterator[Mutant]:
 
         def patch(patch: pytest.MonkeyPatch, _: Calls, admin: Any = admin) -> None:
             def everything(db: Any, db_field: Any, request: Any) -> Any:
-                return db_field.remote_field.model._default_manager.order_by("id")
+                return db_field.remote_field.model._default_manager.order_by("pk")
 
             patch.setattr(admin, "get_field_queryset", everything)
 
@@ -139,7 +139,8 @@ def _views() -> Iterator[Mutant]:
             patch.setattr(view, "dispatch", _while_on(calls, view.dispatch))
             _open_all(patch, calls)
             if hasattr(view, "rows"):
-                model = view.serializer_class.Meta.model
+                shape = view.serializer_class
+                model = shape.Meta.model if hasattr(shape, "Meta") else view().rows().model
                 patch.setattr(view, "rows", lambda self: model._default_manager.all())
                 patch.setattr(view, "visible_rows", lambda self: self.rows(), raising=False)
 

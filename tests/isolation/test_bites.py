@@ -9,13 +9,15 @@ from portal.models import StaffToken
 from tests.isolation.conftest import Stage
 from tests.isolation.mutants import Mutant, all_mutants
 from tests.isolation.walk import Walk
+from xmpp.models import ImMessage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.same_values]
 MUTANTS = all_mutants()
 WALKERS = ("system_provider administrator", "end user", "group administrator")
 # Behind `visible_to` stands a second, narrower filter: only the own tokens, only the sums of the own scope, only the
-# queues of the own media streams, only the lines of an import that is visible, only the numbers of the user's own.
-TWICE_GUARDED = (StaffToken, TrafficHour, QueueEntry, NumberImportLine)
+# queues of the own media streams, only the lines of an import that is visible, only the numbers of the user's own, only
+# messages that the user wrote or received.
+TWICE_GUARDED = (StaffToken, TrafficHour, QueueEntry, NumberImportLine, ImMessage)
 TWICE_GUARDED_DOORS = (
     "cpaas.api.queue.Queue",
     "cpaas.api.enduser.Numbers",
