@@ -93,6 +93,8 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     table = f"number,login\n{tenant.carrier.new_number()},{tenant.user['login']}\n5,nobody\n"
     tenant.staff.call("POST", "numbers/import/?dry_run=1", data=table, headers={"Content-Type": "text/csv"})
     tenant.staff.post("media-streams/", {"group": tenant.group["id"], "name": f"{tenant.mark} Sales"})
+    gateway = {"domain": "sms.example.com", "host": "im.example.com", "secret": "component-secret-of-a-test"}
+    tenant.staff.post("sms-gateways/", {"system_provider": tenant.provider["id"], **gateway})
     for kind, settings in DIRECTORIES.items():
         body = {"group": tenant.group["id"], "kind": kind, "name": f"{tenant.mark} {kind}", "settings": settings}
         tenant.staff.post("directories/", body)
