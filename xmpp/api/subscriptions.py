@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -111,14 +112,15 @@ class SubscriptionItem(_XmppView):
         return Response(status=204)
 
 
-class _Answer(_XmppView):
+class _Answer(_XmppView, ABC):
     """The user's answer to a request."""
 
     answers = {"POST": {200: SubscriptionShape}}
     bodies = {"POST": None}
 
+    @abstractmethod
     def answer(self, row: Subscription) -> None:
-        raise NotImplementedError
+        """Done by the subscription's service."""
 
     def post(self, request: Request, pk: str) -> Response:
         row = get_visible(self.visible(), self.user, pk)
