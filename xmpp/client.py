@@ -208,12 +208,10 @@ class Client(ClientXMPP):
             presence["status"] = status
         self.send(presence)
 
-    async def ask(self, kind: str, payload: Element, to: str = "") -> Element:
+    async def ask(self, kind: str, payload: Element) -> Element:
         """The answer to a request. Raises slixmpp's IqError or IqTimeout."""
         iq = self.Iq()
         iq["type"] = kind
-        if to:
-            iq["to"] = to
         iq.xml.append(payload)
         answer: Iq = await iq.send(timeout=IQ_TIMEOUT_S)  # type: ignore[no-untyped-call]
         return answer.xml

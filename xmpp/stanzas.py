@@ -247,12 +247,6 @@ def build_receipt(*, to: str, origin_id: str) -> str:
     return f"<message to='{_escaped(to)}' type='chat'>{receipt}<store xmlns='urn:xmpp:hints'/></message>"
 
 
-def build_chat_state(*, to: str, state: str) -> str:
-    """`state` is one of XEP-0085."""
-    hint = "<no-store xmlns='urn:xmpp:hints'/>"
-    return f"<message to='{_escaped(to)}' type='chat'><{state} xmlns='{CHAT_STATES}'/>{hint}</message>"
-
-
 def _escaped(text: str) -> str:
     """As content and in attributes alike. A bare carriage return would be read as a line feed (XML 1.0 §2.11)."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&apos;")

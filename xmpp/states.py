@@ -17,7 +17,8 @@ class AccountStatus(models.TextChoices):
     DISABLED = "disabled", "Disabled"
 
 
-# Nothing but a change of the account or of its server ends these: a retry would lock the account (facts: terminal).
+# Ended at once by a change of the account or of its server. A refused password is tried again by nothing else, since a
+# second attempt may lock the account; a server without trustworthy TLS is asked again every few minutes.
 TERMINAL = (AccountStatus.AUTHENTICATION_FAILED, AccountStatus.TLS_FAILED)
 
 

@@ -21,7 +21,7 @@ from portal.scoping import TenantQuerySet, get_visible
 from xmpp.api.shapes import SubscriptionShape
 from xmpp.models import ImpAccount, Subscription
 from xmpp.services import subscriptions
-from xmpp.services.jids import LONGEST_JID
+from xmpp.stanzas import LONGEST_JID
 from xmpp.states import Direction, SubscriptionState
 
 

@@ -11,7 +11,6 @@ from django.db import IntegrityError, transaction
 
 from portal import clock
 from portal.events import News
-from portal.events.wake import wake
 from portal.models import EndUser
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
@@ -20,7 +19,8 @@ from xmpp.broadworks import commands
 from xmpp.broadworks.commands import ImpState
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.models.accounts import slot_of
-from xmpp.services.connections import XMPP_TOPIC, ask, connection_of, server_of
+from xmpp.services.accounts_news import tell_accounts_changed
+from xmpp.services.connections import ask, connection_of, server_of
 from xmpp.states import TERMINAL, AccountStatus
 
 # What may stand before the @ of a JID (RFC 7622).
@@ -147,7 +147,7 @@ def tell_user(account: ImpAccount, *, session: bool) -> None:
     if session:
         news.add(account.pk, "session.updated", account.pk)
     news.write()
-    transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
+    tell_accounts_changed()
 
 
 def _name(account: ImpAccount, imp_id: str) -> None:

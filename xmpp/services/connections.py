@@ -14,7 +14,6 @@ from django.db.models import F
 from portal import clock
 from portal.addresses import ForbiddenAddress, check_host
 from portal.background import few_at_once, run_soon
-from portal.events.wake import wake
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
@@ -23,9 +22,9 @@ from portal.services.changes import apply_changes, validate
 from xmpp.broadworks import BroadworksError, Refused, Server, commands, run
 from xmpp.broadworks.documents import Operation
 from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.services.accounts_news import tell_accounts_changed
 from xmpp.states import TERMINAL, AccountStatus, Work
 
-XMPP_TOPIC = "xmpp"
 WORK_TASK = "xmpp.tasks.work_accounts"
 PLAIN_FIELDS = {
     "host",
@@ -248,4 +247,4 @@ def _name_accounts(connection: BroadworksConnection) -> None:
 
 
 def _wake_after_commit() -> None:
-    transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
+    tell_accounts_changed()

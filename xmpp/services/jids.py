@@ -10,8 +10,8 @@ from portal.models import EndUser
 from portal.problems import Problem, invalid
 from portal.services.organisation import organisations_of
 from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.stanzas import LONGEST_JID
 
-LONGEST_JID = 320
 # What a local part may not hold (RFC 7622 §3.3.1), white space and what cannot be seen.
 _ADDRESS = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+@[^\s"&'/:<>@\x00-\x1f\x7f]+""")
 

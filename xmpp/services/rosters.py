@@ -134,7 +134,7 @@ def _take_over(account_id: uuid.UUID, jids: set[str]) -> None:
 
 def note_peers(peers: Sequence[tuple[uuid.UUID, str, Peer]]) -> None:
     """The presence of peers as the sessions of accounts hear it (S0.27). Only what changed is written and told."""
-    heard = {(account_id, jid): (peer.show or "available", peer.message[:500]) for account_id, jid, peer in peers}
+    heard = {(account_id, jid): (peer.show or "available", peer.message) for account_id, jid, peer in peers}
     accounts, jids = {key for key, _ in heard}, {jid for _, jid in heard}
     with transaction.atomic():
         rows = Subscription.objects.filter(user__among=list(accounts), jid__in=jids, direction=Direction.OUT)

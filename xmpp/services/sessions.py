@@ -80,7 +80,7 @@ def note_statuses(changes: Iterable[StatusChange], holder: str) -> None:
         news.write()
 
 
-def settle_unserved() -> int:
+def settle_unserved() -> None:
     """What nobody keeps online any more is offline, or disabled: switched off, without a password, deactivated."""
     unwanted = Q(assigned=False) | Q(enabled=False) | Q(user__is_active=False)
     idle = Q(password="") | Q(system_provider__broadworks__isnull=True)
@@ -93,7 +93,6 @@ def settle_unserved() -> int:
             for key in ids:
                 news.add(key, "xmpp.updated", key)
         news.write()
-    return len(ids)
 
 
 def leave(account_ids: Collection[uuid.UUID], holder: str) -> None:
