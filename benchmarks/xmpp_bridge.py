@@ -163,13 +163,13 @@ class Peer(asyncio.Protocol):
 
 
 async def _peers(server: Any, on_id: Callable[[str], None] | None = None, count: int = PEERS) -> list[tuple[str, Peer]]:
-    from benchmarks._baselines.xmpp_raw import _log_in
+    from benchmarks._baselines.xmpp_raw import log_in
 
     context = ssl.create_default_context(cafile=str(server.ca_file))
     found = []
     for _ in range(count):
         jid, password = server.new_account("peer")
-        writer = await _log_in(server.port, server.domain, context, jid, password)
+        writer = await log_in(server.port, server.domain, context, jid, password)
         found.append((jid, Peer(writer.transport, on_id)))
     return found
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import psycopg
 from django.db import connection
 
@@ -106,6 +106,6 @@ def table_of(name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]
         table = ", ".join(f"({', '.join(f'%({next(keys)})s' for _ in columns)})" for _ in rows)
         return f"{head} AS (VALUES {table})", values
     typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-    written = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str)
+    written = orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()
     source = f"json_to_recordset(%({name})s::json) AS rows ({typed})"
     return f"{head} AS (SELECT * FROM {source})", {name: written}  # noqa: S608 - made of names in the code

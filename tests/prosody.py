@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -237,7 +238,8 @@ class Prosody:
         """The server's user owns it, and what is in it."""
         if self._user:
             for each in [path, *path.rglob("*")]:
-                os.chown(each, self._user["user"], self._user["group"])
+                with suppress(FileNotFoundError):  # a running server renames its files
+                    os.chown(each, self._user["user"], self._user["group"])
 
     def _configured(self) -> str:
         hosts = "".join(f'VirtualHost "{domain}"\n' for domain in self._domains)

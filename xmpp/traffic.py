@@ -11,6 +11,7 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
 
@@ -25,11 +26,16 @@ from xmpp.services.sessions import StatusChange
 from xmpp.session import Session
 from xmpp.stanzas import News, Received, Refused, Said, build_message, build_receipt
 from xmpp.states import AccountStatus, DeliveryState
+from xmpp.together import BATCH, Pace, Together
 
-# Stored together at most, and sent together at most: a transaction costs nearly the same for ten as for one.
-BATCH = 500
-# Under load so long is gathered, for the same reason; a single message does not wait.
-GATHER_S = 0.05
+
+@dataclass(frozen=True)
+class _Page:
+    """What the archive of a session's account told, and how far that goes."""
+
+    session: Session
+    news: Sequence[News]
+    cursor: str
 
 
 class Traffic:
@@ -42,8 +48,9 @@ class Traffic:
         self.news, self.work = asyncio.Event(), asyncio.Event()
         self._sessions, self._holder, self._count = living, holder, count
         self._inbox: list[tuple[Session, News, int]] = []
-        self._many = False
-        self._storing = asyncio.Lock()
+        self._storing, self._storing_pace, self._sending_pace = asyncio.Lock(), Pace(), Pace()
+        self._forget_peers: Together[uuid.UUID] = Together(lambda ids: in_database(rosters.forget_peers, ids))
+        self._store_pages: Together[_Page] = Together(self._store_together)
         self._statuses: dict[uuid.UUID, StatusChange] = {}
         # What is known of stanzas and not stored yet; usually the server has them by the time it is.
         self._known: dict[uuid.UUID, DeliveryState] = {}
@@ -91,29 +98,36 @@ class Traffic:
         """Store all that was told. Raises DatabaseError; what was not stored waits for the next call."""
         async with self._storing:
             while self._inbox or self._statuses or self._known or self._roster:
+                await self._storing_pace.begin()
                 await self._store_statuses()
                 await self._store_known()
                 await self._store_inbox()
                 await self._store_roster()
-                if self._many:
-                    await asyncio.sleep(GATHER_S)
+                self._storing_pace.done()
 
     async def begin(self, session: Session) -> None:
         """A new session is about to hear how its peers are; what an earlier one heard is no longer known."""
         account_id = session.account.id
         for key in [key for key in self._peers if key[0] == account_id]:
             del self._peers[key]
-        await in_database(rosters.forget_peers, account_id)
+        await self._forget_peers(account_id)
 
     async def store_page(self, session: Session, page: Sequence[News], cursor: str) -> None:
         """A page of the archive, in the database when this returns."""
-        account = session.account
-        heard = [Heard(account.id, account.jid, news) for news in page if isinstance(news, Said)]
-        cursors = {account.id: cursor} if cursor else {}
-        await in_database(receiving.store_heard, heard, cursors=cursors, holder=self._holder)
-        self._count("in", len(heard))
+        await self._store_pages(_Page(session, page, cursor))
         for news in page:
             await self._store_answer(news)
+
+    async def _store_together(self, pages: Sequence[_Page]) -> None:
+        heard = [
+            Heard(page.session.account.id, page.session.account.jid, news)
+            for page in pages
+            for news in page.news
+            if isinstance(news, Said)
+        ]
+        cursors = {page.session.account.id: page.cursor for page in pages if page.cursor}
+        await in_database(receiving.store_heard, heard, cursors=cursors, holder=self._holder)
+        self._count("in", len(heard))
 
     async def _store_statuses(self) -> None:
         changes, self._statuses = self._statuses, {}
@@ -135,7 +149,6 @@ class Traffic:
 
     async def _store_inbox(self) -> None:
         batch, self._inbox = self._inbox[:BATCH], self._inbox[BATCH:]
-        self._many = len(batch) > 1
         messages = [(session, news, number) for session, news, number in batch if isinstance(news, Said)]
         try:
             if messages:
@@ -192,19 +205,28 @@ class Traffic:
     async def send(self) -> None:
         """Send what waits for sessions that are online. Raises DatabaseError."""
         online = {key for key, session in self._sessions.items() if session.is_online}
-        for account_id in self._to_resend & online:
-            self._to_resend.discard(account_id)
-            await self._write(await in_database(outbox.claim_unfinished, account_id, holder=self._holder))
+        await self._resend(self._to_resend & online)
         ready = list(online - self._to_resend)
         claimed = BATCH
         while ready and claimed > 1:
+            await self._sending_pace.begin()
             texts = await in_database(outbox.claim_queued, ready, holder=self._holder, limit=BATCH)
             await self._write(texts)
             claimed = len(texts)
-            if 1 < claimed < BATCH:
-                await asyncio.sleep(GATHER_S)
+            if claimed > 1:
+                self._sending_pace.done()
         if ready:
             await self._fulfil_wishes(ready)
+
+    async def _resend(self, account_ids: set[uuid.UUID]) -> None:
+        """What the former sessions of these accounts left."""
+        self._to_resend -= account_ids
+        try:
+            if account_ids:
+                await self._write(await in_database(outbox.claim_unfinished, account_ids, holder=self._holder))
+        except DatabaseError:
+            self._to_resend |= account_ids
+            raise
 
     async def _write(self, texts: Sequence[Outgoing]) -> None:
         """Write what was claimed, of each account in one go; what finds no session any more waits for the next."""

@@ -27,8 +27,8 @@ def pair_key(one: Party, other: Party) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, ImConversation]:
-    """The conversations of these twos, made where there is none, locked until the caller's transaction ends.
+def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, uuid.UUID]:
+    """The ids of the conversations of these twos, made where there is none, locked until the caller's transaction ends.
 
     Always locked in the order of their ids, so that nobody waits for each other.
     """
@@ -41,9 +41,9 @@ def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, ImConversation]:
     return {pair: by_key[key] for pair, key in keys.items()}
 
 
-def _lock(keys: Collection[str]) -> dict[str, ImConversation]:
+def _lock(keys: Collection[str]) -> dict[str, uuid.UUID]:
     rows = ImConversation.objects.filter(key__among=list(keys)).order_by("pk").select_for_update(no_key=True)
-    return {row.key: row for row in rows}
+    return dict(rows.values_list("key", "pk"))
 
 
 def group_key(user_ids: Iterable[uuid.UUID]) -> str:
@@ -51,12 +51,12 @@ def group_key(user_ids: Iterable[uuid.UUID]) -> str:
     return hashlib.sha256("\n".join(["group", *sorted(map(str, user_ids))]).encode()).hexdigest()
 
 
-def lock_group(user_ids: Collection[uuid.UUID]) -> ImConversation:
-    """The group of these users, made where there is none, locked until the caller's transaction ends (S0.3)."""
+def lock_group(user_ids: Collection[uuid.UUID]) -> uuid.UUID:
+    """The id of the group of these users, made where there is none, locked until the caller's transaction ends."""
     key = group_key(user_ids)
     if not ImConversation.objects.filter(key=key).exists():
         _create({key: list(user_ids)}, is_group=True)
-    return ImConversation.objects.select_for_update(no_key=True).get(key=key)
+    return _lock([key])[key]
 
 
 def _create(missing: Mapping[str, Collection[Party]], *, is_group: bool = False) -> None:

@@ -27,6 +27,7 @@ _CLAIM = f"""
     )
     RETURNING message_id, account_id, to_jid, (SELECT m.text FROM xmpp_immessage m WHERE m.id = message_id)
 """  # noqa: S608 - made of constants
+# Of an account.
 _MOST_UNFINISHED = 20_000
 OPEN = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)
 
@@ -46,12 +47,12 @@ def claim_queued(account_ids: Collection[uuid.UUID], *, holder: str, limit: int)
     return _claim([DeliveryState.QUEUED], account_ids, holder=holder, limit=limit)
 
 
-def claim_unfinished(account_id: uuid.UUID, *, holder: str) -> list[Outgoing]:
-    """All that a session that ended left of this account: to be sent again by the new one, with the same ids.
+def claim_unfinished(account_ids: Collection[uuid.UUID], *, holder: str) -> list[Outgoing]:
+    """All that sessions that ended left of these accounts: to be sent again by the new ones, with the same ids.
 
     To be called after the archive was read: what the server has is `acked` by then.
     """
-    return _claim(OPEN, [account_id], holder=holder, limit=_MOST_UNFINISHED)
+    return _claim(OPEN, account_ids, holder=holder, limit=_MOST_UNFINISHED * len(account_ids))
 
 
 def release(message_ids: Collection[uuid.UUID]) -> None:

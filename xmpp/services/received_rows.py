@@ -1,22 +1,51 @@
-"""The rows that received messages become, written for a whole batch by one statement each (facts: 0.2 of the server's
-own ceiling leaves no room for a statement a message)."""
+"""The rows that received messages become, read and written for a whole batch by one statement each (facts: 0.2 of the
+server's own ceiling leaves no room for a statement a message)."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from django.db import connection
-
-from portal.sql import execute_planned, table_of
-from xmpp.models import ImMessage
-from xmpp.services.ownership import HELD_SQL, held_values
+from portal.sql import as_uuid, execute_planned, table_of
+from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 
 # Conversation, user, newest message, how many they received, and the newest of these.
 Activity = tuple[uuid.UUID, uuid.UUID, datetime, int, datetime | None]
 
-_MESSAGE = {
+
+class Known(NamedTuple):
+    """A stored message, as far as one tells it from others."""
+
+    id: uuid.UUID
+    conversation_id: uuid.UUID
+    sender_id: uuid.UUID | None
+    sender_jid: str
+    origin_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that came by XMPP: the columns of `ImMessage` that differ from one to the next."""
+
+    id: uuid.UUID
+    created_at: datetime
+    conversation_id: uuid.UUID
+    sender_id: uuid.UUID | None
+    sender_jid: str
+    text: str
+    origin_id: str
+    at: datetime
+    via: str
+
+    @property
+    def known(self) -> Known:
+        return Known(self.id, self.conversation_id, self.sender_id, self.sender_jid, self.origin_id)
+
+
+_RECEIVED = {
     "id": "uuid",
     "created_at": "timestamptz",
     "conversation_id": "uuid",
@@ -26,19 +55,35 @@ _MESSAGE = {
     "origin_id": "text",
     "at": "timestamptz",
     "via": "text",
-    "status": "text",
 }
-_INSERT_MESSAGES = """
-    WITH {rows}
-    INSERT INTO xmpp_immessage ({columns}, client_id, via_own, via_xmpp, only_sender, error)
-    SELECT {columns}, '', false, true, false, '' FROM rows
-"""
+_COLUMNS = ", ".join(_RECEIVED)
+# Of what comes in it is known that it came.
+_INSERT_RECEIVED = f"""
+    WITH {{rows}}
+    INSERT INTO xmpp_immessage ({_COLUMNS}, status, client_id, via_own, via_xmpp, only_sender, error)
+    SELECT {_COLUMNS}, 'delivered', '', false, true, false, '' FROM rows
+"""  # noqa: S608 - made of constants
 _INSERT_ARCHIVED = """
     WITH {rows}
     INSERT INTO xmpp_archivedstanza (account_id, stanza_id, message_id)
     SELECT account_id, stanza_id, message_id FROM rows WHERE true
     ON CONFLICT (account_id, stanza_id) DO NOTHING
 """
+_FIND_ARCHIVED = """
+    WITH {rows}
+    SELECT a.account_id, a.stanza_id FROM rows
+    JOIN xmpp_archivedstanza a ON a.account_id = rows.account_id AND a.stanza_id = rows.stanza_id
+"""
+_KNOWN = "m.id, m.conversation_id, m.sender_id, m.sender_jid, m.origin_id"
+# What others sent is known by their id for it, what we sent by ours.
+_FIND_KNOWN = f"""
+    WITH {{rows}}
+    SELECT {_KNOWN} FROM rows JOIN xmpp_immessage m ON m.conversation_id = rows.conversation_id
+        AND m.sender_jid = rows.sender_jid AND m.origin_id = rows.origin_id AND m.origin_id <> ''
+    UNION
+    SELECT {_KNOWN} FROM rows JOIN xmpp_immessage m
+        ON m.id = rows.message_id AND m.conversation_id = rows.conversation_id
+"""  # noqa: S608 - made of constants
 _RAISE = """
     WITH {rows}
     UPDATE xmpp_imparticipant AS p SET
@@ -47,29 +92,36 @@ _RAISE = """
         last_message_at = {greater_message}
     FROM rows WHERE p.conversation_id = rows.conversation_id AND p.user_id = rows.user_id
 """
-_NOTE_RECEIVED = """
-    WITH {rows}
-    UPDATE xmpp_impaccount AS a SET last_message_received_at = {greater}
-    FROM rows WHERE a.user_id = rows.user_id
-"""
-_NOTE_CURSORS = f"""
+_NOTE_ACCOUNTS = f"""
     WITH {{rows}}
-    UPDATE xmpp_impaccount AS a SET archive_cursor = rows.stanza_id
-    FROM rows WHERE a.user_id = rows.user_id AND {HELD_SQL}
+    UPDATE xmpp_impaccount AS a SET
+        last_message_received_at = {{greater}},
+        archive_cursor = CASE WHEN rows.cursor <> '' AND {HELD_SQL} THEN rows.cursor ELSE a.archive_cursor END
+    FROM rows WHERE a.user_id = rows.user_id
 """  # noqa: S608 - made of constants
-_LOCK_ACCOUNTS = """
-    WITH {rows}
-    SELECT a.user_id FROM xmpp_impaccount a JOIN rows ON a.user_id = rows.user_id ORDER BY a.user_id
-    FOR NO KEY UPDATE OF a
-"""
 
 
-def insert_messages(messages: Sequence[ImMessage]) -> None:
+def find_archived(keys: Iterable[tuple[uuid.UUID, str]]) -> set[tuple[uuid.UUID, str]]:
+    """Those of these (account, id of its archive) of which the archive has told before."""
+    table, values = table_of("rows", {"account_id": "uuid", "stanza_id": "text"}, list(keys))
+    found = execute_planned(_FIND_ARCHIVED.format(rows=table), values)
+    return {(as_uuid(account_id), stanza_id) for account_id, stanza_id in found}
+
+
+def find_known(rows: Iterable[tuple[uuid.UUID, str, str, uuid.UUID | None]]) -> list[Known]:
+    """The stored ones of these: conversation, sender's JID, the sender's id, and that id as ours if it could be one."""
+    columns = {"conversation_id": "uuid", "sender_jid": "text", "origin_id": "text", "message_id": "uuid"}
+    table, values = table_of("rows", columns, list(rows))
+    found = execute_planned(_FIND_KNOWN.format(rows=table), values)
+    return [Known(as_uuid(key), as_uuid(of), sender and as_uuid(sender), *rest) for key, of, sender, *rest in found]
+
+
+def insert_messages(messages: Sequence[Received]) -> None:
     """Write messages that came by XMPP."""
     if messages:
-        rows = [tuple(getattr(message, name) for name in _MESSAGE) for message in messages]
-        table, values = table_of("rows", _MESSAGE, rows)
-        execute_planned(_INSERT_MESSAGES.format(rows=table, columns=", ".join(_MESSAGE)), values)
+        rows = [tuple(getattr(message, name) for name in _RECEIVED) for message in messages]
+        table, values = table_of("rows", _RECEIVED, rows)
+        execute_planned(_INSERT_RECEIVED.format(rows=table), values)
 
 
 def insert_archived(rows: Sequence[tuple[uuid.UUID, str, uuid.UUID]]) -> None:
@@ -92,18 +144,14 @@ def raise_participants(rows: Sequence[Activity]) -> None:
 
 def note_accounts(received: Mapping[uuid.UUID, datetime], cursors: Mapping[uuid.UUID, str], holder: str) -> None:
     """When accounts received something last, and how far their archives are known, as far as `holder` acts for them."""
-    keys = sorted({*received, *cursors})
-    if keys and connection.vendor == "postgresql":
-        table, values = table_of("rows", {"user_id": "uuid"}, [(key,) for key in keys])
-        execute_planned(_LOCK_ACCOUNTS.format(rows=table), values)
-    if received:
-        table, values = table_of("rows", {"user_id": "uuid", "at": "timestamptz"}, list(received.items()))
-        execute_planned(
-            _NOTE_RECEIVED.format(rows=table, greater=_greater("a.last_message_received_at", "rows.at")), values
-        )
-    if cursors:
-        table, values = table_of("rows", {"user_id": "uuid", "stanza_id": "text"}, list(cursors.items()))
-        execute_planned(_NOTE_CURSORS.format(rows=table), {**values, **held_values(holder)})
+    keys = {*received, *cursors}
+    if not keys:
+        return
+    lock_accounts(keys)
+    rows = [(key, received.get(key), cursors.get(key, "")) for key in keys]
+    table, values = table_of("rows", {"user_id": "uuid", "at": "timestamptz", "cursor": "text"}, rows)
+    greater = _greater("a.last_message_received_at", "rows.at")
+    execute_planned(_NOTE_ACCOUNTS.format(rows=table, greater=greater), {**values, **held_values(holder)})
 
 
 def _greater(old: str, new: str) -> str:

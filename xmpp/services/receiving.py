@@ -19,12 +19,13 @@ from portal import clock
 from portal.events import News
 from portal.ids import new_id_at
 from portal.scoping import parse_id
-from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImParticipant, XmppDelivery
+from xmpp.models import ArchivedStanza, ImMessage, ImParticipant, XmppDelivery
 from xmpp.services import received_rows
 from xmpp.services.conversations import Pair, Party, lock_conversations
 from xmpp.services.jids import users_of_jids
+from xmpp.services.received_rows import Known, Received
 from xmpp.stanzas import Said
-from xmpp.states import DeliveryState, MessageStatus
+from xmpp.states import DeliveryState
 from xmpp.states import before as states_before
 
 # Clocks of clients are wrong, and delay stamps may be forged: nothing is said to have been sent later than it came.
@@ -69,10 +70,7 @@ def _unknown(heard: Sequence[Heard]) -> list[Heard]:
     wanted = {(item.account_id, item.said.stanza_id) for item in heard if item.said.stanza_id}
     if not wanted:
         return list(heard)
-    known = ArchivedStanza.objects.filter(
-        account_id__among={key for key, _ in wanted}, stanza_id__among={stanza_id for _, stanza_id in wanted}
-    )
-    seen = set(known.values_list("account_id", "stanza_id"))
+    seen = received_rows.find_archived(wanted)
     found = []
     for item in heard:
         key = (item.account_id, item.said.stanza_id)
@@ -96,84 +94,88 @@ def _places(heard: Sequence[Heard]) -> list[_Place]:
     return places
 
 
-def _store(places: Sequence[_Place]) -> list[tuple[_Place, ImMessage]]:
+def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
     """Write what is not known yet; returns it."""
     conversations = lock_conversations({place.pair for place in places})
-    known = _Known(places, conversations)
-    times = _Times({row.pk for row in conversations.values()})
+    known = _AlreadyStored(places, conversations)
+    times = _Times(set(conversations.values()))
     archived: list[tuple[uuid.UUID, str, uuid.UUID]] = []
-    told: list[tuple[_Place, ImMessage]] = []
+    told: list[tuple[_Place, Received]] = []
     for place in places:
-        conversation = conversations[place.pair]
-        message = known.find(place, conversation)
-        if message is None:
-            message = _message(place, conversation, times)
+        conversation_id = conversations[place.pair]
+        message_id = known.find(place, conversation_id)
+        if message_id is None:
+            message = _received(place, conversation_id, times)
             told.append((place, message))
-            known.add(message)
+            known.add(message.known, message.text)
+            message_id = message.id
         if place.heard.said.stanza_id:
-            archived.append((place.heard.account_id, place.heard.said.stanza_id, message.pk))
-            known.archived.add((place.heard.account_id, message.pk))
+            archived.append((place.heard.account_id, place.heard.said.stanza_id, message_id))
+            known.archived.add((place.heard.account_id, message_id))
     received_rows.insert_messages([message for _, message in told])
     received_rows.insert_archived(archived)
     _note_seen(known.sent)
     return told
 
 
-class _Known:
+class _AlreadyStored:
     """The messages that a batch may tell of again. Its conversations are locked, so nobody adds to them meanwhile."""
 
-    def __init__(self, places: Sequence[_Place], conversations: Mapping[Pair, ImConversation]) -> None:
-        ids = {place.heard.said.origin_id for place in places} - {""}
-        in_these = ImMessage.objects.filter(conversation__among={row.pk for row in conversations.values()})
-        foreign = in_these.filter(origin_id__among=ids) if ids else ()
-        self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row for row in foreign}
-        possible = {key for text in ids if (key := parse_id(text))}
-        own = in_these.filter(pk__among=possible) if possible else ()
-        self._own = {str(row.pk): row for row in own}
-        self._without_id = self._recent_without_id(places, conversations)
-        self.archived = self._archived_of([row.pk for rows in self._without_id.values() for row in rows])
+    def __init__(self, places: Sequence[_Place], conversations: Mapping[Pair, uuid.UUID]) -> None:
+        wanted = {_key(place, conversations[place.pair]) for place in places if place.heard.said.origin_id}
+        found = received_rows.find_known((*key, parse_id(key[2])) for key in wanted) if wanted else []
+        self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row.id for row in found}
+        self._own = {(row.conversation_id, row.sender_id, row.id) for row in found}
+        without_id = {conversations[place.pair] for place in places if not place.heard.said.origin_id}
+        self._without_id = _recent_without_id(without_id) if without_id else defaultdict(list)
+        self.archived = _archived_of([key for keys in self._without_id.values() for key in keys])
         # Messages of ours that a server turned out to have.
         self.sent: set[uuid.UUID] = set()
 
-    @staticmethod
-    def _recent_without_id(
-        places: Sequence[_Place], conversations: Mapping[Pair, ImConversation]
-    ) -> dict[tuple[uuid.UUID, str, str], list[ImMessage]]:
-        concerned = {conversations[place.pair].pk for place in places if not place.heard.said.origin_id}
-        found: dict[tuple[uuid.UUID, str, str], list[ImMessage]] = defaultdict(list)
-        if concerned:
-            lately = ImMessage.objects.filter(conversation__in=concerned, origin_id="", via_own=False)
-            for row in lately.filter(created_at__gte=clock.now() - _SAME_WITHIN).order_by("pk"):
-                found[row.conversation_id, row.sender_jid, row.text].append(row)
-        return found
-
-    @staticmethod
-    def _archived_of(message_ids: Collection[uuid.UUID]) -> set[tuple[uuid.UUID, uuid.UUID]]:
-        rows = ArchivedStanza.objects.filter(message__among=list(message_ids)) if message_ids else None
-        return set(rows.values_list("account_id", "message_id")) if rows is not None else set()
-
-    def find(self, place: _Place, conversation: ImConversation) -> ImMessage | None:
+    def find(self, place: _Place, conversation_id: uuid.UUID) -> uuid.UUID | None:
+        """The id of the message, if it is stored."""
         said = place.heard.said
         if not said.origin_id:
-            return self._find_without_id(place, conversation)
-        own = self._own.get(said.origin_id)
-        if own is not None and own.conversation_id == conversation.pk and own.sender_id == place.sender:
-            self.sent.add(own.pk)
-            return own
-        return self._by_origin.get((conversation.pk, place.sender_jid, said.origin_id))
+            return self._find_without_id(place, conversation_id)
+        own_id = parse_id(said.origin_id)
+        if own_id is not None and (conversation_id, place.sender, own_id) in self._own:
+            self.sent.add(own_id)
+            return own_id
+        return self._by_origin.get(_key(place, conversation_id))
 
-    def _find_without_id(self, place: _Place, conversation: ImConversation) -> ImMessage | None:
+    def _find_without_id(self, place: _Place, conversation_id: uuid.UUID) -> uuid.UUID | None:
         """The other side's copy: one that this account's archive has not told of yet."""
-        for row in self._without_id.get((conversation.pk, place.sender_jid, place.heard.said.text), []):
-            if (place.heard.account_id, row.pk) not in self.archived:
-                return row
+        for key in self._without_id[conversation_id, place.sender_jid, place.heard.said.text]:
+            if (place.heard.account_id, key) not in self.archived:
+                return key
         return None
 
-    def add(self, message: ImMessage) -> None:
+    def add(self, message: Known, text: str) -> None:
         if message.origin_id:
-            self._by_origin[message.conversation_id, message.sender_jid, message.origin_id] = message
+            self._by_origin[message.conversation_id, message.sender_jid, message.origin_id] = message.id
         else:
-            self._without_id[message.conversation_id, message.sender_jid, message.text].append(message)
+            self._without_id[message.conversation_id, message.sender_jid, text].append(message.id)
+
+
+def _key(place: _Place, conversation_id: uuid.UUID) -> tuple[uuid.UUID, str, str]:
+    """What tells a message of somebody else from all others."""
+    return conversation_id, place.sender_jid, place.heard.said.origin_id
+
+
+def _recent_without_id(
+    conversation_ids: Collection[uuid.UUID],
+) -> defaultdict[tuple[uuid.UUID, str, str], list[uuid.UUID]]:
+    found: defaultdict[tuple[uuid.UUID, str, str], list[uuid.UUID]] = defaultdict(list)
+    rows = ImMessage.objects.filter(conversation__in=conversation_ids, origin_id="", via_own=False)
+    lately = rows.filter(created_at__gte=clock.now() - _SAME_WITHIN).order_by("pk")
+    for conversation_id, sender_jid, text, key in lately.values_list("conversation_id", "sender_jid", "text", "pk"):
+        found[conversation_id, sender_jid, text].append(key)
+    return found
+
+
+def _archived_of(message_ids: Collection[uuid.UUID]) -> set[tuple[uuid.UUID, uuid.UUID]]:
+    rows = ArchivedStanza.objects.filter(message__among=list(message_ids)) if message_ids else None
+    return set(rows.values_list("account_id", "message_id")) if rows is not None else set()
 
 
 class _Times:
@@ -200,23 +202,20 @@ class _Times:
         return at
 
 
-def _message(place: _Place, conversation: ImConversation, times: _Times) -> ImMessage:
+def _received(place: _Place, conversation_id: uuid.UUID, times: _Times) -> Received:
     said = place.heard.said
-    at = times.of(said, conversation.pk)
-    return ImMessage(
+    at = times.of(said, conversation_id)
+    return Received(
         # Where it stands in the conversation: by when it was sent, not by when we heard of it.
         id=new_id_at(at),
         created_at=times.now,
-        conversation=conversation,
+        conversation_id=conversation_id,
         sender_id=place.sender if isinstance(place.sender, uuid.UUID) else None,
         sender_jid=place.sender_jid,
         text=said.text,
         origin_id=said.origin_id,
         at=at,
         via=said.via,
-        via_xmpp=True,
-        # Of what comes in it is known that it came.
-        status=MessageStatus.DELIVERED,
     )
 
 
@@ -228,7 +227,7 @@ def _note_seen(message_ids: Collection[uuid.UUID]) -> None:
         rows.update(state=DeliveryState.ACKED)
 
 
-def _raise_conversations(told: Sequence[tuple[_Place, ImMessage]]) -> dict[uuid.UUID, datetime]:
+def _raise_conversations(told: Sequence[tuple[_Place, Received]]) -> dict[uuid.UUID, datetime]:
     """Both users of a conversation see what is new; who did not write it has something to read. Returns when each
     of those received the last."""
     newest: dict[tuple[uuid.UUID, uuid.UUID], datetime] = {}
@@ -250,12 +249,12 @@ def _raise_conversations(told: Sequence[tuple[_Place, ImMessage]]) -> dict[uuid.
     return received
 
 
-def _tell(told: Sequence[tuple[_Place, ImMessage]]) -> None:
+def _tell(told: Sequence[tuple[_Place, Received]]) -> None:
     news = News()
     for place, message in told:
         for party in place.pair:
             if isinstance(party, uuid.UUID):
-                news.add(party, "im.created", message.pk)
+                news.add(party, "im.created", message.id)
     news.write()
 
 

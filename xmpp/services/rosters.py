@@ -16,6 +16,7 @@ from portal.models import UserSettings
 from presence.services.telling import tell_presence_changed
 from xmpp.models import ImpAccount, Subscription
 from xmpp.services.jids import users_of_jids
+from xmpp.services.ownership import lock_accounts
 from xmpp.services.subscriptions import RETRY_AFTER, decide, lock_account, row_of
 from xmpp.states import Direction, SubscriptionState
 
@@ -109,9 +110,11 @@ def note_roster(account_id: uuid.UUID, items: Sequence[Mapping[str, str]], *, wh
     With `whole` the items are all there are: an accepted subscription without an entry is over.
     """
     entries = {item.get("jid", "").lower(): item for item in items if item.get("jid")}
+    rows = Subscription.objects.filter(user=account_id, direction=Direction.OUT).order_by("pk")
+    if not entries and not rows.exists():
+        return
     with transaction.atomic():
         lock_account(account_id)
-        rows = Subscription.objects.filter(user=account_id, direction=Direction.OUT).order_by("pk")
         known = {row.jid: row for row in rows}
         for jid, row in known.items():
             entry = entries.get(jid)
@@ -158,11 +161,13 @@ def _tell(rows: Iterable[Subscription]) -> None:
         tell_presence_changed(peer_ids, [account_id])
 
 
-def forget_peers(account_id: uuid.UUID) -> None:
-    """A new session hears everybody anew: whoever is silent now was perhaps there when the former one ended."""
+def forget_peers(account_ids: Collection[uuid.UUID]) -> None:
+    """New sessions hear everybody anew: whoever is silent now was perhaps there when the former one ended."""
+    heard = Subscription.objects.filter(user__among=list(account_ids), direction=Direction.OUT).exclude(show="")
+    if not heard.exists():
+        return
     with transaction.atomic():
-        lock_account(account_id)
-        heard = Subscription.objects.filter(user=account_id, direction=Direction.OUT).exclude(show="")
+        lock_accounts(account_ids)
         rows = list(heard)
         heard.update(show="", message="", presence_at=None)
         _tell(rows)

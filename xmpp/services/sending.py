@@ -16,7 +16,7 @@ from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
 from portal.services.organisation import get_colleague
 from presence.services.online import online_among
-from xmpp.models import ImConversation, ImMessage, ImReceiver, XmppDelivery
+from xmpp.models import ImMessage, ImReceiver, XmppDelivery
 from xmpp.services.conversations import Party, lock_conversations, lock_group
 from xmpp.services.jids import jids_of, parse_jid, users_of_jids
 from xmpp.services.receiving import note_activity
@@ -134,12 +134,12 @@ def send_to(*, user: EndUser, route: Route, text: str, client_id: str = "") -> I
 def _send_to_group(user: EndUser, members: Collection[EndUser], text: str, client_id: str) -> ImMessage:
     """Who begins a group finds all its members online; later those who are get what is written (S0.3)."""
     member_ids = {member.pk for member in members}
-    conversation = lock_group({user.pk, *member_ids})
+    conversation_id = lock_group({user.pk, *member_ids})
     online = online_among(member_ids)
-    is_new = not ImMessage.objects.filter(conversation=conversation).exists()
+    is_new = not ImMessage.objects.filter(conversation=conversation_id).exists()
     if not online or (is_new and online < member_ids):
         raise _not_online([member for member in members if member.pk not in online])
-    message = _create(conversation, user, text, client_id, via_own=True)
+    message = _create(conversation_id, user, text, client_id, via_own=True)
     ImReceiver.objects.bulk_create([ImReceiver(message=message, user_id=key) for key in sorted(online)])
     _tell(message, user, online)
     return message
@@ -154,11 +154,11 @@ def _not_online(members: Collection[EndUser]) -> Problem:
     )
 
 
-def _create(conversation: ImConversation, user: EndUser, text: str, client_id: str, **columns: bool) -> ImMessage:
+def _create(conversation_id: uuid.UUID, user: EndUser, text: str, client_id: str, **columns: bool) -> ImMessage:
     now = clock.now()
     return ImMessage.objects.create(
         id=new_id_at(now),
-        conversation=conversation,
+        conversation_id=conversation_id,
         sender=user,
         text=text,
         client_id=client_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -13,13 +13,23 @@ from django.db.models.functions import Mod
 
 from portal import clock
 from portal.events import News
+from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.models import ImpAccount
-from xmpp.services.ownership import held_by
+from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 from xmpp.session import Account
 from xmpp.states import AccountStatus
 
 # What ends with the worker that had the session: nobody else would say that it is not so any more.
 _LIVE = (AccountStatus.ONLINE, AccountStatus.CONNECTING, AccountStatus.RECONNECTING)
+
+# Reconnecting may go on for hours with ever the same reason: what is as before is not told again.
+_NOTE_STATUSES = f"""
+    WITH {{rows}}
+    UPDATE xmpp_impaccount AS a SET status = rows.status, status_reason = rows.reason, status_at = rows.at
+    FROM rows WHERE a.user_id = rows.user_id AND {HELD_SQL}
+        AND (a.status <> rows.status OR a.status_reason <> rows.reason)
+    RETURNING a.user_id
+"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True)
@@ -67,16 +77,19 @@ def _account(row: ImpAccount) -> Account:
     )
 
 
-def note_statuses(changes: Iterable[StatusChange], holder: str) -> None:
+def note_statuses(changes: Collection[StatusChange], holder: str) -> None:
     """Store how sessions stand and tell their users (S0.13, S0.16). Of an account that is another's now, nothing."""
+    now = clock.now()
+    rows = [(change.account_id, change.status, change.reason[:300], now) for change in changes]
+    if not rows:
+        return
+    columns = {"user_id": "uuid", "status": "text", "reason": "text", "at": "timestamptz"}
+    table, values = table_of("rows", columns, rows)
     with transaction.atomic():
-        news, now = News(), clock.now()
-        for change in changes:
-            # Reconnecting may go on for hours with ever the same reason.
-            same = Q(status=change.status, status_reason=change.reason[:300])
-            row = ImpAccount.objects.filter(held_by(holder), ~same, pk=change.account_id)
-            if row.update(status=change.status, status_reason=change.reason[:300], status_at=now):
-                news.add(change.account_id, "xmpp.updated", change.account_id)
+        lock_accounts([change.account_id for change in changes])
+        news = News()
+        for (key,) in execute_planned(_NOTE_STATUSES.format(rows=table), {**values, **held_values(holder)}):
+            news.add(as_uuid(key), "xmpp.updated", as_uuid(key))
         news.write()
 
 

@@ -69,7 +69,7 @@ def test_accepted_request(user: EndUser, account: ImpAccount, uc_one: Connect) -
         eventually(lambda: state(user, "in") == "pending")
         wish(user, peer.jid, "subscribed", "in", "accepted")
         peer.wait(lambda: any(each.type == "" for each in peer.presences_of(account.imp_id)), "presence")
-        assert row(user, "in").wish == ""
+        eventually(lambda: row(user, "in").wish == "")
     assert peer.roster()[account.imp_id] == "to"
     assert row(user, "out") is None
 

@@ -98,7 +98,7 @@ def test_what_a_session_heard_holds_only_while_it_is_online(mary: EndUser, tom: 
     assert seen(mary, tom)[0] == Status.OFFLINE
     ImpAccount.objects.filter(pk=mary.pk).update(status="online")
     assert seen(mary, tom)[0] == Status.DND
-    forget_peers(mary.pk)
+    forget_peers([mary.pk])
     assert seen(mary, tom)[0] == Status.OFFLINE
 
 
