@@ -68,7 +68,8 @@ class Bridge(Resident):
             _again(self._shards.keeper.keep, LOOK_S),
             _again(self._look, LOOK_S, self._look_again),
             _again(traffic.store, COALESCE_S, traffic.news),
-            _again(traffic.send, LOOK_S, traffic.work),
+            _again(traffic.sender.send, LOOK_S, traffic.sender.work),
+            _again(traffic.fulfil_wishes, LOOK_S, traffic.wishes),
             _again(traffic.tell_peers, COALESCE_S),
             _again(traffic.tell_own, COALESCE_S),
             _again(self._check_alive, settings.XMPP_SILENCE_S / 5),
@@ -89,7 +90,8 @@ class Bridge(Resident):
 
     def on_wake(self, topics: frozenset[str]) -> None:
         if topics & {XMPP_TOPIC, "*"}:
-            self._traffic.work.set()
+            self._traffic.sender.work.set()
+            self._traffic.wishes.set()
         if topics & {ACCOUNTS_TOPIC, "*"}:
             self._look_again.set()
 
@@ -99,14 +101,13 @@ class Bridge(Resident):
             return
         await self._shards.share()
         wanted = await in_database(sessions.versions_of, self._shards.held)
-        for account_id in set(self._sessions) - wanted.keys():
-            await self._end(account_id)
+        await asyncio.gather(*map(self._end, set(self._sessions) - wanted.keys()))
         changed = [key for key, now in wanted.items() if now not in (self._version(key), self._refused.get(key))]
         if not changed:
             return
         shown = await in_database(shown_presence, changed)
-        for account in await in_database(sessions.accounts, changed):
-            await self._serve(account, *shown[account.id])
+        found = await in_database(sessions.accounts, changed)
+        await asyncio.gather(*(self._serve(account, *shown[account.id]) for account in found))
 
     def _version(self, account_id: uuid.UUID) -> tuple[int, int] | None:
         session = self._sessions.get(account_id)
@@ -185,7 +186,7 @@ class Bridge(Resident):
         self._traffic.on_news(session, news, number)
 
     def on_acked(self, session: Session, message_id: str) -> None:
-        self._traffic.on_acked(session, message_id)
+        self._traffic.sender.on_acked(session, message_id)
 
     def on_peer(self, session: Session, jid: str, peer: Peer) -> None:
         self._traffic.on_peer(session, jid, peer)
@@ -197,7 +198,8 @@ class Bridge(Resident):
         self._traffic.on_roster(session, items, whole=whole)
 
     def on_online(self, session: Session, *, fresh: bool) -> None:
-        self._traffic.on_online(session, fresh=fresh)
+        self._traffic.sender.on_online(session, fresh=fresh)
+        self._traffic.wishes.set()
 
     async def begin(self, session: Session) -> None:
         await self._traffic.begin(session)
@@ -211,7 +213,7 @@ class Bridge(Resident):
             session.check_alive()
 
     async def _chores(self) -> None:
-        await in_database(outbox.expire_queued)
+        await in_database(outbox.expire)
         await in_database(sessions.settle_unserved)
 
 

@@ -33,6 +33,7 @@ from xmpp.states import AccountStatus
 logger = get_logger(__name__)
 
 LOGIN_S = 30.0
+FORGET_S = 10.0
 # Of the time after which a silent connection is dead, the part after which it is asked.
 ASK_AFTER = 0.5
 FIRST_PAUSE_S = 1.0
@@ -104,6 +105,8 @@ class Session:
         self.is_online = False
         self.is_refused = False
         self.show, self.message = "", ""
+        # The stream error that ended the last connection, "" when none did (RFC 6120 §4.9.3).
+        self.broken_off_by = ""
         self._owner = owner
         self._client: Client | None = None
         self._ended = asyncio.Event()
@@ -248,17 +251,25 @@ class Session:
         if self._client is not None and self.is_online:
             self._client.say_presence({}, show, message)
 
-    def say_subscription(self, kind: str, jid: str) -> None:
-        """`subscribe`, `unsubscribe`, `subscribed` or `unsubscribed`."""
-        if self._client is not None and self.is_online:
-            self._client.say_presence({"to": jid, "type": kind})
+    def say_subscription(self, kind: str, jid: str) -> bool:
+        """`subscribe`, `unsubscribe`, `subscribed` or `unsubscribed`; whether it was said."""
+        if self._client is None or not self.is_online:
+            return False
+        self._client.say_presence({"to": jid, "type": kind})
+        return True
 
-    async def forget_peer(self, jid: str) -> None:
-        """Take `jid` off the roster, which ends subscriptions both ways; one that is not on it is none."""
+    async def forget_peer(self, jid: str) -> bool:
+        """Take `jid` off the roster, which ends subscriptions both ways; whether it is off now."""
         query = Element("{jabber:iq:roster}query")
         query.append(Element("{jabber:iq:roster}item", {"jid": jid, "subscription": "remove"}))
-        with suppress(XMPPError):
-            await self._ask("set", query)
+        try:
+            async with asyncio.timeout(FORGET_S):
+                await self._ask("set", query)
+        except IqError:
+            return True  # it was not on it
+        except (XMPPError, TimeoutError):
+            return False
+        return True
 
     # --- what is stored ---------------------------------------------------------------------------------------------
     def stored(self, numbers: Sequence[int], cursor: str) -> None:
@@ -336,7 +347,7 @@ class Session:
         self._no_tls = self._no_tls or reason
 
     def on_stream_error(self, condition: str) -> None:
-        self._why = condition
+        self._why = self.broken_off_by = condition
 
     def on_unreachable(self, reason: str) -> None:
         self._end(reason)

@@ -235,19 +235,19 @@ def build_message(*, to: str, text: str, origin_id: str) -> str:
     """
     if has_illegal_characters(text):
         raise ValueError("This text has characters that XML cannot write.")
-    key, body = _escaped(origin_id), _escaped(text)
+    key, body = escaped(origin_id), escaped(text)
     asks = f"<request xmlns='{RECEIPTS}'/><active xmlns='{CHAT_STATES}'/>"
     origin = f"<origin-id xmlns='{STANZA_ID}' id='{key}'/>"
-    return f"<message to='{_escaped(to)}' type='chat' id='{key}'><body>{body}</body>{origin}{asks}</message>"
+    return f"<message to='{escaped(to)}' type='chat' id='{key}'><body>{body}</body>{origin}{asks}</message>"
 
 
 def build_receipt(*, to: str, origin_id: str) -> str:
     """The answer to a message that asked for one, for the sender's other clients too."""
-    receipt = f"<received xmlns='{RECEIPTS}' id='{_escaped(origin_id)}'/>"
-    return f"<message to='{_escaped(to)}' type='chat'>{receipt}<store xmlns='urn:xmpp:hints'/></message>"
+    receipt = f"<received xmlns='{RECEIPTS}' id='{escaped(origin_id)}'/>"
+    return f"<message to='{escaped(to)}' type='chat'>{receipt}<store xmlns='urn:xmpp:hints'/></message>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """As content and in attributes alike. A bare carriage return would be read as a line feed (XML 1.0 §2.11)."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&apos;")
     return text.replace("\r", "&#13;")

@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from django.db import InterfaceError, OperationalError
+
+from portal.logs import get_logger
+
+logger = get_logger(__name__)
 # Under load this much is gathered; what comes alone does not wait.
 GATHER_S = 0.05
 # Longer when the work takes long, so that it never takes more than a third of the time.
@@ -13,7 +18,27 @@ REST = 2.0
 # At most so many at a time.
 BATCH = 500
 
+# The database is away, or two waited for each other: the same again later may go well.
+AWAY = (OperationalError, InterfaceError)
+
 T = TypeVar("T")
+
+
+async def do_all(work: Callable[[Sequence[T]], Awaitable[None]], items: Sequence[T]) -> None:
+    """`work` with all items, or if that fails with each alone, so that one that cannot be done stands in nobody's way.
+
+    What fails alone is given up and logged. Raises AWAY, with which nothing is given up.
+    """
+    try:
+        await work(items)
+    except AWAY:
+        raise
+    except Exception:
+        if len(items) == 1:
+            logger.exception("xmpp_not_stored", what=type(items[0]).__name__)
+            return
+        for item in items:
+            await do_all(work, [item])
 
 
 class Pace:
@@ -38,7 +63,7 @@ class Pace:
 class Together(Generic[T]):
     """Awaiting it with an item returns when `work` has done it, with whatever else was asked for meanwhile.
 
-    When `work` fails for several, each is done alone, and its caller hears its own error.
+    Raises what `work` raised, for all that it was given.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], Awaitable[None]]) -> None:
@@ -58,25 +83,19 @@ class Together(Generic[T]):
         while self._waiting:
             await self._pace.begin()
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            if not await self._try(batch, is_last=len(batch) == 1):
-                for one in batch:
-                    await self._try([one], is_last=True)
+            error: Exception | None = None
+            try:
+                await self._work([item for item, _ in batch])
+            except Exception as failure:
+                error = failure
+            for _, done in batch:
+                if not done.done():  # else the caller has gone
+                    _settle(done, error)
             self._pace.done()
 
-    async def _try(self, batch: Sequence[tuple[T, asyncio.Future[None]]], *, is_last: bool) -> bool:
-        """Whether it was done; of the last try the callers hear how it went."""
-        error: Exception | None = None
-        try:
-            await self._work([item for item, _ in batch])
-        except Exception as failure:
-            error = failure
-        if error is not None and not is_last:
-            return False
-        for _, done in batch:
-            if done.done():
-                continue  # the caller has gone
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-        return True
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

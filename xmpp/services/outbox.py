@@ -9,9 +9,11 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from portal import clock
 from portal.events import News
+from portal.scoping import TenantQuerySet
 from portal.sql import as_uuid, execute_for
 from xmpp.models import ImMessage, XmppDelivery
 from xmpp.services.ownership import HELD_SQL, held_values
@@ -19,13 +21,17 @@ from xmpp.states import DeliveryState, MessageStatus, before
 
 # Nobody else claims for these accounts meanwhile: they are the holder's.
 _CLAIM = f"""
-    UPDATE xmpp_xmppdelivery SET state = 'sending'
+    UPDATE xmpp_xmppdelivery SET state = 'sending', at = %(now)s
     WHERE message_id IN (
         SELECT q.message_id FROM xmpp_xmppdelivery q JOIN xmpp_impaccount a ON a.user_id = q.account_id
         WHERE q.state IN ({{states}}) AND q.account_id {{among}} AND {HELD_SQL}
         ORDER BY q.message_id LIMIT %(limit)s
     )
     RETURNING message_id, account_id, to_jid, (SELECT m.text FROM xmpp_immessage m WHERE m.id = message_id)
+"""  # noqa: S608 - made of constants
+_CLAIMED = f"""
+    SELECT d.message_id FROM xmpp_xmppdelivery d JOIN xmpp_impaccount a ON a.user_id = d.account_id
+    WHERE d.account_id {{among}} AND d.state = 'sending' AND {HELD_SQL}
 """  # noqa: S608 - made of constants
 # Of an account.
 _MOST_UNFINISHED = 20_000
@@ -61,6 +67,12 @@ def release(message_ids: Collection[uuid.UUID]) -> None:
     rows.update(state=DeliveryState.QUEUED)
 
 
+def release_unwritten(account_ids: Collection[uuid.UUID], *, written: Collection[uuid.UUID], holder: str) -> None:
+    """What is claimed of these accounts, but for `written`, waits as before: its claim was lost on the way to us."""
+    rows = execute_for(_CLAIMED, list(account_ids), held_values(holder)) if account_ids else []
+    release({as_uuid(key) for (key,) in rows} - set(written))
+
+
 def _claim(
     states: Sequence[DeliveryState], account_ids: Collection[uuid.UUID], *, holder: str, limit: int
 ) -> list[Outgoing]:
@@ -87,43 +99,65 @@ def _move(message_ids: Collection[uuid.UUID], state: DeliveryState) -> int:
     return rows.update(state=state, at=clock.now())
 
 
-def note_received(message_id: uuid.UUID, from_jid: str) -> None:
-    """A client of the recipient has it (XEP-0184). A receipt of anybody else says nothing."""
-    if not XmppDelivery.objects.filter(pk=message_id, to_jid__iexact=from_jid).exists():
+def note_received(receipts: Collection[tuple[uuid.UUID, str]]) -> None:
+    """Clients of the recipients have these messages, say those with the bare JIDs beside them (XEP-0184). A receipt of
+    anybody else says nothing."""
+    said = set(receipts)
+    rows = XmppDelivery.objects.filter(pk__among=list({key for key, _ in said}))
+    ids = [key for key, jid in rows.values_list("pk", "to_jid") if (key, jid.lower()) in said]
+    if not ids:
         return
     with transaction.atomic():
-        _move([message_id], DeliveryState.DELIVERED)
-        _settle(message_id, MessageStatus.DELIVERED, "")
+        _move(ids, DeliveryState.DELIVERED)
+        _settle(ids, MessageStatus.DELIVERED, "")
 
 
 def note_refused(message_id: uuid.UUID, from_jid: str, reason: str) -> None:
     """The recipient, or a server on the way, sent it back (RFC 6120 §8.3)."""
-    if not XmppDelivery.objects.filter(pk=message_id, to_jid__iexact=from_jid).exists():
-        return
+    if XmppDelivery.objects.filter(pk=message_id, to_jid__iexact=from_jid).exists():
+        give_up(message_id, reason)
+
+
+def give_up(message_id: uuid.UUID, reason: str) -> None:
+    """The message did not arrive, and is not sent again."""
     with transaction.atomic():
         if _move([message_id], DeliveryState.FAILED):
-            _settle(message_id, MessageStatus.FAILED, reason)
+            _settle([message_id], MessageStatus.FAILED, reason)
 
 
-def expire_queued() -> int:
-    """What waited for a session for too long fails: late is worse than a red mark (R34)."""
-    overdue = clock.now() - timedelta(seconds=settings.QUEUE_TTL_S)
-    rows = XmppDelivery.objects.filter(state__in=(DeliveryState.QUEUED, DeliveryState.SENDING), at__lt=overdue)
-    ids = list(rows.values_list("pk", flat=True)[:500])
-    for message_id in ids:
+def expire(account_ids: Collection[uuid.UUID] | None = None) -> None:
+    """What waited for a session for too long fails: late is worse than a red mark (R34).
+
+    With ids, also what former sessions of these accounts sent so long ago and nobody confirmed.
+    """
+    overdue = XmppDelivery.objects.filter(at__lt=clock.now() - timedelta(seconds=settings.QUEUE_TTL_S))
+    waiting = overdue.filter(state__in=(DeliveryState.QUEUED, DeliveryState.SENDING))
+    if account_ids is None:
+        _fail(waiting, "The message waited too long for the XMPP server.")
+        return
+    its = Q(account__among=list(account_ids))
+    _fail(waiting.filter(its), "The message waited too long for the XMPP server.")
+    _fail(overdue.filter(its, state=DeliveryState.SENT), "The connection was lost. Perhaps the message arrived.")
+
+
+def _fail(rows: TenantQuerySet[XmppDelivery], reason: str) -> None:
+    for message_id in list(rows.values_list("pk", flat=True)[:500]):
         with transaction.atomic():
-            if _move([message_id], DeliveryState.FAILED):
-                _settle(message_id, MessageStatus.FAILED, "The message waited too long for the XMPP server.")
-    return len(ids)
+            # Unless it was claimed meanwhile.
+            if rows.filter(pk=message_id).update(state=DeliveryState.FAILED, at=clock.now()):
+                _settle([message_id], MessageStatus.FAILED, reason)
 
 
-def _settle(message_id: uuid.UUID, status: MessageStatus, reason: str) -> None:
-    """The message as its sender sees it. Carried by our own platform too, it has not failed (S0.35)."""
-    rows = ImMessage.objects.filter(pk=message_id).exclude(status=status)
+def _settle(message_ids: Collection[uuid.UUID], status: MessageStatus, reason: str) -> None:
+    """Messages as their senders see them. What our own platform carried too has not failed (S0.35)."""
+    rows = ImMessage.objects.filter(pk__among=list(message_ids)).exclude(status=status)
     if status == MessageStatus.FAILED:
         rows = rows.filter(via_own=False, status=MessageStatus.SENT)
-    sender = rows.values_list("sender_id", flat=True).first()
-    if rows.update(status=status, error=reason[:300]):
-        news = News()
-        news.add(sender, "im.updated", message_id)
-        news.write()
+    changed = list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk", "sender_id"))
+    if not changed:
+        return
+    ImMessage.objects.filter(pk__among=[key for key, _ in changed]).update(status=status, error=reason[:300])
+    news = News()
+    for key, sender_id in changed:
+        news.add(sender_id, "im.updated", key)
+    news.write()

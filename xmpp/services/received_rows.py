@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from portal.sql import as_uuid, execute_planned, table_of
+from portal.sql import as_time, as_uuid, execute_planned, table_of
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 
 # Conversation, user, newest message, how many they received, and the newest of these.
@@ -24,6 +24,8 @@ class Known(NamedTuple):
     sender_id: uuid.UUID | None
     sender_jid: str
     origin_id: str
+    text: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Received:
 
     @property
     def known(self) -> Known:
-        return Known(self.id, self.conversation_id, self.sender_id, self.sender_jid, self.origin_id)
+        return Known(self.id, self.conversation_id, self.sender_id, self.sender_jid, self.origin_id, self.text, self.at)
 
 
 _RECEIVED = {
@@ -74,7 +76,7 @@ _FIND_ARCHIVED = """
     SELECT a.account_id, a.stanza_id FROM rows
     JOIN xmpp_archivedstanza a ON a.account_id = rows.account_id AND a.stanza_id = rows.stanza_id
 """
-_KNOWN = "m.id, m.conversation_id, m.sender_id, m.sender_jid, m.origin_id"
+_KNOWN = "m.id, m.conversation_id, m.sender_id, m.sender_jid, m.origin_id, m.text, m.at"
 # What others sent is known by their id for it, what we sent by ours.
 _FIND_KNOWN = f"""
     WITH {{rows}}
@@ -113,7 +115,10 @@ def find_known(rows: Iterable[tuple[uuid.UUID, str, str, uuid.UUID | None]]) -> 
     columns = {"conversation_id": "uuid", "sender_jid": "text", "origin_id": "text", "message_id": "uuid"}
     table, values = table_of("rows", columns, list(rows))
     found = execute_planned(_FIND_KNOWN.format(rows=table), values)
-    return [Known(as_uuid(key), as_uuid(of), sender and as_uuid(sender), *rest) for key, of, sender, *rest in found]
+    return [
+        Known(as_uuid(key), as_uuid(of), sender and as_uuid(sender), jid, origin_id, text, as_time(at))
+        for key, of, sender, jid, origin_id, text, at in found
+    ]
 
 
 def insert_messages(messages: Sequence[Received]) -> None:

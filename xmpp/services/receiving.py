@@ -32,6 +32,8 @@ from xmpp.states import before as states_before
 _EARLIEST = timedelta(days=3650)
 # Without any id the same words of the same sender within so long are the other side's copy of a message.
 _SAME_WITHIN = timedelta(minutes=2)
+# The same words with the same id: clocks may differ, but no stream lasts for ever.
+_SAME_ID_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,10 @@ def store_heard(heard: Sequence[Heard], *, cursors: Mapping[uuid.UUID, str], hol
     Safe to repeat. Order within the batch is the order of arrival.
     """
     with transaction.atomic():
-        places = _places(_unknown(heard))
+        places = _places(heard)
         told = _store(places) if places else []
         received_rows.note_accounts(_raise_conversations(told), cursors, holder)
         _tell(told)
-
-
-def _unknown(heard: Sequence[Heard]) -> list[Heard]:
-    """Without those that the account's archive has told of before, or twice in this batch."""
-    wanted = {(item.account_id, item.said.stanza_id) for item in heard if item.said.stanza_id}
-    if not wanted:
-        return list(heard)
-    seen = received_rows.find_archived(wanted)
-    found = []
-    for item in heard:
-        key = (item.account_id, item.said.stanza_id)
-        if key not in seen:
-            found.append(item)
-        if item.said.stanza_id:
-            seen.add(key)
-    return found
 
 
 def _places(heard: Sequence[Heard]) -> list[_Place]:
@@ -97,6 +83,8 @@ def _places(heard: Sequence[Heard]) -> list[_Place]:
 def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
     """Write what is not known yet; returns it."""
     conversations = lock_conversations({place.pair for place in places})
+    # Not before: another session may be storing the same at this moment.
+    places = _unknown(places)
     known = _AlreadyStored(places, conversations)
     times = _Times(set(conversations.values()))
     archived: list[tuple[uuid.UUID, str, uuid.UUID]] = []
@@ -105,9 +93,9 @@ def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
         conversation_id = conversations[place.pair]
         message_id = known.find(place, conversation_id)
         if message_id is None:
-            message = _received(place, conversation_id, times)
+            message = _received(place, conversation_id, times, known.free_id(place, conversation_id))
             told.append((place, message))
-            known.add(message.known, message.text)
+            known.add(message.known)
             message_id = message.id
         if place.heard.said.stanza_id:
             archived.append((place.heard.account_id, place.heard.said.stanza_id, message_id))
@@ -118,30 +106,56 @@ def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
     return told
 
 
+def _unknown(places: Sequence[_Place]) -> list[_Place]:
+    """Without those that the account's archive has told of before, or twice in this batch."""
+    wanted = {_archive_key(place) for place in places if place.heard.said.stanza_id}
+    if not wanted:
+        return list(places)
+    seen = received_rows.find_archived(wanted)
+    found = []
+    for place in places:
+        if _archive_key(place) not in seen:
+            found.append(place)
+        if place.heard.said.stanza_id:
+            seen.add(_archive_key(place))
+    return found
+
+
+def _archive_key(place: _Place) -> tuple[uuid.UUID, str]:
+    return place.heard.account_id, place.heard.said.stanza_id
+
+
 class _AlreadyStored:
     """The messages that a batch may tell of again. Its conversations are locked, so nobody adds to them meanwhile."""
 
     def __init__(self, places: Sequence[_Place], conversations: Mapping[Pair, uuid.UUID]) -> None:
         wanted = {_key(place, conversations[place.pair]) for place in places if place.heard.said.origin_id}
         found = received_rows.find_known((*key, parse_id(key[2])) for key in wanted) if wanted else []
-        self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row.id for row in found}
+        self._by_origin = {(row.conversation_id, row.sender_jid, row.origin_id): row for row in found}
         self._own = {(row.conversation_id, row.sender_id, row.id) for row in found}
-        without_id = {conversations[place.pair] for place in places if not place.heard.said.origin_id}
-        self._without_id = _recent_without_id(without_id) if without_id else defaultdict(list)
+        unnamed = {conversations[each.pair] for each in places if not self.free_id(each, conversations[each.pair])}
+        self._without_id = _recent_without_id(unnamed) if unnamed else defaultdict(list)
         self.archived = _archived_of([key for keys in self._without_id.values() for key in keys])
         # Messages of ours that a server turned out to have.
         self.sent: set[uuid.UUID] = set()
 
     def find(self, place: _Place, conversation_id: uuid.UUID) -> uuid.UUID | None:
         """The id of the message, if it is stored."""
-        said = place.heard.said
-        if not said.origin_id:
-            return self._find_without_id(place, conversation_id)
-        own_id = parse_id(said.origin_id)
+        own_id = parse_id(place.heard.said.origin_id)
         if own_id is not None and (conversation_id, place.sender, own_id) in self._own:
             self.sent.add(own_id)
             return own_id
-        return self._by_origin.get(_key(place, conversation_id))
+        if not self.free_id(place, conversation_id):
+            return self._find_without_id(place, conversation_id)
+        known = self._by_origin.get(_key(place, conversation_id))
+        return known.id if known is not None else None
+
+    def free_id(self, place: _Place, conversation_id: uuid.UUID) -> str:
+        """The sender's id for the message; "" without one, and when another message has it: ids that are not origin
+        ids may begin anew with each stream (RFC 6120 §8.1.3)."""
+        said = place.heard.said
+        known = self._by_origin.get(_key(place, conversation_id))
+        return said.origin_id if known is None or _is_same(known, said) else ""
 
     def _find_without_id(self, place: _Place, conversation_id: uuid.UUID) -> uuid.UUID | None:
         """The other side's copy: one that this account's archive has not told of yet."""
@@ -150,16 +164,20 @@ class _AlreadyStored:
                 return key
         return None
 
-    def add(self, message: Known, text: str) -> None:
+    def add(self, message: Known) -> None:
         if message.origin_id:
-            self._by_origin[message.conversation_id, message.sender_jid, message.origin_id] = message.id
+            self._by_origin[message.conversation_id, message.sender_jid, message.origin_id] = message
         else:
-            self._without_id[message.conversation_id, message.sender_jid, text].append(message.id)
+            self._without_id[message.conversation_id, message.sender_jid, message.text].append(message.id)
 
 
 def _key(place: _Place, conversation_id: uuid.UUID) -> tuple[uuid.UUID, str, str]:
     """What tells a message of somebody else from all others."""
     return conversation_id, place.sender_jid, place.heard.said.origin_id
+
+
+def _is_same(known: Known, said: Said) -> bool:
+    return known.text == said.text and abs((said.at or clock.now()) - known.at) < _SAME_ID_WITHIN
 
 
 def _recent_without_id(
@@ -202,7 +220,7 @@ class _Times:
         return at
 
 
-def _received(place: _Place, conversation_id: uuid.UUID, times: _Times) -> Received:
+def _received(place: _Place, conversation_id: uuid.UUID, times: _Times, origin_id: str) -> Received:
     said = place.heard.said
     at = times.of(said, conversation_id)
     return Received(
@@ -213,7 +231,7 @@ def _received(place: _Place, conversation_id: uuid.UUID, times: _Times) -> Recei
         sender_id=place.sender if isinstance(place.sender, uuid.UUID) else None,
         sender_jid=place.sender_jid,
         text=said.text,
-        origin_id=said.origin_id,
+        origin_id=origin_id,
         at=at,
         via=said.via,
     )

@@ -118,6 +118,9 @@ def note_roster(account_id: uuid.UUID, items: Sequence[Mapping[str, str]], *, wh
         known = {row.jid: row for row in rows}
         for jid, row in known.items():
             entry = entries.get(jid)
+            if whole and row.state == SubscriptionState.PENDING and not (row.wish or _is_asked(entry)):
+                # Said by a session that ended before the server heard it.
+                decide(row, SubscriptionState.PENDING, "subscribe")
             if row.wish or row.state == SubscriptionState.REMOVED or (entry is None and not whole):
                 continue
             if entry is not None and entry.get("subscription") in ("to", "both"):
@@ -126,6 +129,11 @@ def note_roster(account_id: uuid.UUID, items: Sequence[Mapping[str, str]], *, wh
                 decide(row, SubscriptionState.REMOVED, "")
         watched = {jid for jid, entry in entries.items() if entry.get("subscription") in ("to", "both")}
         _take_over(account_id, watched - known.keys())
+
+
+def _is_asked(entry: Mapping[str, str] | None) -> bool:
+    """Whether the server knows that the account wants to watch the peer (RFC 6121 §2.1.2)."""
+    return entry is not None and (entry.get("ask") == "subscribe" or entry.get("subscription") in ("to", "both"))
 
 
 def _take_over(account_id: uuid.UUID, jids: set[str]) -> None:

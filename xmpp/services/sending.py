@@ -20,9 +20,9 @@ from xmpp.models import ImMessage, ImReceiver, XmppDelivery
 from xmpp.services.conversations import Party, lock_conversations, lock_group
 from xmpp.services.jids import jids_of, parse_jid, users_of_jids
 from xmpp.services.receiving import note_activity
-from xmpp.stanzas import has_illegal_characters
+from xmpp.stanzas import escaped, has_illegal_characters
 
-# Far below what servers take in one stanza, markup included (256 kB).
+# As it is written to the stream. Servers take 256 kB in one stanza, with all that is around the text.
 LONGEST_BYTES = 64 * 1024
 LONGEST_CLIENT_ID = 255
 # Of a group, whoever sends besides.
@@ -189,8 +189,8 @@ def require_text(text: str) -> None:
             status=400,
             errors={"text": ["This holds characters that cannot be sent."]},
         )
-    if len(text.encode()) > LONGEST_BYTES:
-        raise Problem("too_large", "A message may have up to 64 kB.", status=413)
+    if len(escaped(text).encode()) > LONGEST_BYTES:
+        raise Problem("too_large", "A message may have up to 64 kB; of & < > and quotes fewer.", status=413)
 
 
 def route_to(*, user: EndUser, peer: EndUser | None, jid: str) -> Route:

@@ -94,7 +94,7 @@ def test_a_receipt_is_told_to_the_sender(people: list[EndUser]) -> None:
     """XEP-0184."""
     mary, tom = people[:2]
     message = send(mary, tom)
-    note_received(message.pk, "u1@im.example")
+    note_received([(message.pk, "u1@im.example")])
     kind, data = told(mary)[-1]
     assert (kind, data["status"]) == ("im.updated", "delivered")
     assert [kind for kind, _ in told(tom)] == ["im.created"]
