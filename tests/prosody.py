@@ -59,6 +59,7 @@ disable_sasl_mechanisms = {{ {disabled_mechanisms} }}
 gc = {{ mode = "generational" }}
 smacks_hibernation_time = {hibernation_s}
 smacks_max_queue_size = 100000
+c2s_stanza_size_limit = {stanza_limit}
 storage = {{ archive = "{archive}" }}
 default_archive_policy = true
 archive_expires_after = "never"
@@ -109,6 +110,7 @@ class Prosody:
         hibernation_s: int = 60,
         log_level: str = "info",
         modules: str = "",
+        stanza_limit: int = 256 * 1024,
     ) -> None:
         self.port, self.component_port = free_port(), free_port()
         self.component_secret = secrets.token_urlsafe(16)
@@ -125,6 +127,7 @@ class Prosody:
             "log_level": log_level,
             "archive": archive,
             "hibernation_s": hibernation_s,
+            "stanza_limit": stanza_limit,
             "modules": _lua_list(f"{MODULES} {modules}".split()),
             "disabled_mechanisms": _lua_list(["DIGEST-MD5"] + ([] if plain else ["PLAIN"])),
         }
