@@ -51,7 +51,7 @@ class Sender:
         self._to_resend: set[uuid.UUID] = set()
         # How often in a row the server broke off when an account's messages were sent.
         self._broken_off: Counter[uuid.UUID] = Counter()
-        # Whether messages may be claimed that nobody knows of: the database went away when it was asked.
+        # Whether messages may be claimed and not written: the database went away when asked, or a lease was lost.
         self._unsure = False
 
     @property
@@ -88,7 +88,7 @@ class Sender:
                 await self._release_unwritten(online)
             await self._resend(self._to_resend & online)
             await self._send_queued(online - self._to_resend)
-        except DatabaseError:
+        except Exception:
             self._unsure = True
             raise
 
@@ -120,7 +120,7 @@ class Sender:
             for text in refused:
                 await in_database(outbox.give_up, text.message_id, "The XMPP server does not take this message.")
             await self._write([text for text in texts if text not in refused])
-        except DatabaseError:
+        except Exception:
             self._to_resend |= account_ids
             raise
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.ledger import FIGURES
+from tests.faults.tcp_gate import Gate
 from tests.faults.xmpp_town import (
     Stopwatch,
     Traffic,
@@ -28,6 +29,7 @@ from tests.sandbox_process import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
 LEASE_S = 6.0 if "PORTAL_FAULT_SLEEP_S" in os.environ else 3.0
+AWAY_S = float(os.environ.get("PORTAL_FAULT_AWAY_S", "6"))
 SLEEP_S = float(os.environ.get("PORTAL_FAULT_SLEEP_S", "8"))
 
 
@@ -109,6 +111,37 @@ def test_sleeper_does_not_send_when_it_wakes(
         stanzas_doubled=traffic.stanzas_doubled_outwards(),
     )
     assert [key for key in before if after[key] > before[key]] == []
+    assert traffic.doubled_inwards() == 0
+    assert traffic.visible_twice_outwards() == []
+
+
+def test_database_away(
+    prosody: Prosody, gate: Gate, broker_place: int, tmp_path: Path, note: Callable[..., None]
+) -> None:
+    """Rule 3: no worker has the database for a while, twice, in the middle of traffic; nothing is missing after."""
+    accounts = make_accounts(prosody, 12)
+    with workers(tmp_path, broker_place + 1, 2, lease_s=LEASE_S, database_port=gate.port) as programs:
+        wait_all_online(accounts, programs)
+        traffic = Traffic(prosody, accounts)
+        try:
+            for wanted in (60, 160):
+                wait_for(lambda wanted=wanted: len(traffic.sent) > wanted, what="traffic")
+                gate.cut()
+                time.sleep(AWAY_S)
+                gate.open()
+            watch = Stopwatch()
+            wait_for(lambda: len(traffic.sent) > 300, what="traffic")
+            traffic.stop()
+            traffic.settle()
+        finally:
+            traffic.close()
+    note(
+        away_s=AWAY_S,
+        whole_after_s=watch.seconds,
+        out=len(traffic.sent),
+        incoming=len(traffic.received),
+        stanzas_doubled=traffic.stanzas_doubled_outwards(),
+    )
     assert traffic.doubled_inwards() == 0
     assert traffic.visible_twice_outwards() == []
 

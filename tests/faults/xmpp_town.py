@@ -43,10 +43,12 @@ def make_accounts(server: Prosody, count: int) -> list[ImpAccount]:
 
 
 @contextmanager
-def workers(folder: Path, place: int, count: int, *, lease_s: float) -> Iterator[list[Program]]:
-    """So many Celery workers with residents, on the test database."""
+def workers(
+    folder: Path, place: int, count: int, *, lease_s: float, database_port: int | None = None
+) -> Iterator[list[Program]]:
+    """So many Celery workers with residents, on the test database, which they may reach through another port."""
     environment = os.environ | {
-        "DATABASE_URL": database_url(),
+        "DATABASE_URL": database_url(database_port),
         "PORTAL_VAR_DIR": str(folder),
         "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
         "PORTAL_LEASE_TTL_S": str(lease_s),
