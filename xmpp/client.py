@@ -39,7 +39,8 @@ SCRAM = {
 IQ_TIMEOUT_S = 30
 MANAGEMENT = "urn:xmpp:sm:3"
 _ASK = f"<r xmlns='{MANAGEMENT}'/>"
-_MESSAGE, _REQUEST, _ACK = f"{{{CLIENT}}}message", f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a"
+_MESSAGE, _PRESENCE = f"{{{CLIENT}}}message", f"{{{CLIENT}}}presence"
+_REQUEST, _ACK, _RESUMED = f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a", f"{{{MANAGEMENT}}}resumed"
 # We ask for acknowledgements ourselves, once for all that is sent together.
 _NO_WINDOW = 2**31
 TLS_BUFFER = 16 * 1024
@@ -113,6 +114,8 @@ class Listener(Protocol):
 class Client(ClientXMPP):
     """One stream of one account. It connects once for each `open`; when to try again is not its matter."""
 
+    _is_disposed = False
+
     def __init__(self, jid: str, password: str, context: ssl.SSLContext, listener: Listener) -> None:
         super().__init__(jid, password, ssl_context=context)
         self.listener = listener
@@ -120,6 +123,7 @@ class Client(ClientXMPP):
         self.enable_plaintext = False
         self.whitespace_keepalive = False
         self.heard_at = 0.0
+        self._no_way = ""
         self.register_plugin("feature_mechanisms", {"use_mechs": SCRAM, "unencrypted_scram": False})
         self.plugin["feature_mechanisms"].use_mechs = SCRAM
         self.register_plugin("xep_0198", {"window": _NO_WINDOW})
@@ -130,10 +134,6 @@ class Client(ClientXMPP):
     def _watch_stanzas(self) -> None:
         for name in ("IM", "IMError", "Presence", "Roster Update"):
             self.remove_handler(name)
-        told = self.listener
-        self.register_handler(
-            Callback("presence", MatchXPath(f"{{{CLIENT}}}presence"), lambda stanza: told.on_presence(stanza.xml))
-        )
         self.register_handler(
             Callback("roster", MatchXPath(f"{{{CLIENT}}}iq/{{jabber:iq:roster}}query"), self._on_roster_push)
         )
@@ -149,6 +149,10 @@ class Client(ClientXMPP):
         self.add_event_handler("connection_failed", self._on_connection_failed)
         self.add_event_handler("disconnected", lambda _: told.on_disconnected())
 
+    def event(self, name: str, data: Any = {}) -> None:  # noqa: B006 - as slixmpp has it
+        if not self._is_disposed:
+            super().event(name, data)
+
     async def open(self, host: str, port: int) -> None:
         """Try once to connect; what comes of it is told to the listener. With `host` "" the domain's SRV records."""
         if host:
@@ -158,7 +162,7 @@ class Client(ClientXMPP):
 
     def close(self) -> None:
         """Leave in order: the server forgets the session."""
-        self._manager.sm_id = None
+        self._forget_session()
         self.end_session_on_disconnect = True
         self.disconnect(wait=1.0, ignore_send_queue=True)
 
@@ -168,8 +172,14 @@ class Client(ClientXMPP):
         if self.transport is not None:
             self.transport.abort()
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether the next connection may go on with this session."""
+        return bool(self._manager.sm_id)
+
     def dispose(self) -> None:
-        """For good: nothing of this object stays on the loop."""
+        """For good: nothing of this object stays on the loop, and nothing more is told."""
+        self._is_disposed = True
         self.cut()
         if self._run_out_filters is not None:
             self._run_out_filters.cancel()
@@ -221,10 +231,14 @@ class Client(ClientXMPP):
         """How many stanzas of this session came in, the one at hand included."""
         return int(self._manager.handled)
 
-    def ask_for_acknowledgement(self) -> None:
-        """A living connection answers; a dead one is noticed so."""
+    def ask_if_alive(self) -> None:
+        """A living connection answers, if only with an error; a dead one is noticed so."""
+        if self.transport is None:
+            return
         if self._manager.enabled_in:
             self.send_raw(_ASK)
+        else:
+            self.send_raw(f"<iq type='get' id='{self.new_id()}'><ping xmlns='urn:xmpp:ping'/></iq>")
 
     def acknowledge(self, handled: int) -> None:
         """Tell the server that it may forget so many of the stanzas of this session."""
@@ -234,24 +248,49 @@ class Client(ClientXMPP):
     def _spawn_event(self, xml: Element) -> None:
         """What comes by the thousand goes past slixmpp's stanza objects and matching, which cost more than the rest."""
         if xml.tag == _MESSAGE:
-            if self._manager.enabled_in:
-                self._manager.handled = (self._manager.handled + 1) % MAX_SEQ
+            self._count()
             self.listener.on_message(xml)
+        elif xml.tag == _PRESENCE:
+            self._count()
+            self.listener.on_presence(xml)
         elif xml.tag == _REQUEST:
             self.listener.on_acknowledgement_wanted()
-        elif xml.tag == _ACK and xml.get("h", "").isdecimal():
+        elif xml.tag in (_ACK, _RESUMED) and not self._has_sent(xml.get("h", "")):
+            # slixmpp would take all that waits for confirmed.
+            self._forget_session()
+            self.cut()
+            self.listener.on_stream_error("The server confirmed more than it was sent.")
+        elif xml.tag == _ACK:
             self._manager._handle_ack({"h": int(xml.get("h", "0"))})
         else:
             super()._spawn_event(xml)
 
+    def _count(self) -> None:
+        if self._manager.enabled_in:
+            self._manager.handled = (self._manager.handled + 1) % MAX_SEQ
+
+    def _has_sent(self, confirmed: str) -> bool:
+        """Whether we have sent as many stanzas as the server says it has."""
+        manager = self._manager
+        return confirmed.isdecimal() and (int(confirmed) - manager.last_ack) % MAX_SEQ <= len(manager.unacked_queue)
+
+    def _forget_session(self) -> None:
+        """It is not to be resumed: the next connection begins a new one."""
+        self._manager.sm_id = None
+
+    def connection_lost(self, exception: BaseException | None) -> None:
+        if self._manager.enabled_out and not self._manager.enabled_in:
+            # slixmpp waits for the answer to <resume/> or <enable/>, and would take the next connection's for it.
+            self._forget_session()
+        super().connection_lost(exception)
+
     def _on_roster_push(self, iq: Any) -> None:
-        if iq["type"] not in ("set", "result") or iq["from"].bare not in ("", self.boundjid.bare):
+        if iq["type"] != "set" or iq["from"].bare not in ("", self.boundjid.bare):
             return
-        if iq["type"] == "set":
-            answer = self.Iq()
-            answer["type"] = "result"
-            answer["id"] = iq["id"]
-            self.send(answer)
+        answer = self.Iq()
+        answer["type"] = "result"
+        answer["id"] = iq["id"]
+        self.send(answer)
         items = iq.xml.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
         self.listener.on_roster([dict(item.attrib) for item in items])
 
@@ -269,10 +308,15 @@ class Client(ClientXMPP):
         self.cut()
 
     def _on_connection_failed(self, error: object) -> None:
-        self.cancel_connection_attempt()
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        self.listener.on_unreachable(f"The XMPP server cannot be reached: {reason}.")
+        """One address of the server did not answer; the others are tried."""
+        self._no_way = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+    def reschedule_connection_attempt(self) -> None:
+        # slixmpp has tried all addresses, and would begin again by itself.
+        self._current_connection_attempt = None
+        self.listener.on_unreachable(f"The XMPP server cannot be reached: {self._no_way}.")
 
     def _handle_stream_error(self, error: Any) -> None:
-        # slixmpp would follow see-other-host to anywhere, with our credentials.
+        # slixmpp would follow see-other-host to anywhere, with our credentials. The session has ended with its stream.
+        self._forget_session()
         self.listener.on_stream_error(str(error["condition"]))

@@ -1,33 +1,34 @@
 """One account's XMPP session, kept up as long as the account is ours: log in, catch up, be online, and again.
 
 No database and no Celery in here: what happens is told to an `Owner` (the bridge), which says back what it has stored.
-The order at a new session is carbons, roster, presence, and then the archive from where the last session stopped. What
-is said once we are present comes live, and what was said before is in the archive by then; live messages move the mark
-in the archive only when it was read to its end.
+Live messages move the mark in the archive only when it was read to its end (xmpp.catching_up); a session of which that
+was not done is not gone on with.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import uuid
-from collections import deque
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
 from xml.etree.ElementTree import Element
 
 from django.conf import settings
-from slixmpp.exceptions import IqError, IqTimeout, XMPPError
+from slixmpp.exceptions import IqError, XMPPError
+from slixmpp.jid import InvalidJID
 
 from portal.logs import get_logger
 from xmpp import stanzas
+from xmpp.acknowledging import Unstored
 from xmpp.archive import Archive
+from xmpp.catching_up import catch_up
 from xmpp.client import Client, Sent
-from xmpp.peers import Peer, Peers
-from xmpp.stanzas import News, Said
+from xmpp.owner import Owner
+from xmpp.peers import Peers
+from xmpp.reconnecting import pause_s
 from xmpp.states import AccountStatus
 
 logger = get_logger(__name__)
@@ -36,20 +37,14 @@ LOGIN_S = 30.0
 FORGET_S = 10.0
 # Of the time after which a silent connection is dead, the part after which it is asked.
 ASK_AFTER = 0.5
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-# A certificate does not mend itself within seconds, and another place that uses our resource is another worker of ours.
-TLS_PAUSE_S = 300.0
-CONFLICT_PAUSE_S = 20.0
-# The server may be restarted with all accounts at once: nobody comes back in the first moment.
-SPREAD_S = 3.0
 # What the server says when it is not the password's fault (RFC 6120 §6.5).
 _PASSING = frozenset({"temporary-auth-failure", "aborted"})
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a session needs to know. `host` "" means: as the domain's SRV records say."""
+    """What a session needs to know. `host` "" means: as the domain's SRV records say. `cursor` and `since` are those of
+    its Archive; `version` is the account's and its server's."""
 
     id: uuid.UUID
     jid: str
@@ -58,6 +53,7 @@ class Account:
     port: int
     authority: str = field(repr=False)
     cursor: str
+    since: datetime
     slot: int
     version: tuple[int, int]
 
@@ -71,41 +67,18 @@ class Account:
         return f"portal-{self.id.hex[-8:]}"
 
 
-class Owner(Protocol):
-    """Who owns sessions. All but `begin` and `store` return at once."""
-
-    def may_act_for(self, session: Session) -> bool: ...
-    def on_status(self, session: Session, status: AccountStatus, reason: str) -> None: ...
-    def on_news(self, session: Session, news: News, number: int) -> None:
-        """Something was said; for a message the owner calls `session.stored(number)` once it is in the database."""
-
-    def on_acked(self, session: Session, message_id: str) -> None: ...
-    def on_peer(self, session: Session, jid: str, peer: Peer) -> None: ...
-    def on_subscription(self, session: Session, jid: str, kind: str) -> None: ...
-    def on_roster(self, session: Session, items: list[dict[str, str]], *, whole: bool) -> None: ...
-    def on_online(self, session: Session, *, fresh: bool) -> None: ...
-    async def begin(self, session: Session) -> None:
-        """A new session is about to hear how its peers are."""
-
-    async def store(self, session: Session, said: Sequence[News], cursor: str) -> None:
-        """Store a page of the archive, and then its end as the account's cursor."""
-
-    def login_place(self, session: Session) -> AbstractAsyncContextManager[Any]:
-        """A place among those who log in to the same server at the same time."""
-
-    def ssl_context(self, authority: str) -> ssl.SSLContext: ...
-
-
 class Session:
     """The session of one account. `run` until `close`; it ends by itself only when the login is refused."""
 
     def __init__(self, account: Account, owner: Owner) -> None:
         self.account = account
-        self._archive = Archive(account.cursor, self._ask, lambda page, end: owner.store(self, page, end))
+        self._archive = Archive(
+            account.cursor, account.since, self._ask, lambda page, end: owner.store(self, page, end)
+        )
         self.is_online = False
         self.is_refused = False
         self.show, self.message = "", ""
-        # The stream error that ended the last connection, "" when none did (RFC 6120 §4.9.3).
+        # The stream error that ended the last connection on which we were online, "" when none did (RFC 6120 §4.9.3).
         self.broken_off_by = ""
         self._owner = owner
         self._client: Client | None = None
@@ -113,26 +86,27 @@ class Session:
         self._why = ""
         self._refused = ""
         self._no_tls = ""
+        self._stream_error = ""
         self._closing = False
         self._catching_up: asyncio.Task[None] | None = None
+        self._is_caught_up = False
         self._wake = asyncio.Event()
-        # Numbers of messages that came in and are not in the database yet: what the server is told stops before them.
-        self._unstored: deque[int] = deque()
-        self._owes_ack = False
+        self._unstored = Unstored()
         self._peers = Peers()
 
     # --- life -------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Stay connected. Returns after `close`, or when the server refused the password (terminal, S0.12)."""
+        """Stay connected. Returns after `close`, or when nothing but a change of the account helps (S0.12)."""
         failures = 0
+        self._tell(AccountStatus.CONNECTING, "")
         try:
             while True:
                 was_online = await self._connect_once()
                 if self._closing:
                     return
-                if self._refused and self._refused not in _PASSING:
+                if self._refused:
                     self.is_refused = True
-                    self._tell(AccountStatus.AUTHENTICATION_FAILED, "The XMPP server refused the password.")
+                    self._tell(AccountStatus.AUTHENTICATION_FAILED, self._refused)
                     return
                 failures = 1 if was_online else failures + 1
                 await self._pause(failures, was_online)
@@ -143,27 +117,28 @@ class Session:
     async def _connect_once(self) -> bool:
         """One connection from beginning to end; whether it was online."""
         self._ended.clear()
-        self._why = self._refused = self._no_tls = ""
-        was_online = False
+        self._why = self._refused = self._no_tls = self._stream_error = ""
         try:
             async with self._owner.login_place(self):
                 if self._closing:
                     return False
-                self._tell(AccountStatus.CONNECTING, "")
                 client = self._client_at_hand()
                 client.heard_at = client.loop.time()
                 await client.open(self.account.host, self.account.port)
-                await self._until_online_or_ended()
-            if not self._ended.is_set() and not self.is_online:
-                client.cut()
-                self._end("The server did not let us in within 30 s.")
+                await self._until_online_or_ended(client)
             was_online = self.is_online
             await self._ended.wait()
         except ssl.SSLError as error:
             self._no_tls = f"The certificate authority is not one: {error.reason}"
+            return False
+        except InvalidJID:
+            self._refused = "The IM&P ID is not a valid JID."
+            return False
         finally:
             self.is_online = False
             self._stop_catching_up()
+        if not (self._is_caught_up and client.can_resume):
+            self._dispose()
         return was_online
 
     def _client_at_hand(self) -> Client:
@@ -174,28 +149,32 @@ class Session:
             self._client = Client(f"{account.jid}/{account.resource}", account.password, context, self)
         return self._client
 
-    async def _until_online_or_ended(self) -> None:
-        self._wake.clear()
-        with suppress(TimeoutError):
+    async def _until_online_or_ended(self, client: Client) -> None:
+        """The login has its time. How long catching up takes depends on how much there is; each step of it has its own
+        time (Client.ask)."""
+        is_over = lambda: self._catching_up is not None or self.is_online or self._ended.is_set()  # noqa: E731
+        try:
             async with asyncio.timeout(LOGIN_S):
-                while not (self.is_online or self._ended.is_set()):
-                    await self._wake.wait()
-                    self._wake.clear()
+                await self._wait_until(is_over)
+        except TimeoutError:
+            client.cut()
+            self._end(f"The server did not let us in within {LOGIN_S:.0f} s.")
+        await self._wait_until(lambda: self.is_online or self._ended.is_set())
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._wake.clear()
+            await self._wake.wait()
 
     async def _pause(self, failures: int, was_online: bool) -> None:
-        pause = min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.5, 1.5)  # noqa: S311
         if self._no_tls:
-            pause = TLS_PAUSE_S * random.uniform(0.8, 1.2)  # noqa: S311
             self._tell(AccountStatus.TLS_FAILED, self._no_tls)
         else:
-            if was_online:
-                pause = random.uniform(0.1, SPREAD_S)  # noqa: S311
-            if self._why == "conflict":
-                pause = CONFLICT_PAUSE_S
             self._tell(AccountStatus.RECONNECTING, self._why or "The connection was lost.")
-        self._wake.clear()
+        pause = pause_s(failures, was_online, has_tls=not self._no_tls, is_conflict=self._why == "conflict")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._wait_until(lambda: self._closing)
 
     async def close(self) -> None:
         """Leave in order, within a second or two."""
@@ -237,7 +216,7 @@ class Session:
             self._why = "The server did not answer."
             client.cut()
         elif silent_s > settings.XMPP_SILENCE_S * ASK_AFTER:
-            client.ask_for_acknowledgement()
+            client.ask_if_alive()
 
     # --- what we say ------------------------------------------------------------------------------------------------
     def say(self, messages: Sequence[Sent]) -> None:
@@ -273,15 +252,11 @@ class Session:
 
     # --- what is stored ---------------------------------------------------------------------------------------------
     def stored(self, numbers: Sequence[int], cursor: str) -> None:
-        """These messages are in the database: the server may forget them. `cursor`: how far its archive is known now,
-        "" for as before."""
+        """What has these numbers is in the database: the server may forget it. `cursor`: how far its archive is known
+        now, "" for as before."""
         self._archive.cursor = cursor or self._archive.cursor
-        done = set(numbers)
-        while self._unstored and self._unstored[0] in done:
-            self._unstored.popleft()
-        if done and self._unstored:
-            self._unstored = deque(number for number in self._unstored if number not in done)
-        if self._owes_ack:
+        self._unstored.remove(numbers)
+        if self._unstored.owes_answer:
             self.on_acknowledgement_wanted()
 
     # --- Listener ---------------------------------------------------------------------------------------------------
@@ -289,13 +264,16 @@ class Session:
         return self._owner.may_act_for(self)
 
     def on_ready(self) -> None:
-        self._unstored.clear()
-        self._owes_ack = False
+        self._unstored.begin(0)
         self._peers.clear()
         self._stop_catching_up()
+        self._is_caught_up = False
         self._catching_up = asyncio.create_task(self._go_online())
+        self._wake.set()
 
     def on_resumed(self) -> None:
+        if self._client is not None:
+            self._unstored.begin(self._client.handled)
         self._be_online(fresh=False)
 
     def on_message(self, stanza: Element) -> None:
@@ -307,13 +285,11 @@ class Session:
             return
         if news is None or self._client is None:
             return
-        if stanza.find(f"{{{stanzas.ARCHIVE}}}result") is not None:
-            self._archive.add(news)
-            return
-        number = self._client.handled
-        if isinstance(news, Said):
-            self._unstored.append(number)
-        self._owner.on_news(self, news, number)
+        result = stanza.find(f"{{{stanzas.ARCHIVE}}}result")
+        if result is not None:
+            self._archive.add(news, stanzas.archived_at(result))
+        else:
+            self._owner.on_news(self, news, self._unstored.add(self._client.handled))
 
     def on_presence(self, stanza: Element) -> None:
         sender, kind = stanza.get("from", ""), stanza.get("type", "")
@@ -332,42 +308,45 @@ class Session:
         self._owner.on_roster(self, items, whole=False)
 
     def on_acknowledgement_wanted(self) -> None:
-        """Answered once all that came is stored, a moment later: what the server forgets must not be lost with us."""
-        self._owes_ack = bool(self._unstored)
-        if self._client is not None and not self._owes_ack:
-            self._client.acknowledge(self._client.handled)
+        """Answered when more of what came is stored, if it is not yet: what the server forgets must not be lost with
+        us."""
+        if self._client is not None:
+            handled = self._unstored.answer(self._client.handled)
+            if handled is not None:
+                self._client.acknowledge(handled)
 
     def on_acked(self, stanza_id: str) -> None:
         self._owner.on_acked(self, stanza_id)
 
     def on_refused(self, condition: str) -> None:
-        self._refused = condition
+        if condition in _PASSING:
+            self._why = "The XMPP server cannot check the password now."
+        else:
+            self._refused = "The XMPP server refused the password."
 
     def on_no_tls(self, reason: str) -> None:
         self._no_tls = self._no_tls or reason
 
     def on_stream_error(self, condition: str) -> None:
-        self._why = self.broken_off_by = condition
+        self._why = self._stream_error = condition
 
     def on_unreachable(self, reason: str) -> None:
         self._end(reason)
 
     def on_disconnected(self) -> None:
+        if self.is_online:
+            self.broken_off_by = self._stream_error
         self.is_online = False
         self._end("")
 
     # --- a new session ----------------------------------------------------------------------------------------------
     async def _go_online(self) -> None:
         try:
-            await self._enable_carbons()
-            await self._fetch_roster()
-            await self._owner.begin(self)
-            if self._client is not None:
-                self._client.say_presence({}, self.show, self.message)
-            await self._archive.read()
+            assert self._client is not None
+            await catch_up(self, self._owner, self._client, self._archive)
             self._be_online(fresh=True)
-        except (IqError, IqTimeout, XMPPError) as error:
-            self._give_up(f"The server did not answer as it should ({type(error).__name__}).")
+        except XMPPError as error:
+            self._give_up(f"The server did not answer as it should ({error.condition}).")
         except Exception as error:
             # With the database away nothing can be stored: the next session reads it again.
             logger.warning("xmpp_session_not_begun", account=str(self.account.id), error=type(error).__name__)
@@ -379,19 +358,10 @@ class Session:
             self._client.cut()
 
     def _be_online(self, *, fresh: bool) -> None:
-        self.is_online = True
+        self.is_online = self._is_caught_up = True
         self._tell(AccountStatus.ONLINE, "")
         self._wake.set()
         self._owner.on_online(self, fresh=fresh)
-
-    async def _enable_carbons(self) -> None:
-        with suppress(IqError):  # a server without carbons: then there are only the messages that are for us
-            await self._ask("set", Element(f"{{{stanzas.CARBONS}}}enable"))
-
-    async def _fetch_roster(self) -> None:
-        answer = await self._ask("get", Element("{jabber:iq:roster}query"))
-        items = answer.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
-        self._owner.on_roster(self, [dict(item.attrib) for item in items], whole=True)
 
     async def _ask(self, kind: str, payload: Element) -> Element:
         if self._client is None:

@@ -72,14 +72,6 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class ChatState:
-    """The peer is `composing`, `paused`, `active`, `inactive` or `gone` (XEP-0085)."""
-
-    peer: str
-    state: str
-
-
-@dataclass(frozen=True)
 class ArchivePage:
     """The end of an archive page: the id of its last message ("" when it was empty), and whether it was the last."""
 
@@ -87,7 +79,7 @@ class ArchivePage:
     complete: bool
 
 
-News = Said | Received | Refused | ChatState
+News = Said | Received | Refused
 
 
 def has_illegal_characters(text: str) -> bool:
@@ -152,7 +144,7 @@ def _read_plain(stanza: Element, own: str) -> News | None:
         return _read_error(stanza, peer)
     text = stanza.findtext(f"{{{CLIENT}}}body")
     if not text:
-        return _read_signal(stanza, peer, outgoing)
+        return None if outgoing else _read_receipt(stanza, peer)
     origin = stanza.find(f"{{{STANZA_ID}}}origin-id")
     sent_id = _short(stanza.get("id"))
     wants_receipt = stanza.find(f"{{{RECEIPTS}}}request") is not None and bool(sent_id) and not outgoing
@@ -181,17 +173,10 @@ def _read_error(stanza: Element, peer: str) -> Refused | None:
     return Refused(peer, origin_id, reason[:300] or "undefined condition")
 
 
-def _read_signal(stanza: Element, peer: str, outgoing: bool) -> Received | ChatState | None:
-    if outgoing:
-        return None
+def _read_receipt(stanza: Element, peer: str) -> Received | None:
     receipt = stanza.find(f"{{{RECEIPTS}}}received")
-    if receipt is not None:
-        origin_id = _short(receipt.get("id"))
-        return Received(peer, origin_id) if origin_id else None
-    for part in stanza:
-        if part.tag.startswith(f"{{{CHAT_STATES}}}"):
-            return ChatState(peer, part.tag.partition("}")[2])
-    return None
+    origin_id = _short(receipt.get("id")) if receipt is not None else ""
+    return Received(peer, origin_id) if origin_id else None
 
 
 def _is_neighbour(jid: str, own: str) -> bool:
@@ -216,6 +201,12 @@ def _short(value: str | None) -> str:
 def _delay(parent: Element) -> datetime | None:
     element = parent.find(f"{{{DELAY}}}delay")
     return read_time(element.get("stamp", "")) if element is not None else None
+
+
+def archived_at(result: Element) -> datetime | None:
+    """When the archive took in the message of this `<result/>`."""
+    forwarded = result.find(f"{{{FORWARD}}}forwarded")
+    return _delay(forwarded) if forwarded is not None else None
 
 
 def read_time(stamp: str) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -14,7 +15,7 @@ from django.db.models.functions import Mod
 from portal import clock
 from portal.events import News
 from portal.sql import as_uuid, execute_planned, table_of
-from xmpp.models import ImpAccount
+from xmpp.models import ArchivedStanza, ImpAccount
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 from xmpp.session import Account
 from xmpp.states import AccountStatus
@@ -22,23 +23,31 @@ from xmpp.states import AccountStatus
 # What ends with the worker that had the session: nobody else would say that it is not so any more.
 _LIVE = (AccountStatus.ONLINE, AccountStatus.CONNECTING, AccountStatus.RECONNECTING)
 
+# The server's clock and ours, and between a message's arrival there and its being stored here.
+CLOCKS_DIFFER = timedelta(days=2)
+
 # Reconnecting may go on for hours with ever the same reason: what is as before is not told again.
 _NOTE_STATUSES = f"""
     WITH {{rows}}
     UPDATE xmpp_impaccount AS a SET status = rows.status, status_reason = rows.reason, status_at = rows.at
     FROM rows WHERE a.user_id = rows.user_id AND {HELD_SQL}
         AND (a.status <> rows.status OR a.status_reason <> rows.reason)
+        AND (rows.version IS NULL OR rows.version = a.version AND rows.of_server = (
+            SELECT c.version FROM xmpp_broadworksconnection c WHERE c.system_provider_id = a.system_provider_id
+        ))
     RETURNING a.user_id
 """  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True)
 class StatusChange:
-    """How the session of an account stands now, and why in words for its user."""
+    """How the session of an account stands now, and why in words for its user. `version` is what the session
+    was made of (`Account.version`); None stands for any."""
 
     account_id: uuid.UUID
     status: AccountStatus
     reason: str
+    version: tuple[int, int] | None = None
 
 
 def versions_of(shards: Collection[int]) -> dict[uuid.UUID, tuple[int, int]]:
@@ -59,10 +68,18 @@ def versions_of(shards: Collection[int]) -> dict[uuid.UUID, tuple[int, int]]:
 def accounts(ids: Collection[uuid.UUID]) -> list[Account]:
     """These accounts with what a session needs."""
     rows = ImpAccount.objects.filter(pk__among=list(ids)).select_related("system_provider__broadworks")
-    return [_account(row) for row in rows.defer("system_provider__broadworks__password")]
+    known = _cursor_times(ids)
+    rows = rows.defer("system_provider__broadworks__password")
+    return [_account(row, known.get(row.pk, row.created_at) - CLOCKS_DIFFER) for row in rows]
 
 
-def _account(row: ImpAccount) -> Account:
+def _cursor_times(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, datetime]:
+    """When the messages came at which the cursors of these accounts stand, as far as they are known."""
+    rows = ArchivedStanza.objects.filter(account__among=list(ids), stanza_id=F("account__archive_cursor"))
+    return dict(rows.values_list("account_id", "message__at"))
+
+
+def _account(row: ImpAccount, since: datetime) -> Account:
     connection = row.system_provider.broadworks
     return Account(
         id=row.pk,
@@ -72,18 +89,24 @@ def _account(row: ImpAccount) -> Account:
         port=connection.xmpp_port,
         authority=connection.xmpp_ca,
         cursor=row.archive_cursor,
+        since=since,
         slot=row.slot,
         version=(row.version, connection.version),
     )
 
 
 def note_statuses(changes: Collection[StatusChange], holder: str) -> None:
-    """Store how sessions stand and tell their users (S0.13, S0.16). Of an account that is another's now, nothing."""
+    """Store how sessions stand and tell their users (S0.13, S0.16). Of an account that is another's now, or has changed
+    since, nothing: a refusal of the former password would keep the new one from being tried."""
     now = clock.now()
-    rows = [(change.account_id, change.status, change.reason[:300], now) for change in changes]
+    rows = [
+        (change.account_id, change.status, change.reason[:300], now, *(change.version or (None, None)))
+        for change in changes
+    ]
     if not rows:
         return
     columns = {"user_id": "uuid", "status": "text", "reason": "text", "at": "timestamptz"}
+    columns |= {"version": "integer", "of_server": "integer"}
     table, values = table_of("rows", columns, rows)
     with transaction.atomic():
         lock_accounts([change.account_id for change in changes])

@@ -14,10 +14,10 @@ from presence.services.own import set_own_status
 from presence.services.reading import presences
 from presence.states import Status
 from xmpp.models import ImpAccount, Subscription
+from xmpp.peers import Peer
 from xmpp.services.own_presence import shown_presence
 from xmpp.services.rosters import forget_peers, note_peers, note_subscription
 from xmpp.services.sending import send_message
-from xmpp.session import Peer
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory, SubscriptionFactory
 from xmpp.tests.messaging import get, go_offline
 
