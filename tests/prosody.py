@@ -109,6 +109,22 @@ ARCHIVE_FAULTS = {
     "archive_fails": 'session.send(st.error_reply(event.stanza, "wait", "internal-server-error"));',
 }
 
+# Sessions that cannot be resumed; and a server that says once of each user to have had more stanzas than there were.
+NO_RESUMPTION = """
+module:hook("stanza/urn:xmpp:sm:3:enable", function (event) event.stanza.attr.resume = nil; end, 100);
+"""
+FALSE_COUNT = """
+local st = require "util.stanza";
+local lied = {};
+module:hook("stanza/urn:xmpp:sm:3:r", function (event)
+    local session = event.origin;
+    if lied[session.username] then return; end
+    lied[session.username] = true;
+    session.send(st.stanza("a", { xmlns = "urn:xmpp:sm:3", h = "4000" }));
+    return true;
+end, 100);
+"""
+
 
 class Prosody:
     """Started at once; also a context manager. All methods may be called while it is stopped, but `shell`.
@@ -156,6 +172,7 @@ class Prosody:
         for name in ("data", "modules"):
             (self.folder / name).mkdir()
         programs = {"recorder": RECORDER, "contacts_only": CONTACTS_ONLY}
+        programs |= {"no_resumption": NO_RESUMPTION, "false_count": FALSE_COUNT}
         programs |= {name: ARCHIVE_FAULT.format(fault=fault) for name, fault in ARCHIVE_FAULTS.items()}
         for name, program in programs.items():
             (self.folder / "modules" / f"mod_{name}.lua").write_text(program)
