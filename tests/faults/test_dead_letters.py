@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from django.conf import settings
 
 from cpaas.carriers.base import WebhookRequest
 from cpaas.carriers.registry import get_carrier
@@ -19,8 +15,7 @@ from cpaas.services.dead_letters import keep_unreadable, replay
 from cpaas.services.webhook_intake import take_in
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory, MediaStreamFactory
 from portal.models import AuditEntry, Event
-from tests.faults.web_process import database_url
-from tests.sandbox_process import ROOT
+from tests.faults.dying import ends_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fault]
 USERS, STREAMS = "+12015550110", "+12015550111"
@@ -91,7 +86,7 @@ def test_j4_a_replay_killed_between_any_two_writes(
     assert len(letters) == LETTERS
     add_numbers(platform)
 
-    ends = replay_and_die(letters)
+    ends = ends_of("replay", [letter.pk for letter in letters])
     killed = ends.count("-9")
     assert ends == ["-9"] * killed + ["0"] * (LETTERS - killed)
     assert killed >= 10, "a replay says more than that to the database"
@@ -106,20 +101,6 @@ def test_j4_a_replay_killed_between_any_two_writes(
     everything_is_there_once(texts)
     assert Counter(WebhookEvent.objects.values_list("state", flat=True)) == {"replayed": LETTERS}
     assert AuditEntry.objects.filter(action="replay").count() == LETTERS
-
-
-def replay_and_die(letters: list[WebhookEvent]) -> list[str]:
-    """How the replay of each ended, see dying_replays.py."""
-    environment = os.environ | {
-        "DATABASE_URL": database_url(),
-        "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
-        "DEBUG": "1",
-    }
-    command = [sys.executable, "-m", "tests.faults.dying_replays", *(str(letter.pk) for letter in letters)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=True
-    )
-    return done.stdout.split()
 
 
 def everything_is_there_once(texts: list[str]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from portal import clock
 from portal.tests.factories import EndUserFactory
-from tests.faults.web_process import database_url
-from tests.sandbox_process import ROOT, BroadworksControl, SandboxProcess
+from tests.faults.dying import ends_of
+from tests.sandbox_process import BroadworksControl, SandboxProcess
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.services.account_work import work_due_accounts
 from xmpp.states import PasswordState
@@ -54,16 +51,6 @@ def people(broadworks: BroadworksControl, connection: BroadworksConnection, **fi
     return made
 
 
-def change_and_die(how: str, accounts: list[ImpAccount]) -> list[str]:
-    """How the change of each ended, see dying_changes.py."""
-    command = [sys.executable, "-m", "tests.faults.dying_changes", how, *(str(account.pk) for account in accounts)]
-    environment = {"DATABASE_URL": database_url(), "DEBUG": "1", "PORTAL_ALLOW_PRIVATE_URLS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [line for line in done.stdout.splitlines() if line in ("0", "-9")]
-
-
 def let_claims_run_out() -> None:
     ImpAccount.objects.exclude(work="").update(work_due_at=clock.now())
     work_due_accounts()
@@ -72,7 +59,7 @@ def let_claims_run_out() -> None:
 def test_a_change_killed_between_any_two_writes_ends_in_agreement(broadworks):
     """Old or new, but the same on both sides, in the device's tags too, and nothing is left pending."""
     accounts = people(broadworks, connect(broadworks, managed=False), password="the password from before")
-    ended = change_and_die("change", accounts)
+    ended = ends_of("change", [account.pk for account in accounts])
     assert {"0", "-9"} == set(ended)
     let_claims_run_out()
     seen = set()
@@ -94,7 +81,7 @@ def test_a_generation_killed_between_any_two_writes_is_gone_on_with(broadworks):
     """Whichever password BroadWorks was given is the one that is adopted."""
     connection = connect(broadworks, managed=True)
     accounts = people(broadworks, connection, password="", password_state=PasswordState.NONE)
-    ended = change_and_die("generate", accounts)
+    ended = ends_of("generate", [account.pk for account in accounts])
     assert {"0", "-9"} == set(ended)
     let_claims_run_out()
     for account in accounts:

@@ -12,6 +12,7 @@ import requests
 from django.conf import settings
 from django.db import connection
 
+from portal.sql import execute
 from tests.ports import free_port
 from tests.sandbox_process import ROOT, wait_for
 
@@ -59,3 +60,11 @@ def database_url(port: int | None = None) -> str:
     """The test database as a URL, reached through another port if given."""
     found = connection.settings_dict
     return f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}:{port or found['PORT']}/{found['NAME']}"
+
+
+def wait_until_alone(patience_s: float = 30) -> None:
+    """Until nobody else is at the database: PostgreSQL ends what a killed process had begun, and emptying the tables
+    must not meet it."""
+    theirs = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+    statement = f"SELECT pid FROM pg_stat_activity WHERE {theirs}"
+    wait_for(lambda: not execute(statement), patience_s, "the database to be left alone")

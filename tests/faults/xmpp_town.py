@@ -16,10 +16,9 @@ from django.db import connections
 
 from portal.models import EndUser, Group, Lease
 from portal.residents.leases import living
-from portal.sql import execute
 from portal.tests.factories import EndUserFactory, GroupFactory
 from tests.faults.programs import Program
-from tests.faults.web_process import database_url
+from tests.faults.web_process import database_url, wait_until_alone
 from tests.prosody import Prosody
 from tests.sandbox_process import wait_for
 from tests.stack_process import own_broker
@@ -67,13 +66,7 @@ def workers(
         for program in programs:
             program.resume()
             program.kill()
-        # PostgreSQL ends what a killed worker had begun; emptying the tables must not meet it.
-        wait_for(lambda: not _others_at_work(), PATIENCE_S, "the database to be left alone")
-
-
-def _others_at_work() -> bool:
-    theirs = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
-    return bool(execute(f"SELECT pid FROM pg_stat_activity WHERE {theirs}"))
+        wait_until_alone(PATIENCE_S)
 
 
 def online(accounts: list[ImpAccount]) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from portal.models import EndUser
 from portal.residents.database import close_database_threads
 from portal.tests.residents import eventually, hosting
 from xmpp.bridge import Bridge
-from xmpp.models import ImpAccount
+from xmpp.models import ImMessage, ImpAccount
+from xmpp.services.sending import route_to, send_to
 from xmpp.states import AccountStatus
 
 
@@ -35,3 +37,13 @@ def wait_status(account: ImpAccount, status: AccountStatus) -> None:
 def status_of(account: ImpAccount) -> str:
     account.refresh_from_db()
     return account.status
+
+
+def send(user: EndUser, jid: str, text: str) -> ImMessage:
+    """A text of the user to somebody who is no user of ours."""
+    return send_to(user=user, route=route_to(user=user, peer=None, jid=jid), text=text)
+
+
+def heard(text: str) -> ImMessage:
+    """The message with that text, once it is stored."""
+    return eventually(lambda: ImMessage.objects.filter(text=text).first(), text[:60])

@@ -11,21 +11,11 @@ from portal.tests.residents import eventually
 from tests.prosody import Prosody
 from tests.xmpp_peer import UcOne, listening, send_with
 from xmpp.models import ImMessage, ImpAccount, ImParticipant, XmppDelivery
-from xmpp.services.sending import route_to, send_to
 from xmpp.states import AccountStatus
-from xmpp.tests.running import bridging, status_of, wait_status
+from xmpp.tests.running import bridging, heard, send, status_of, wait_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Connect = Callable[..., UcOne]
-
-
-def send(user: EndUser, jid: str, text: str) -> ImMessage:
-    return send_to(user=user, route=route_to(user=user, peer=None, jid=jid), text=text)
-
-
-def heard(text: str) -> ImMessage:
-    """The message with that text, once it is stored."""
-    return eventually(lambda: ImMessage.objects.filter(text=text).first(), text[:60])
 
 
 def told(user: EndUser, type: str) -> list[object]:

@@ -19,21 +19,12 @@ from tests.prosody import Prosody
 from tests.xmpp_peer import UcOne
 from xmpp.client import Client
 from xmpp.models import BroadworksConnection, ImMessage, ImpAccount, XmppDelivery
-from xmpp.services.sending import route_to, send_to
 from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
-from xmpp.tests.running import bridging, status_of, wait_online, wait_status
+from xmpp.tests.running import bridging, heard, send, status_of, wait_online, wait_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Connect = Callable[..., UcOne]
-
-
-def send(user: EndUser, jid: str, text: str) -> ImMessage:
-    return send_to(user=user, route=route_to(user=user, peer=None, jid=jid), text=text)
-
-
-def heard(text: str) -> ImMessage:
-    return eventually(lambda: ImMessage.objects.filter(text=text).first(), text[:60])
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from cpaas.models import Message
 from portal.models import Lease
-from portal.sql import execute
 from portal.tests.residents import eventually
 from tests.faults.residents_process import ResidentsProcess
+from tests.faults.web_process import wait_until_alone
 from tests.prosody import Prosody
 from tests.sandbox_process import SandboxProcess
 from xmpp.models import SmsGateway, TextToXmpp
@@ -49,13 +49,7 @@ def workers(folder: Path, count: int) -> Iterator[list[ResidentsProcess]]:
         for each in started:
             each.signal(signal.SIGCONT)
             each.kill()
-        # PostgreSQL ends what a killed process had begun; emptying the tables must not meet it.
-        eventually(lambda: not _others_at_work())
-
-
-def _others_at_work() -> list[Any]:
-    theirs = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
-    return execute(f"SELECT pid FROM pg_stat_activity WHERE {theirs}")
+        wait_until_alone()
 
 
 def holder_of(town: Town) -> str:
