@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement
 
+from portal.xml_text import has_illegal_characters
+
 CLIENT = "jabber:client"
 CARBONS = "urn:xmpp:carbons:2"
 FORWARD = "urn:xmpp:forward:0"
@@ -25,8 +27,6 @@ CHAT_STATES = "http://jabber.org/protocol/chatstates"
 STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 OCCUPANT = "http://jabber.org/protocol/muc#user"
 
-# What XML 1.0 has no way to write; a server ends the stream over it.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Servers differ; some date with an offset instead of Z (XEP-0082).
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 LONGEST_ID = 255
@@ -80,11 +80,6 @@ class ArchivePage:
 
 
 News = Said | Received | Refused
-
-
-def has_illegal_characters(text: str) -> bool:
-    """Whether XML has no way to write it: control characters, lone surrogates (XML 1.0 §2.2)."""
-    return bool(_ILLEGAL.search(text))
 
 
 def bare(jid: str) -> str:

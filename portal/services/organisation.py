@@ -6,7 +6,7 @@ Inside it users find, monitor, write to and write notes on one another. Everybod
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from django.db.models import F, Q, QuerySet
 
@@ -56,8 +56,13 @@ def colleagues_of(user: EndUser) -> TenantQuerySet[EndUser]:
 
 def get_colleague(user: EndUser, row_id: object) -> EndUser:
     """The active user of the organisation with this id. Raises Problem `not_found` otherwise, whatever the reason."""
-    key = parse_id(row_id)
-    found = colleagues_of(user).filter(pk=key).first() if key else None
-    if found is None:
+    return get_colleagues(user, [row_id])[0]
+
+
+def get_colleagues(user: EndUser, row_ids: Sequence[object]) -> list[EndUser]:
+    """Several of them, in the order given and in one query. Raises Problem `not_found` when one of them is none."""
+    keys = [parse_id(row_id) for row_id in row_ids]
+    found = colleagues_of(user).in_bulk({key for key in keys if key})
+    if any(key not in found for key in keys):
         raise not_found("User")
-    return found
+    return [found[key] for key in keys if key]

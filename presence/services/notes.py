@@ -8,6 +8,7 @@ from portal import clock
 from portal.models import EndUser
 from portal.problems import invalid
 from portal.services import audit
+from portal.xml_text import require_legal
 from presence.models import Note
 from presence.services.telling import tell_presence_changed
 
@@ -18,11 +19,12 @@ def write_note(*, actor: EndUser, user: EndUser, text: str) -> Note:
     """Put `text` on `user`, whom the caller knows to be of the actor's organisation; "" takes the note off.
 
     The audit row says that it happened, not what was written: it stays when the note is long gone. The same text again
-    changes nothing. Raises Problem `invalid`.
+    changes nothing. Raises Problem `invalid`, `illegal_characters` (400).
     """
     text = text.strip()
     if len(text) > LONGEST_NOTE:
         raise invalid(text=f"A note has at most {LONGEST_NOTE} characters.")
+    require_legal(text, "text")
     with transaction.atomic():
         EndUser.objects.select_for_update(no_key=True).get(pk=user.pk)
         note = Note.objects.filter(pk=user.pk).first() or Note(user=user, at=clock.now())

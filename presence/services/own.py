@@ -7,6 +7,7 @@ from django.db import transaction
 from portal import clock
 from portal.models import EndUser
 from portal.problems import invalid
+from portal.xml_text import require_legal
 from presence.models import OwnStatus
 from presence.services.telling import tell_presence_changed
 from presence.states import ALIASES, OWN_STATUSES, Status
@@ -17,11 +18,13 @@ LONGEST_MESSAGE = 500
 def set_own_status(*, user: EndUser, status: str | None, message: str = "") -> None:
     """Keep what the user says until it is changed or cleared, also while no client is open. None clears both.
 
-    It is no setting of anybody's but a state, so there is no audit row. Raises Problem `invalid`.
+    It is no setting of anybody's but a state, so there is no audit row. Raises Problem `invalid`, `illegal_characters`
+    (400): presence servers are told the message.
     """
     chosen = _chosen(status)
     if len(message) > LONGEST_MESSAGE:
         raise invalid(message=f"A message has at most {LONGEST_MESSAGE} characters.")
+    require_legal(message, "message")
     with transaction.atomic():
         if chosen is None:
             changed = OwnStatus.objects.filter(user=user).delete()[0] > 0

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from portal.models import AuditEntry
 from portal.tests.factories import EndUserFactory, device_token
 from presence.merge import Kind, Report
-from presence.models import Note
+from presence.models import Note, OwnStatus
 from presence.services.online import note_online
 from presence.states import Status
 from presence.tests.factories import NoteFactory, OwnStatusFactory, TableOfUsers, TableSource, last_sign, registered
@@ -71,10 +71,28 @@ def test_own_status_is_set_changed_and_cleared(api, mary, tom) -> None:
         {"status": "busy", "message": "x" * 501},
         {"status": "busy", "mood": "fine"},
         {"status": 5},
+        {"status": ["busy"]},
+        {"status": "busy", "message": 5},
+        {"status": "busy", "message": "half \ud83d"},
     ],
 )
 def test_an_own_status_that_is_none_is_refused(api, tom, body: dict) -> None:
     assert api(device_token(tom)).put("/api/v1/presence/me/", body, format="json").status_code == 400
+
+
+@pytest.mark.parametrize("character", ["\x01", "\x0b", "\x1b", "\ufffe", "\uffff"])
+def test_what_xml_cannot_write_is_refused(api, mary, tom, character: str) -> None:
+    """XMPP servers are told the message, and end the session of whoever sends such a character (facts 2 d)."""
+    client = api(device_token(mary))
+    for path, body in (
+        ("presence/me/", {"status": "busy", "message": f"In a{character} meeting"}),
+        (f"users/{tom.pk}/note/", {"text": f"Call{character} back"}),
+    ):
+        answer = client.put(f"/api/v1/{path}", body, format="json")
+        assert (answer.status_code, answer.json()["code"]) == (400, "illegal_characters")
+        assert set(answer.json()["errors"]) == {"message" if "message" in body else "text"}
+    assert not OwnStatus.objects.exists()
+    assert not Note.objects.exists()
 
 
 def test_the_list_has_whom_i_monitor_page_by_page(api, mary) -> None:

@@ -12,14 +12,14 @@ from xml.sax.saxutils import escape, quoteattr
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from portal.xml_text import has_illegal_characters
+
 ENCODING = "ISO-8859-1"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPE = f"{{{_XSI}}}type"
 _OPENING = (
     f'<?xml version="1.0" encoding="{ENCODING}"?>\n<BroadsoftDocument protocol="OCI" xmlns="C" xmlns:xsi="{_XSI}">'
 )
-# What XML 1.0 has no way to write, surrogates included.
-_UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ERROR = re.compile(r"^\s*\[Error (\d+)\]\s*")
 _LONGEST_DETAIL = 300
 
@@ -137,7 +137,7 @@ def _written(value: Value | Mapping[str, Any]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    if _UNSPEAKABLE.search(text):
+    if has_illegal_characters(text):
         raise ValueError("This text has characters that XML cannot hold.")
     # A bare carriage return would be read as a line feed.
     return escape(text, {"\r": "&#13;"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +20,8 @@ from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.models.accounts import slot_of
 from xmpp.services.accounts_news import tell_accounts_changed
 from xmpp.services.connections import ask, connection_of, server_of
+from xmpp.services.jids import local_part
 from xmpp.states import TERMINAL, AccountStatus
-
-# What may stand before the @ of a JID (RFC 7622).
-_LOCAL_PART = re.compile(r"""[^\s"&'/:<>@]{1,160}""")
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def store_service(
     if account is None and not wanted.assigned:
         return None
     is_new = account is None
-    account = account or ImpAccount(user=user, system_provider_id=user.system_provider_id)
+    account = account or ImpAccount(user=user)
     before = {**service_of(account).as_json(), "imp_id": account.imp_id}
     account.assigned, account.enabled = wanted.assigned, wanted.enabled
     if account.is_on:
@@ -172,10 +169,8 @@ def _taken() -> Problem:
 
 
 def _derived(login: str, connection: BroadworksConnection | None) -> str:
-    local = login.partition("@")[0].strip().lower()
-    if connection is None or not connection.imp_domain or not _LOCAL_PART.fullmatch(local):
-        return ""
-    return f"{local}@{connection.imp_domain}"
+    local = local_part(login.partition("@")[0].strip())
+    return f"{local}@{connection.imp_domain}" if local and connection is not None and connection.imp_domain else ""
 
 
 def _begin_anew(account: ImpAccount) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection
+from encodings.idna import nameprep
 
 from portal.models import EndUser
 from portal.problems import Problem, invalid
@@ -12,8 +13,8 @@ from portal.services.organisation import organisations_of
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.stanzas import LONGEST_JID
 
-# What a local part may not hold (RFC 7622 §3.3.1), white space and what cannot be seen.
-_ADDRESS = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+@[^\s"&'/:<>@\x00-\x1f\x7f]+""")
+# What neither part may hold (RFC 7622 §3.3.1), white space and what cannot be seen.
+_PART = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+""")
 
 
 def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
@@ -39,17 +40,31 @@ def jids_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     return {key: jid.lower() for key, jid in rows.values_list("pk", "imp_id")}
 
 
+def local_part(text: str) -> str:
+    """What stands before the @ as servers compare it: in lower case, and look-alikes as one (RFC 6122, appendix A).
+
+    "" for what cannot stand there: in a stanza a server would refuse it, or end the session over it.
+    """
+    try:
+        prepared = nameprep(text)
+    except UnicodeError:
+        return ""
+    return prepared if _PART.fullmatch(prepared) else ""
+
+
 def parse_jid(user: EndUser, value: str, field: str) -> str:
-    """The bare JID in `value`, in lower case, on the XMPP server of the user's provider.
+    """The bare JID in `value`, as servers write it, on the XMPP server of the user's provider.
 
     Raises Problem `invalid`, `domain_not_allowed` (400).
     """
-    jid = value.strip().partition("/")[0].lower()
-    if not _ADDRESS.fullmatch(jid) or len(jid) > LONGEST_JID:
+    # What is too long is not prepared: that takes a look at each character.
+    name, _, home = value.strip().partition("/")[0][: LONGEST_JID + 1].lower().partition("@")
+    jid = f"{local_part(name)}@{home}"
+    if jid.startswith("@") or not _PART.fullmatch(home) or len(jid) > LONGEST_JID:
         raise invalid(**{field: "This is not a JID. It looks like name@example.com."})
     connections = BroadworksConnection.objects.filter(pk=user.system_provider_id)
     domain = connections.values_list("imp_domain", flat=True).first() or ""
-    if jid.partition("@")[2] != domain.lower():
+    if home != domain.lower():
         raise Problem(
             "domain_not_allowed",
             f"Only people of {domain} can be reached by XMPP." if domain else "There is no XMPP here.",

@@ -14,13 +14,14 @@ from portal.ids import new_id_at
 from portal.models import EndUser, UserSettings
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
-from portal.services.organisation import get_colleague
+from portal.services.organisation import get_colleague, get_colleagues
+from portal.xml_text import require_legal
 from presence.services.online import online_among
 from xmpp.models import ImMessage, ImReceiver, XmppDelivery
 from xmpp.services.conversations import Party, lock_conversations, lock_group
 from xmpp.services.jids import jids_of, parse_jid, users_of_jids
 from xmpp.services.receiving import note_activity
-from xmpp.stanzas import escaped, has_illegal_characters
+from xmpp.stanzas import escaped
 
 # As it is written to the stream. Servers take 256 kB in one stanza, with all that is around the text.
 LONGEST_BYTES = 64 * 1024
@@ -69,7 +70,7 @@ def _known(user: EndUser, client_id: str) -> ImMessage | None:
 def _send(user: EndUser, to: object, text: str, client_id: str) -> ImMessage:
     names = _names(user, to)
     if len(names) > 1:
-        members = [get_colleague(user, name) for name in names if "@" not in name]
+        members = get_colleagues(user, [name for name in names if "@" not in name])
         if len(members) < len(names):
             raise conflict("group_not_on_xmpp", "Group chat is not supported with XMPP.")
         return _send_to_group(user, members, text, client_id)
@@ -182,13 +183,7 @@ def require_text(text: str) -> None:
     """Raises Problem for what cannot be sent: nothing, too much, or characters that XML cannot write."""
     if not text.strip():
         raise invalid(text="The message is empty.")
-    if has_illegal_characters(text):
-        raise Problem(
-            "illegal_characters",
-            "The message has control characters or broken ones, which cannot be sent. Remove them.",
-            status=400,
-            errors={"text": ["This holds characters that cannot be sent."]},
-        )
+    require_legal(text, "text")
     if len(escaped(text).encode()) > LONGEST_BYTES:
         raise Problem("too_large", "A message may have up to 64 kB; of & < > and quotes fewer.", status=413)
 

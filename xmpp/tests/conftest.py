@@ -42,6 +42,29 @@ def colleague(prosody: Prosody, group: Group) -> ImpAccount:
 
 
 @pytest.fixture
+def mary() -> EndUser:
+    """Somebody with XMPP, at no server that runs."""
+    mary = EndUserFactory(name="Mary")
+    BroadworksConnectionFactory(system_provider=mary.system_provider)
+    ImpAccountFactory(user=mary, imp_id="Mary@im.example")
+    return mary
+
+
+@pytest.fixture
+def tom(mary: EndUser) -> EndUser:
+    """A colleague of Mary's with XMPP."""
+    tom = EndUserFactory(group=mary.group, name="Tom")
+    ImpAccountFactory(user=tom, imp_id="tom@im.example")
+    return tom
+
+
+@pytest.fixture
+def ann(mary: EndUser) -> EndUser:
+    """A colleague without XMPP."""
+    return EndUserFactory(group=mary.group, name="Ann")
+
+
+@pytest.fixture
 def uc_one(prosody: Prosody) -> Iterator[Callable[..., UcOne]]:
     """`uc_one()` is online as somebody who is no user of ours, `uc_one(account)` as a user's other client."""
     clients: list[UcOne] = []

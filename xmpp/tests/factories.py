@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import factory
+from django.conf import settings
 from factory.django import DjangoModelFactory
 
+from portal import clock
+from portal.models import Lease
 from portal.tests.factories import EndUserFactory, SystemProviderFactory
 from tests.prosody import Prosody
 from xmpp.models import BroadworksConnection, ImpAccount, Subscription
 from xmpp.models.accounts import slot_of
+from xmpp.services.ownership import shard_lease
 from xmpp.states import PasswordState
 
 
@@ -59,3 +65,10 @@ class SubscriptionFactory(DjangoModelFactory):
     jid = factory.Sequence(lambda n: f"peer{n}@im.example")
     direction = "out"
     state = "accepted"
+
+
+def lease_shards(*, ended_s: float = -3600) -> None:
+    """A bridge has all accounts, or had them until so many seconds ago."""
+    deadline = clock.now() - timedelta(seconds=ended_s)
+    for shard in range(settings.XMPP_SHARDS):
+        Lease.objects.update_or_create(name=shard_lease(shard), defaults={"holder": "bridge", "deadline": deadline})

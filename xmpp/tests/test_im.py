@@ -16,33 +16,11 @@ from portal.models import EndUser, Group, UserSettings
 from portal.tests.factories import EndUserFactory, GroupFactory, device_token
 from presence.services.online import note_online
 from xmpp.models import ImConversation, ImMessage, XmppDelivery
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
+from xmpp.tests.factories import ImpAccountFactory
 from xmpp.tests.messaging import BASE, get, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 Client = Callable[[EndUser], APIClient]
-
-
-@pytest.fixture
-def mary() -> EndUser:
-    mary = EndUserFactory(name="Mary")
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary, imp_id="Mary@im.example")
-    return mary
-
-
-@pytest.fixture
-def tom(mary: EndUser) -> EndUser:
-    """A colleague with XMPP."""
-    tom = EndUserFactory(group=mary.group, name="Tom")
-    ImpAccountFactory(user=tom, imp_id="tom@im.example")
-    return tom
-
-
-@pytest.fixture
-def ann(mary: EndUser) -> EndUser:
-    """A colleague without XMPP."""
-    return EndUserFactory(group=mary.group, name="Ann")
 
 
 @pytest.fixture
@@ -147,6 +125,14 @@ def test_participants_are_the_others_with_name_platforms_and_presence(
         ("own", "zoe@im.example", "not_reachable"),
         ("both", "zoe@other.example", "domain_not_allowed"),
         ("both", "@im.example", "invalid"),
+        ("both", "a\ufffeb@im.example", "invalid"),
+        ("both", "a\x1bb@im.example", "invalid"),
+        ("both", "a\u0085b@im.example", "invalid"),
+        ("both", "a＠b@im.example", "invalid"),
+        ("both", f"{'x' * 400}@im.example", "invalid"),
+        ("both", f"{'ﷺ' * 100}@im.example", "invalid"),
+        ("both", f"zoe@{'x' * 100_000}", "invalid"),
+        ("both", {"jid": "zoe@im.example"}, "invalid"),
         ("both", "mary@im.example", "invalid"),
         ("both", "nobody", "invalid"),
         ("both", "mary", "invalid"),
@@ -218,6 +204,14 @@ def test_a_colleague_named_by_jid_is_the_same_conversation(client: Client, mary:
     assert send(client(mary), [str(tom.pk)], "Three").json()["conversation"] == first["conversation"]
 
 
+def test_a_jid_is_the_same_however_it_is_written(client: Client, mary: EndUser) -> None:
+    """RFC 6122, appendix A: as the server writes it in the answers, so that these come into the same conversation."""
+    for jid in ("strasse@im.example", "STRASSE@IM.example", "straße@im.example", "ｓｔｒａｓｓｅ@im.example/home"):
+        assert send(client(mary), jid, "Hello").status_code == 202
+    assert set(XmppDelivery.objects.values_list("to_jid", flat=True)) == {"strasse@im.example"}
+    assert ImConversation.objects.count() == 1
+
+
 def test_conversations_of_others_do_not_exist(client: Client, mary: EndUser, tom: EndUser, ann: EndUser) -> None:
     message = send(client(mary), tom, "Hello").json()
     place = f"{BASE}im/conversations/{message['conversation']}/"
@@ -273,6 +267,27 @@ def test_lists_are_paged_by_key(client: Client, mary: EndUser, tom: EndUser, ann
     page = get(client(mary), f"im/conversations/{first['id']}/messages/?limit=1")
     assert page["results"][0]["id"] == first["last_message"]["id"]
     assert client(mary).get(f"{BASE}im/conversations/?cursor={page['next']}").json()["code"] == "invalid_cursor"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("patch", "", {"docked": None}),
+        ("patch", "", {"docked": 1}),
+        ("patch", "", {"undocked": True}),
+        ("post", "read/", {}),
+        ("post", "read/", {"up_to": 5}),
+        ("post", "read/", {"up_to": None}),
+        ("post", "read/", {"up_to": ["x"]}),
+    ],
+)
+def test_what_is_no_answer_to_a_conversation_is_refused(
+    client: Client, mary: EndUser, tom: EndUser, method: str, path: str, body: dict[str, Any]
+) -> None:
+    place = f"{BASE}im/conversations/{send(client(mary), tom, 'Hello').json()['conversation']}/"
+    answer = getattr(client(tom), method)(place + path, body, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert get(client(tom), place.removeprefix(BASE))["new_count"] == 1
 
 
 def test_a_client_id_is_one_message(client: Client, mary: EndUser, tom: EndUser, ann: EndUser) -> None:

@@ -6,25 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from portal.models import EndUser, UserSettings
 from portal.tests.factories import EndUserFactory, device_token
 from presence.services.online import note_online
 from xmpp.models import ImConversation, ImMessage, XmppDelivery
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
+from xmpp.services.sending import send_message
+from xmpp.tests.factories import ImpAccountFactory
 from xmpp.tests.messaging import BASE, get, go_offline, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 Client = Callable[[EndUser], APIClient]
-
-
-@pytest.fixture
-def mary() -> EndUser:
-    mary = EndUserFactory(name="Mary")
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary)
-    return mary
 
 
 @pytest.fixture
@@ -124,6 +119,15 @@ def test_r30_group_chat_is_not_supported_with_xmpp(client: Client, mary: EndUser
         assert (answer.status_code, answer.json()["code"]) == (409, "group_not_on_xmpp")
         assert answer.json()["detail"] == "Group chat is not supported with XMPP."
     assert not ImConversation.objects.exists()
+
+
+def test_a_large_group_costs_as_few_queries_as_a_small_one(mary: EndUser, others: list[EndUser]) -> None:
+    def queries_to(users: list[EndUser]) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            send_message(user=mary, to=ids(*users), text="Hello")
+        return len(captured)
+
+    assert queries_to(others) == queries_to(others[:2])
 
 
 def test_a_list_with_the_same_user_twice_is_no_group(client: Client, mary: EndUser, others: list[EndUser]) -> None:

@@ -16,25 +16,9 @@ from presence.services.online import note_online
 from xmpp.models import ArchivedStanza, ImConversation, ImMessage, ImParticipant, ImReceiver, XmppDelivery
 from xmpp.services.retention import purge
 from xmpp.services.sending import send_message
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 from xmpp.tests.messaging import get, go_offline
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
-
-
-@pytest.fixture
-def mary() -> EndUser:
-    mary = EndUserFactory()
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary)
-    return mary
-
-
-@pytest.fixture
-def tom(mary: EndUser) -> EndUser:
-    tom = EndUserFactory(group=mary.group)
-    ImpAccountFactory(user=tom)
-    return tom
 
 
 def aged(days: int, user: EndUser, *others: EndUser) -> ImMessage:
