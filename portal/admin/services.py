@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -19,6 +21,7 @@ from portal.services import residents
 
 _KINDS = {"running": "p-good", "failed": "p-bad", "starting": "p-wait"}
 _LEVELS = frozenset({"operator", "system_provider"})
+_MOST = 200
 _STOPPED = "It does nothing from then on, on no machine, until somebody starts it again."
 
 
@@ -49,21 +52,25 @@ class ServiceAdmin(TenantScopedAdmin):
         return render(request, "portal/services_rows.html", self._context(request))
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:
-        rows = self.get_queryset(request).order_by("system_provider__name", "name", "pk")
+        # Those of the whole installation first, however many tenants there are.
+        of_all = F("system_provider__name").asc(nulls_first=True)
+        rows = list(self.get_queryset(request).order_by(of_all, "name", "pk")[: _MOST + 1])
         lines = [
             {
                 "row": row,
                 "url": self.url_of(row),
                 "standing": residents.standing_of(row),
                 "kind": _KINDS.get(residents.standing_of(row).actual, ""),
+                "worker": residents.worker_of(row.holder),
                 "counters": _counters(row),
                 "buttons": self.get_buttons(request, row),
             }
-            for row in rows[:200]
+            for row in rows[:_MOST]
         ]
         is_operator = actor(request).actor_level == "operator"
         return {
             "lines": lines,
+            "most": _MOST if len(rows) > _MOST else None,
             "holdings": residents.holdings() if is_operator else [],
             "shows_leases": is_operator,
             "now_url": self.url("now"),
@@ -73,6 +80,10 @@ class ServiceAdmin(TenantScopedAdmin):
         standing = residents.standing_of(row)
         state = [Detail("State", standing.actual.capitalize()), Detail("Detail", standing.detail or "—")]
         return [*state, *super().get_details(request, row), Detail("Counters", _counters(row) or "—")]
+
+    def describe(self, request: HttpRequest, row: Any, name: str) -> Detail:
+        detail = super().describe(request, row, name)
+        return replace(detail, value=residents.worker_of(row.holder)) if name == "holder" else detail
 
     def get_tabs(self, request: HttpRequest, row: Any, active: str = "profile") -> list[dict[str, Any]]:
         places = [("profile", "Profile", "detail"), ("history", "Audit trail", "history")]

@@ -12,6 +12,12 @@ from portal.models.base import Row
 _ACRONYMS = {"cti", "sip", "sms", "xmpp"}
 
 
+def title_of(name: str) -> str:
+    """The name of a service or a lease in words: XMPP bridge."""
+    words = [word.upper() if word in _ACRONYMS else word for word in name.split("-")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
 class Lease(models.Model):
     """Who may act for `name`. `epoch` grows with each holder and stands in the WHERE of what a holder writes."""
 
@@ -19,6 +25,7 @@ class Lease(models.Model):
     holder = models.CharField(max_length=120, blank=True, default="")
     epoch = models.BigIntegerField(default=0)
     deadline = models.DateTimeField(default=timezone.now)
+    held_since = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder}"
@@ -63,9 +70,7 @@ class Service(Row):
 
     @property
     def title(self) -> str:
-        """The name in words: XMPP bridge."""
-        words = [word.upper() if word in _ACRONYMS else word for word in self.name.split("-")]
-        return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+        return title_of(self.name)
 
 
 class PeriodicRun(models.Model):

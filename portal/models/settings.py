@@ -24,10 +24,20 @@ class UserSettings(TenantModel):
     sms_alert_visual = models.BooleanField(default=True)
     im_alert_audio = models.BooleanField(default=True)
     im_alert_visual = models.BooleanField(default=True)
-    auto_subscribe_xmpp = models.BooleanField(default=False)
-    auto_accept_xmpp = models.BooleanField(default=False)
+    auto_subscribe_xmpp = models.BooleanField(
+        "Subscribe to the XMPP presence of all monitored users",
+        default=False,
+        help_text="The buddy list of UC-One may become very large. Only for who seldom uses it.",
+    )
+    auto_accept_xmpp = models.BooleanField(
+        "Accept XMPP subscription requests by itself", default=False, help_text="Off: each request is a prompt."
+    )
     im_priority = models.CharField(
-        max_length=10, default="both", choices=[("own", "Own"), ("xmpp", "XMPP"), ("both", "Both")]
+        "Instant message priority",
+        max_length=10,
+        default="both",
+        choices=[("own", "Own"), ("xmpp", "XMPP"), ("both", "Both")],
+        help_text="What carries an instant message to one person. Recommended: both.",
     )
     call_waiting = models.BooleanField(default=True)
 

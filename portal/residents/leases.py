@@ -23,7 +23,8 @@ def acquire(name: str, holder: str, ttl_s: float) -> int | None:
         if Lease.objects.filter(name=name).exists():
             return None
         Lease.objects.bulk_create([Lease(name=name, deadline=timezone.now())], ignore_conflicts=True)
-    if not free.update(holder=holder, epoch=F("epoch") + 1, deadline=Now() + timedelta(seconds=ttl_s)):
+    deadline = Now() + timedelta(seconds=ttl_s)
+    if not free.update(holder=holder, epoch=F("epoch") + 1, deadline=deadline, held_since=Now()):
         return None
     return Lease.objects.filter(name=name, holder=holder).values_list("epoch", flat=True).first()
 

@@ -12,7 +12,8 @@ from django.db import transaction
 
 from portal import clock
 from portal.events import wake
-from portal.models import Lease, Service
+from portal.models import Lease, Service, SystemProvider
+from portal.models.residents import title_of
 from portal.problems import not_found
 from portal.residents.leases import living
 from portal.scoping import Actor, get_visible, parse_id, require_writer
@@ -37,12 +38,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Holding:
-    """Leases of one kind that one worker has now: `names` are the parts that tell them apart, "" for the only one."""
+    """Leases of one kind that one worker has now, in words: what it may do (`XMPP shard`), for which parts ("" for the
+    only one), on which machine, and since when it has the last of them. `holder` is its name in the log."""
 
-    kind: str
+    title: str
+    parts: str
+    worker: str
     holder: str
-    names: list[str]
-    until: datetime
+    since: datetime | None
 
 
 def start_service(*, actor: Actor | None, service: Service) -> None:
@@ -140,12 +143,42 @@ def holdings() -> list[Holding]:
     found: dict[tuple[str, str], list[Lease]] = defaultdict(list)
     for lease in Lease.objects.filter(living()).order_by("name"):
         found[lease.name.partition(":")[0], lease.holder].append(lease)
+    parts = {lease.name: lease.name.partition(":")[2] for rows in found.values() for lease in rows}
+    providers = SystemProvider.objects.in_bulk(filter(None, map(parse_id, parts.values())))
     return [
-        Holding(kind, holder, _in_order(lease.name.partition(":")[2] for lease in rows), min(r.deadline for r in rows))
+        Holding(
+            title=title_of(kind),
+            parts=_parts((parts[lease.name] for lease in rows), holder, providers),
+            worker=worker_of(holder),
+            holder=holder,
+            since=max(filter(None, (lease.held_since for lease in rows)), default=None),
+        )
         for (kind, holder), rows in sorted(found.items())
     ]
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
-    """Numbers by their value."""
-    return sorted(names, key=lambda name: name.rjust(20, "0") if name.isdigit() else name)
+def worker_of(holder: str) -> str:
+    """The machine and the process of a holder's name, which has more in it to be the only one."""
+    host, _, rest = holder.partition(":")
+    process = rest.partition(":")[0]
+    return f"{host}, process {process}" if process else host
+
+
+def _parts(names: Iterable[str], holder: str, providers: Mapping[uuid.UUID, SystemProvider]) -> str:
+    """What tells leases of one kind apart: ranges of numbers, names of system providers. A worker's own name, as its
+    sign of life has, says nothing more."""
+    given = [name for name in names if name not in ("", holder)]
+    keys = {name: parse_id(name) for name in given if not name.isdigit()}
+    words = (str(providers.get(key, name)) if key else name for name, key in keys.items())
+    return ", ".join([*_ranges(int(name) for name in given if name.isdigit()), *sorted(words)])
+
+
+def _ranges(numbers: Iterable[int]) -> list[str]:
+    """`0–7`, `12`."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in found]

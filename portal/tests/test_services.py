@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
@@ -13,10 +14,11 @@ from rest_framework.test import APIClient
 
 from portal import clock
 from portal.models import AuditEntry, Lease, PortalAccount, Service
-from portal.residents import Resident
+from portal.residents import Resident, leases
 from portal.residents.database import close_database_threads
 from portal.services.residents import SILENT_AFTER, holdings, restart_service, stop_service
 from portal.tests.admin_walk import browser, list_of, url_of
+from portal.tests.factories import SystemProviderFactory
 from portal.tests.residents import eventually, hosting
 from portal.tests.tenants import LEVELS, Tenant
 
@@ -167,14 +169,25 @@ def test_the_page_shows_services_and_leases_and_asks_before_it_stops_one(
     staff = browser(operator)
     for url in (list_of(Service), list_of(Service, "now")):
         shown = staff.get(url).content.decode()
-        for text in ("XMPP bridge", "Running", "in 3", "host-1:7", "xmpp-shard", "2, 10", "Restart"):
+        for text in ("XMPP bridge", "Running", "in 3", "host-1, process 7", "XMPP shard", "2, 10", "Restart"):
             assert text in shown
-        assert "host-2:9" not in shown
+        assert "host-2" not in shown
     assert "XMPP bridge finishes what it is at and stops." in staff.get(url_of(bridge, "stop_confirm")).content.decode()
     assert wanted(bridge) == "running"
     assert staff.post(url_of(bridge, "stop"), follow=True).status_code == 200
     assert wanted(bridge) == "stopped"
     assert "Start" in staff.get(url_of(bridge, "detail")).content.decode()
+
+
+def test_of_very_many_services_those_of_the_whole_installation_are_shown(
+    operator: PortalAccount, bridge: Service
+) -> None:
+    """And it is said that there are more."""
+    providers = SystemProviderFactory.create_batch(201)
+    Service.objects.bulk_create([Service(name="sip-connector", system_provider=provider) for provider in providers])
+    page = browser(operator).get(list_of(Service)).content.decode()
+    assert "XMPP bridge" in page
+    assert "Only the first 200 services are shown." in page
 
 
 def test_a_tenants_staff_see_no_workers_of_all(
@@ -185,16 +198,43 @@ def test_a_tenants_staff_see_no_workers_of_all(
     mine, other = two_tenants
     shown = browser(mine.administrator).get(list_of(Service)).content.decode()
     assert f"of {mine.mark}" in shown
-    for text in (f"of {other.mark}", "XMPP bridge", "Leases", "host-3:1"):
+    for text in (f"of {other.mark}", "XMPP bridge", "Leases", "host-3"):
         assert text not in shown
 
 
-def test_leases_are_shown_by_kind_and_holder() -> None:
-    until = timezone.now() + timedelta(hours=1)
-    for name, holder in (("b:2", "one"), ("b:1", "one"), ("b:3", "two"), ("a", "two"), ("c", "")):
-        Lease.objects.create(name=name, holder=holder, deadline=until)
-    found = [(row.kind, row.holder, row.names) for row in holdings()]
-    assert found == [("a", "two", [""]), ("b", "one", ["1", "2"]), ("b", "two", ["3"])]
+def test_leases_are_shown_as_people_read_them(tenant: Tenant) -> None:
+    """Which service, for what, on which machine, since when it has the last of them."""
+    first, second = "host-1:7:ab12", "host-2:9:cd34/ef56"
+    gateways = [str(tenant.system_provider.pk), str(uuid.uuid4())]
+    names = {"xmpp-shard:2": first, "xmpp-shard:10": first, "xmpp-shard:1": first, "xmpp-shard:3": second}
+    names |= {f"sms-gateway:{gateways[0]}": first, f"sms-gateway:{gateways[1]}": second}
+    names |= {"scheduler": second, f"xmpp-bridge:{second}": second, "nobodys": ""}
+    now = timezone.now()
+    for n, (name, holder) in enumerate(names.items()):
+        since = now - timedelta(minutes=n)
+        Lease.objects.create(name=name, holder=holder, deadline=now + timedelta(hours=1), held_since=since)
+    found = {(row.title, row.worker): row for row in holdings()}
+    assert {key: row.parts for key, row in found.items()} == {
+        ("Scheduler", "host-2, process 9"): "",
+        ("SMS gateway", "host-1, process 7"): str(tenant.system_provider),
+        ("SMS gateway", "host-2, process 9"): gateways[1],
+        ("XMPP bridge", "host-2, process 9"): "",
+        ("XMPP shard", "host-1, process 7"): "1–2, 10",
+        ("XMPP shard", "host-2, process 9"): "3",
+    }
+    assert found["XMPP shard", "host-1, process 7"].since == now
+
+
+def test_a_lease_is_held_since_it_was_taken() -> None:
+    """Not since it was renewed, nor since somebody else had it."""
+    epoch = leases.acquire("one", "a", 60)
+    taken = Lease.objects.get().held_since
+    leases.renew(["one"], "a", 60)
+    assert Lease.objects.get().held_since == taken
+    assert epoch is not None
+    leases.release("one", "a", epoch)
+    leases.acquire("one", "b", 60)
+    assert Lease.objects.get().held_since > taken
 
 
 class Idler(Resident):
