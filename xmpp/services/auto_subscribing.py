@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Lower
 
+from portal.events import News, wake
 from portal.models import EndUser, UserSettings
 from portal.services.organisation import colleagues_of
 from xmpp.models import Subscription
 from xmpp.services.jids import jids_of
-from xmpp.services.subscriptions import decide, lock_account
+from xmpp.services.sending import XMPP_TOPIC
+from xmpp.services.subscriptions import lock_account
 from xmpp.states import Direction, SubscriptionState
 
 Monitoring = EndUser.monitored.through
@@ -36,17 +37,24 @@ def subscribe_automatically(user_id: uuid.UUID) -> int:
         wanted = UserSettings.objects.filter(pk=user_id, auto_subscribe_xmpp=True, user__is_active=True).exists()
         if account is None or not account.is_on or not wanted:
             return 0
-        asked = list(_to_ask(account.user))
-        for jid in asked:
-            decide(
-                Subscription(user_id=user_id, jid=jid, direction=Direction.OUT, automatic=True),
-                SubscriptionState.PENDING,
-                "subscribe",
-            )
-        return len(asked)
+        rows = [_wish(user_id, peer_id, jid) for peer_id, jid in _to_ask(account.user).items()]
+        Subscription.objects.bulk_create(rows)
+        news = News()
+        for row in rows:
+            news.add(user_id, "subscription.updated", row.pk)
+        news.write()
+        if rows:
+            transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
+        return len(rows)
 
 
-def _to_ask(user: EndUser) -> Iterable[str]:
+def _wish(user_id: uuid.UUID, peer_id: uuid.UUID, jid: str) -> Subscription:
+    return Subscription(
+        user_id=user_id, peer_id=peer_id, jid=jid, direction=Direction.OUT, automatic=True, wish="subscribe"
+    )
+
+
+def _to_ask(user: EndUser) -> dict[uuid.UUID, str]:
     """The JIDs of monitored colleagues without any row of this user, a tombstone included, as many as there is room
     for: the buddy list of UC-One, which is the same, would become too long."""
     rows = Subscription.objects.filter(user=user, direction=Direction.OUT)
@@ -55,7 +63,7 @@ def _to_ask(user: EndUser) -> Iterable[str]:
     monitored = colleagues_of(user).filter(monitored_by=user).exclude(pk=user.pk).order_by("pk")
     jids = jids_of(list(monitored.values_list("pk", flat=True)))
     known = set(rows.filter(jid__in=list(jids.values())).values_list("jid", flat=True))
-    return [jid for jid in jids.values() if jid not in known][:room]
+    return dict([(key, jid) for key, jid in jids.items() if jid not in known][:room])
 
 
 def subscribe_all() -> int:

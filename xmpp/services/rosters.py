@@ -17,7 +17,8 @@ from presence.services.telling import tell_presence_changed
 from xmpp.models import ImpAccount, Subscription
 from xmpp.services.jids import users_of_jids
 from xmpp.services.ownership import lock_accounts
-from xmpp.services.subscriptions import RETRY_AFTER, decide, lock_account, row_of
+from xmpp.services.subscriptions import RETRY_AFTER, decide, lock_account, note_owners, row_of
+from xmpp.stanzas import LONGEST_JID
 from xmpp.states import Direction, SubscriptionState
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def _note_answer(account_id: uuid.UUID, jid: str, *, accepted: bool) -> None:
 
 
 def _is_in_domain(account_id: uuid.UUID, jid: str) -> bool:
+    """Nor anybody whose JID is longer than any we can keep."""
+    if len(jid) > LONGEST_JID:
+        return False
     own = ImpAccount.objects.filter(pk=account_id).values_list("imp_id", flat=True).first() or ""
     return jid.partition("@")[2] == own.lower().partition("@")[2] != ""
 
@@ -107,27 +111,29 @@ def _is_in_domain(account_id: uuid.UUID, jid: str) -> bool:
 def note_roster(account_id: uuid.UUID, items: Sequence[Mapping[str, str]], *, whole: bool) -> None:
     """Entries of the account's roster, which its other clients change too: what we hold follows the server.
 
-    With `whole` the items are all there are: an accepted subscription without an entry is over.
+    With `whole` the items are all there are: an accepted subscription without an entry is over. Of a roster like the
+    last one nothing is written: after a restart of the server all accounts fetch theirs.
     """
     entries = {item.get("jid", "").lower(): item for item in items if item.get("jid")}
+    watched = {jid for jid, entry in entries.items() if entry.get("subscription") in ("to", "both")}
     rows = Subscription.objects.filter(user=account_id, direction=Direction.OUT).order_by("pk")
     if not entries and not rows.exists():
         return
     with transaction.atomic():
         lock_account(account_id)
         known = {row.jid: row for row in rows}
+        if whole:
+            note_owners(known.values())
         for jid, row in known.items():
-            entry = entries.get(jid)
-            if whole and row.state == SubscriptionState.PENDING and not (row.wish or _is_asked(entry)):
+            if whole and row.state == SubscriptionState.PENDING and not (row.wish or _is_asked(entries.get(jid))):
                 # Said by a session that ended before the server heard it.
                 decide(row, SubscriptionState.PENDING, "subscribe")
-            if row.wish or row.state == SubscriptionState.REMOVED or (entry is None and not whole):
+            if row.wish or row.state == SubscriptionState.REMOVED or (jid not in entries and not whole):
                 continue
-            if entry is not None and entry.get("subscription") in ("to", "both"):
+            if jid in watched and row.state != SubscriptionState.ACCEPTED:
                 decide(row, SubscriptionState.ACCEPTED, "")
-            elif row.state == SubscriptionState.ACCEPTED:
+            elif jid not in watched and row.state == SubscriptionState.ACCEPTED:
                 decide(row, SubscriptionState.REMOVED, "")
-        watched = {jid for jid, entry in entries.items() if entry.get("subscription") in ("to", "both")}
         _take_over(account_id, watched - known.keys())
 
 
@@ -138,9 +144,8 @@ def _is_asked(entry: Mapping[str, str] | None) -> bool:
 
 def _take_over(account_id: uuid.UUID, jids: set[str]) -> None:
     """What another client of the account subscribed to: of colleagues we show it too."""
-    for (_, jid), peer_id in sorted(users_of_jids(jids, [account_id]).items()):
-        row = Subscription(user_id=account_id, jid=jid, direction=Direction.OUT, peer_id=peer_id)
-        decide(row, SubscriptionState.ACCEPTED, "")
+    for _, jid in sorted(users_of_jids(jids, [account_id])):
+        decide(Subscription(user_id=account_id, jid=jid, direction=Direction.OUT), SubscriptionState.ACCEPTED, "")
 
 
 def note_peers(peers: Sequence[tuple[uuid.UUID, str, Peer]]) -> None:

@@ -8,6 +8,7 @@ it at the same moment.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import transaction
@@ -53,9 +54,8 @@ def decide(row: Subscription, state: SubscriptionState, wish: str, event: str = 
     """Store how the row stands now and what is to be said to the server, and tell the user and the bridge."""
     is_new = row._state.adding
     changed = is_new or row.state != state
-    written = ["state", "wish", "at", "may_retry_at", "automatic"]
-    if is_new:
-        row.peer_id = users_of_jids([row.jid], [row.user_id]).get((row.user_id, row.jid))
+    written = ["state", "wish", "at", "may_retry_at", "automatic", "peer"]
+    row.peer_id = users_of_jids([row.jid], [row.user_id]).get((row.user_id, row.jid))
     if state != SubscriptionState.DECLINED:
         row.may_retry_at = None
     if state != SubscriptionState.ACCEPTED:
@@ -74,6 +74,17 @@ def decide(row: Subscription, state: SubscriptionState, wish: str, event: str = 
         transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
 
 
+def note_owners(rows: Collection[Subscription]) -> None:
+    """Whose these JIDs of one account are now: they may have become a colleague's since the rows were made, or be so no
+    longer (R42)."""
+    owners = users_of_jids({row.jid for row in rows}, {row.user_id for row in rows})
+    for row in rows:
+        former, row.peer_id = row.peer_id, owners.get((row.user_id, row.jid))
+        if row.peer_id != former:
+            row.save(update_fields=["peer"])
+            tell_presence_changed([key for key in (former, row.peer_id) if key], [row.user_id])
+
+
 def subscribe(*, user: EndUser, peer_id: str = "", jid: str = "") -> tuple[Subscription, bool]:
     """Ask a colleague, or somebody else on the XMPP server, to show the user their presence (S0.25, S0.26).
 
@@ -85,6 +96,7 @@ def subscribe(*, user: EndUser, peer_id: str = "", jid: str = "") -> tuple[Subsc
         require_account(user)
         row = row_of(user.pk, _jid_to_watch(user, peer_id, jid), Direction.OUT)
         if not row._state.adding and row.state in _OPEN:
+            note_owners([row])
             return row, False
         if row.state == SubscriptionState.DECLINED and row.may_retry_at and row.may_retry_at > clock.now():
             raise conflict(

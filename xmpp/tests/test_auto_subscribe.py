@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from portal.models import EndUser, Group, UserSettings
+from portal.api.enduser.session import SettingsSerializer
+from portal.models import EndUser, Event, Group, UserSettings
 from portal.services.users import update_settings, update_user
 from portal.tests.factories import EndUserFactory, GroupFactory
 from xmpp.models import ImpAccount, Subscription
-from xmpp.services.auto_subscribing import subscribe_all
+from xmpp.services.auto_subscribing import subscribe_all, subscribe_automatically
 from xmpp.services.subscriptions import remove_subscription, subscribe
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
@@ -40,6 +43,8 @@ def watched() -> dict[str, str]:
 
 
 def test_s0_30_is_off_by_default(mary: EndUser) -> None:
+    """And says why it may better stay so."""
+    assert "buddy list" in SettingsSerializer().fields["auto_subscribe_xmpp"].help_text
     update_user(actor=None, user=mary, changes={"name": "Mary"})
     assert subscribe_all() == 0
     assert not Subscription.objects.exists()
@@ -59,6 +64,19 @@ def test_s0_30_who_is_monitored_from_now_on_is_asked(mary: EndUser) -> None:
     update_user(actor=None, user=mary, changes={}, monitored=[new])
     assert watched()["new@im.example"] == "pending"
     assert len(watched()) == 3
+
+
+def test_s0_30_many_are_asked_in_as_few_queries_as_two(mary: EndUser) -> None:
+    UserSettings.objects.filter(pk=mary.pk).update(auto_subscribe_xmpp=True)
+    with CaptureQueriesContext(connection) as for_two:
+        assert subscribe_automatically(mary.pk) == 2
+    more = [ImpAccountFactory(user=EndUserFactory(group=mary.group)).user for _ in range(10)]
+    mary.monitored.add(*more)
+    with CaptureQueriesContext(connection) as for_ten:
+        assert subscribe_automatically(mary.pk) == 10
+    assert len(for_ten) == len(for_two)
+    assert {row.peer for row in Subscription.objects.all()} >= set(more)
+    assert Event.objects.filter(user=mary, type="subscription.updated").count() == 12
 
 
 @pytest.mark.parametrize("late", ["peer", "self", "enterprise"])

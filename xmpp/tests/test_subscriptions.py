@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from portal import clock
@@ -16,27 +18,12 @@ from portal.models import AuditEntry, EndUser, Event, UserSettings
 from portal.tests.factories import EndUserFactory, device_token
 from xmpp.models import ImpAccount, Subscription
 from xmpp.services.rosters import fulfilled, note_roster, note_subscription, open_wishes
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory, SubscriptionFactory
+from xmpp.tests.factories import ImpAccountFactory, SubscriptionFactory
 from xmpp.tests.messaging import BASE, get
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
 TOM = "tom@im.example"
 Client = Callable[[EndUser], APIClient]
-
-
-@pytest.fixture
-def mary() -> EndUser:
-    mary = EndUserFactory(name="Mary")
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary, imp_id="mary@im.example")
-    return mary
-
-
-@pytest.fixture
-def tom(mary: EndUser) -> EndUser:
-    tom = EndUserFactory(group=mary.group, name="Tom")
-    ImpAccountFactory(user=tom, imp_id=TOM)
-    return tom
 
 
 @pytest.fixture
@@ -118,6 +105,9 @@ def test_r31_a_declined_one_may_be_asked_again_after_a_day(client: APIClient, ma
     [
         ({"jid": "tom@other.example"}, 400, "domain_not_allowed"),
         ({"jid": "tom"}, 400, "invalid"),
+        ({"jid": "a\ufffeb@im.example"}, 400, "invalid"),
+        ({"jid": "a\x1bb@im.example"}, 400, "invalid"),
+        ({"jid": "x" * 400}, 400, "invalid"),
         ({"jid": "mary@im.example"}, 400, "invalid"),
         ({}, 400, "invalid"),
         ({"jid": TOM, "user": "x"}, 400, "invalid"),
@@ -202,6 +192,13 @@ def test_s0_31_with_auto_accept_nobody_is_asked(client: APIClient, mary: EndUser
     assert events(mary) == [("subscription.updated", "accepted")]
 
 
+def test_a_jid_longer_than_any_we_keep_is_not_heard(mary: EndUser) -> None:
+    """It must not hold up what servers say of others."""
+    note_subscription(mary.pk, f"{'x' * 400}@im.example", "subscribe")
+    note_roster(mary.pk, [{"jid": f"{'x' * 400}@im.example", "subscription": "both"}], whole=True)
+    assert not Subscription.objects.exists()
+
+
 def test_a_watcher_can_be_sent_away(client: APIClient, mary: EndUser, tom: EndUser) -> None:
     """The peer watches no more; the user's own watching of the peer stays."""
     ask(client, user=str(tom.pk))
@@ -232,6 +229,36 @@ def test_the_roster_of_another_client_is_followed(mary: EndUser, tom: EndUser) -
     note_roster(mary.pk, [{"jid": "ann@im.example", "subscription": "both"}], whole=True)
     states = Subscription.objects.order_by("jid").values_list("jid", "state", "peer")
     assert list(states) == [("ann@im.example", "accepted", ann.pk), (TOM, "removed", tom.pk)]
+
+
+def test_a_roster_that_is_as_before_is_not_written(mary: EndUser, tom: EndUser) -> None:
+    """After a restart of the server all accounts fetch theirs at once."""
+    row = SubscriptionFactory(user=mary, peer=tom, jid=TOM)
+    items = [{"jid": TOM, "subscription": "both"}]
+    with CaptureQueriesContext(connection) as captured:
+        note_roster(mary.pk, items, whole=True)
+    written = [query["sql"] for query in captured if query["sql"].startswith(("UPDATE", "INSERT"))]
+    assert written == []
+    assert Subscription.objects.get() == row
+
+
+def test_who_gets_the_jid_later_is_whom_it_watches_then(client: APIClient, mary: EndUser) -> None:
+    """Asked for by JID before there was such a colleague: the same subscription is the colleague's from then on, at
+    the next login or when the colleague is to be added; and nobody's who left the organisation (R42)."""
+    row = ask(client, jid=TOM).json()
+    note_subscription(mary.pk, TOM, "subscribed")
+    wishes(mary)
+    assert row["user"] is None
+    tom = EndUserFactory(group=mary.group, name="Tom")
+    account = ImpAccountFactory(user=tom, imp_id=TOM)
+    again = ask(client, user=str(tom.pk)).json()
+    assert (again["id"], again["user"], again["name"], again["state"]) == (row["id"], str(tom.pk), "Tom", "accepted")
+    ImpAccount.objects.filter(pk=account.pk).update(imp_id="thomas@im.example")
+    note_roster(mary.pk, [{"jid": TOM, "subscription": "to"}], whole=True)
+    assert Subscription.objects.get().peer is None
+    ImpAccount.objects.filter(pk=account.pk).update(imp_id=TOM)
+    note_roster(mary.pk, [{"jid": TOM, "subscription": "to"}], whole=True)
+    assert Subscription.objects.get().peer == tom
 
 
 def test_s0_5_without_xmpp_there_are_no_subscriptions(client: APIClient, mary: EndUser, tom: EndUser) -> None:
