@@ -54,9 +54,12 @@ def group_key(user_ids: Iterable[uuid.UUID]) -> str:
 def lock_group(user_ids: Collection[uuid.UUID]) -> uuid.UUID:
     """The id of the group of these users, made where there is none, locked until the caller's transaction ends."""
     key = group_key(user_ids)
-    if not ImConversation.objects.filter(key=key).exists():
+    # One that is there now may be gone by the time it is locked: the purge was before us.
+    found = _lock([key])
+    if not found:
         _create({key: list(user_ids)}, is_group=True)
-    return _lock([key])[key]
+        found = _lock([key])
+    return found[key]
 
 
 def _create(missing: Mapping[str, Collection[Party]], *, is_group: bool = False) -> None:

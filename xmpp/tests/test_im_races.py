@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from cpaas.tests.interleaving import Beside, wait_for_waiters
 from portal.models import EndUser, UserSettings
@@ -15,27 +17,12 @@ from presence.services.online import note_online
 from xmpp.models import ImConversation, ImMessage, ImpAccount, ImParticipant, Subscription
 from xmpp.services.auto_subscribing import subscribe_automatically
 from xmpp.services.conversations import mark_read
+from xmpp.services.retention import purge
 from xmpp.services.rosters import note_subscription
 from xmpp.services.sending import send_message
 from xmpp.services.subscriptions import subscribe
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def mary() -> EndUser:
-    mary = EndUserFactory()
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary)
-    return mary
-
-
-@pytest.fixture
-def tom(mary: EndUser) -> EndUser:
-    tom = EndUserFactory(group=mary.group)
-    ImpAccountFactory(user=tom, imp_id="tom@im.example")
-    return tom
 
 
 def send(user: EndUser, to: object, text: str = "Hello", client_id: str = "") -> ImMessage:
@@ -91,6 +78,20 @@ def test_two_begin_the_same_group_at_once(mary: EndUser, tom: EndUser) -> None:
         second = Beside(lambda: send(tom, [str(mary.pk), str(ann.pk)]))
         wait_for_waiters(1)
     assert second.result().conversation_id == first.conversation_id
+    assert ImParticipant.objects.count() == 3
+
+
+def test_a_group_is_written_to_while_the_purge_takes_it_away(mary: EndUser, tom: EndUser) -> None:
+    """All that was in it was old: it begins anew."""
+    ann = EndUserFactory(group=mary.group)
+    note_online([tom.pk, ann.pk])
+    send(mary, [str(tom.pk), str(ann.pk)])
+    ImMessage.objects.update(created_at=timezone.now() - timedelta(days=91))
+    with transaction.atomic():
+        purge()
+        second = Beside(lambda: send(mary, [str(tom.pk), str(ann.pk)]))
+        wait_for_waiters(1)
+    assert ImMessage.objects.get() == second.result()
     assert ImParticipant.objects.count() == 3
 
 
