@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Mod
+
 from portal.scoping import TenantQuerySet
 from presence.merge import Kind, Report
 from presence.sources import Pair
 from presence.states import Status
 from xmpp.models import Subscription
+from xmpp.services.members import abandoned_shards
 from xmpp.states import AccountStatus, Direction, SubscriptionState
 
 SOURCE = "xmpp"
@@ -42,13 +47,14 @@ class XmppPresence:
 
 def heard() -> TenantQuerySet[Subscription]:
     """The subscriptions by which sessions that are online now hear somebody, the newest word last."""
-    rows = Subscription.objects.filter(
+    abandoned = abandoned_shards()
+    rows = Subscription.objects.annotate(shard=Mod(F("user__imp__slot"), settings.XMPP_SHARDS)).filter(
         direction=Direction.OUT,
         state=SubscriptionState.ACCEPTED,
         show__in=_STATUSES,
         user__imp__status=AccountStatus.ONLINE,
     )
-    return rows.order_by("presence_at")
+    return rows.exclude(shard__in=abandoned).order_by("presence_at")
 
 
 def report_of(row: Subscription) -> Report:

@@ -17,6 +17,8 @@ class AccountStatus(models.TextChoices):
     DISABLED = "disabled", "Disabled"
 
 
+# What holds only while a bridge keeps the session: it ends with the worker, which may have no time to say so.
+LIVE = (AccountStatus.CONNECTING, AccountStatus.ONLINE, AccountStatus.RECONNECTING)
 # Ended at once by a change of the account or of its server. A refused password is tried again by nothing else, since a
 # second attempt may lock the account; a server without trustworthy TLS is asked again every few minutes.
 TERMINAL = (AccountStatus.AUTHENTICATION_FAILED, AccountStatus.TLS_FAILED)

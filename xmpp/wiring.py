@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from portal import extensions
 from portal.events import Rendered, Wanted, register_renderer
 from portal.models import EndUser
 from xmpp import im_wiring
-from xmpp.api.objects import xmpp_object
+from xmpp.api.objects import xmpp_objects
 from xmpp.api.user_fields import user_fields
 from xmpp.models import ImpAccount
 from xmpp.services import user_fields as user_service
@@ -39,5 +38,6 @@ def render_accounts(wanted: Wanted) -> Rendered:
     """The objects of `xmpp.updated`; of a user whose service is off there is none."""
     ids = {key for told in wanted.values() for key in told}
     rows = ImpAccount.objects.visible_to_users(wanted).filter(pk__in=ids, assigned=True, enabled=True)
-    found: Iterable[Any] = rows.select_related("user__system_provider")
-    return {(row.seen_by, row.pk): xmpp_object(row, row.user) for row in found}
+    found: list[Any] = list(rows.select_related("user__system_provider"))
+    shown = xmpp_objects((row, row.user) for row in found)
+    return {(row.seen_by, row.pk): data for row, data in zip(found, shown, strict=True)}

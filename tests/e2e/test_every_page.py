@@ -95,6 +95,8 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     tenant.staff.post("media-streams/", {"group": tenant.group["id"], "name": f"{tenant.mark} Sales"})
     gateway = {"domain": "sms.example.com", "host": "im.example.com", "secret": "component-secret-of-a-test"}
     tenant.staff.post("sms-gateways/", {"system_provider": tenant.provider["id"], **gateway})
+    on = {"assigned": True, "enabled": True}
+    tenant.staff.patch(f"users/{tenant.user['id']}/", {"integrated_imp": on})
     for kind, settings in DIRECTORIES.items():
         body = {"group": tenant.group["id"], "kind": kind, "name": f"{tenant.mark} {kind}", "settings": settings}
         tenant.staff.post("directories/", body)
@@ -123,7 +125,7 @@ def look_at_the_empty_ones(walk: Walk, tenant: Tenant) -> None:
     for path in ("/", f"/system-providers/{tenant.provider['id']}/", f"/users/{tenant.user['id']}/"):
         walk.look(path)
     listed = ("platforms", "numbers", "imports", "charges", "media-streams", "directories", "opt-in-evidence")
-    for name in (*listed, "api-tokens"):
+    for name in (*listed, "api-tokens", "imp-accounts"):
         walk.look(f"/{name}/")
     walk.look("/search/?q=nobody")
     walk.look("/numbers/?q=0000")

@@ -121,7 +121,7 @@ def _page(first: Case, model: type[models.Model]) -> Iterator[Case]:
 
 def _deep(shown: Any) -> str:
     """The page that begins in the middle of the list."""
-    first, last = shown.queryset.earliest("id").pk, shown.queryset.latest("id").pk
+    first, last = shown.queryset.earliest("pk").pk, shown.queryset.latest("pk").pk
     middle = uuid.UUID(int=(first.int + last.int) // 2)
     return f"?older={middle}"
 

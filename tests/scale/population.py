@@ -52,8 +52,8 @@ from portal.directory.tests.factories import DirectoryFactory, make_contact
 from portal.models import AuditEntry, EndUser, Group, PortalAccount, Reseller, SystemProvider
 from portal.services import audit
 from portal.tests.factories import EndUserFactory, GroupFactory, PortalAccountFactory
-from xmpp.models import ImConversation, ImMessage, ImParticipant, Subscription
-from xmpp.tests.factories import ImpAccountFactory, SubscriptionFactory
+from xmpp.models import ImConversation, ImMessage, ImpAccount, ImParticipant, Subscription
+from xmpp.tests.factories import ImpAccountFactory, SubscriptionFactory, lease_shards
 
 PROVIDERS = 5
 TEXTS_A_CONVERSATION = 5
@@ -63,7 +63,7 @@ _KINDS = [SystemProvider, Reseller, Group, EndUser, PortalAccount, CpaasPlatform
 _KINDS += [Conversation, Message, Attempt, OptInEvidence, AuditEntry, WebhookEvent, QueueEntry, Directory, Contact]
 _KINDS += [NumberImport, NumberImportLine, Attachment]
 _KINDS += [BlockedParty, Stop, StopEvidence]
-_KINDS += [ImConversation, ImParticipant, ImMessage, Subscription]
+_KINDS += [ImConversation, ImParticipant, ImMessage, ImpAccount, Subscription]
 # Ids sort by creation, as UUIDv7 do: milliseconds, the kind of row, its number.
 _ID_FUNCTION = """
     CREATE OR REPLACE FUNCTION row_id(kind int, n bigint, ms bigint DEFAULT 0) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
@@ -134,7 +134,8 @@ def multiply(row: models.Model, count: int, /, source: str = "", ms: str = "0", 
     source = source or f"generate_series(0, {count - 1}) n"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({names}) SELECT {chosen} FROM {table} t, {source} WHERE t.id = '{row.pk}'"
+            f"INSERT INTO {table} ({names}) SELECT {chosen} FROM {table} t, {source} "
+            f"WHERE t.{row._meta.pk.column} = '{row.pk}'"
         )
 
 
@@ -403,6 +404,16 @@ def _instant_messages(size: Size) -> None:
     multiply(participant, count, **place)
     last = f"CASE WHEN n < {size.messages} THEN n % {count} ELSE {count - 1} END"
     multiply(message, size.messages + BUSY_TEXTS, conversation_id=row_id(ImConversation, last))
+    multiply(
+        ImpAccountFactory(user=EndUserFactory()),
+        size.users - 1,
+        f"generate_series(1, {size.users - 1}) n",
+        user_id=row_id(EndUser, "n"),
+        imp_id="'user' || n || '@im.example'",
+        status="CASE WHEN n % 1000 = 7 THEN 'authentication_failed' WHEN n % 50 = 1 THEN 'offline' ELSE 'online' END",
+        **{name: sql for name, sql in _levels(size, f"n % {size.groups}").items() if name != "group_id"},
+    )
+    lease_shards()
     multiply(SubscriptionFactory(), count, user_id=owner, jid="'peer' || n || '@im.example'")
 
 

@@ -20,17 +20,15 @@ from portal.admin.writing import forbid
 from portal.extensions import Section
 from portal.models import EndUser
 from portal.problems import Problem
+from xmpp.admin.accounts import standing_badge
 from xmpp.models import ImpAccount
 from xmpp.services import passwords
 from xmpp.services.accounts import account_of, set_integrated_imp
-from xmpp.states import AccountStatus, PasswordState
+from xmpp.services.members import abandoned_shards
+from xmpp.services.standing import standing_of
+from xmpp.states import PasswordState
 
 ASKING = "Telling BroadWorks …"
-_BADGES = {
-    AccountStatus.ONLINE: "p-good",
-    AccountStatus.AUTHENTICATION_FAILED: "p-bad",
-    AccountStatus.TLS_FAILED: "p-bad",
-}
 _PASSWORDS = {
     PasswordState.NONE: "None yet",
     PasswordState.SET: "Set",
@@ -78,7 +76,7 @@ def imp_section(row: models.Model, account: Any) -> Section | None:
     context = {
         "imp": imp,
         "is_on": is_on,
-        "badge": _BADGES.get(AccountStatus(imp.status), "") if imp else "",
+        "status": standing_badge(standing_of(imp, abandoned_shards())) if imp else "",
         "password_text": _PASSWORDS[PasswordState(imp.password_state)] if imp else "",
         "form": ImpForm(user=row, account=imp) if account.may_write else None,
         "save_url": reverse("admin:user_imp", args=[row.pk]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -28,11 +28,13 @@ class ImpAccount(TenantModel):
 
     `pending_password` is what BroadWorks is being told, or may have been told by somebody who died: it becomes
     `password` or is taken back, so that what both sides have is never different for long. `work` is what is left to do
-    there, due at `work_due_at`; whoever does it holds the account by `claim`.
+    there, due at `work_due_at`; whoever does it holds the account by `claim`. The levels are copies of the user's, so
+    that each level's list is one index range (architecture, rule 7).
     """
 
     user = models.OneToOneField("portal.EndUser", models.CASCADE, primary_key=True, related_name="imp")
     system_provider = models.ForeignKey("portal.SystemProvider", models.PROTECT, related_name="+", editable=False)
+    reseller = models.ForeignKey("portal.Reseller", models.PROTECT, related_name="+", editable=False, db_index=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     assigned = models.BooleanField(default=False)
     enabled = models.BooleanField(default=False)
@@ -62,7 +64,7 @@ class ImpAccount(TenantModel):
 
     tenant_paths: ClassVar[dict[str, str]] = {
         "system_provider": "system_provider_id",
-        "reseller": "user__reseller_id",
+        "reseller": "reseller_id",
         "group": "user__group_id",
         "user": "pk",
     }
@@ -73,11 +75,21 @@ class ImpAccount(TenantModel):
         indexes = [
             models.Index(fields=["slot"], condition=Q(assigned=True, enabled=True), name="imp_account_slot"),
             models.Index(fields=["system_provider", "user"], name="imp_account_sp"),
+            models.Index(fields=["reseller", "user"], name="imp_account_reseller"),
+            models.Index(fields=["status", "user"], name="imp_account_status_all"),
+            models.Index(fields=["system_provider", "status", "user"], name="imp_account_status_sp"),
+            models.Index(fields=["reseller", "status", "user"], name="imp_account_status_reseller"),
             models.Index(fields=["work_due_at"], condition=~Q(work=""), name="imp_account_due"),
         ]
 
     def __str__(self) -> str:
-        return self.imp_id
+        return self.imp_id or "IM&P account without an ID"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.system_provider_id = self.user.system_provider_id
+            self.reseller_id = self.user.reseller_id
+        super().save(*args, **kwargs)
 
     @property
     def is_on(self) -> bool:

@@ -22,7 +22,8 @@ def sign_of_life(holder: str, ttl_s: float) -> int:
     mine = Lease.objects.filter(name=_MEMBER + holder)
     if not mine.update(deadline=deadline):
         Lease.objects.bulk_create(
-            [Lease(name=_MEMBER + holder, holder=holder, deadline=timezone.now())], ignore_conflicts=True
+            [Lease(name=_MEMBER + holder, holder=holder, deadline=timezone.now(), held_since=timezone.now())],
+            ignore_conflicts=True,
         )
         mine.update(deadline=deadline)
         Lease.objects.filter(name__startswith=_MEMBER, deadline__lt=Now() - timedelta(hours=1)).delete()
@@ -35,6 +36,15 @@ def sign_off(holder: str) -> None:
 
 def free_shards() -> list[int]:
     """Those that nobody acts for."""
-    names = {shard_lease(shard): shard for shard in range(settings.XMPP_SHARDS)}
-    taken = Lease.objects.filter(living(), Q(name__startswith=LEASE_PREFIX)).values_list("name", flat=True)
-    return [shard for name, shard in names.items() if name not in set(taken)]
+    return _shards_without(living())
+
+
+def abandoned_shards() -> frozenset[int]:
+    """Those that nobody has acted for since longer than a lease lasts. Another bridge would have taken them by then: so
+    there is none, and nobody is left to say how the sessions stand."""
+    return frozenset(_shards_without(Q(deadline__gte=Now() - timedelta(seconds=settings.LEASE_TTL_S))))
+
+
+def _shards_without(lease: Q) -> list[int]:
+    found = set(Lease.objects.filter(lease, name__startswith=LEASE_PREFIX).values_list("name", flat=True))
+    return [shard for shard in range(settings.XMPP_SHARDS) if shard_lease(shard) not in found]

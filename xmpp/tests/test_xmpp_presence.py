@@ -18,7 +18,7 @@ from xmpp.peers import Peer
 from xmpp.services.own_presence import shown_presence
 from xmpp.services.rosters import forget_peers, note_peers, note_subscription
 from xmpp.services.sending import send_message
-from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory, SubscriptionFactory
+from xmpp.tests.factories import SubscriptionFactory, lease_shards
 from xmpp.tests.messaging import get, go_offline
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
@@ -26,18 +26,16 @@ TOM = "tom@im.example"
 
 
 @pytest.fixture
-def mary() -> EndUser:
-    """Her session is online, and she watches Tom."""
-    mary = EndUserFactory()
-    BroadworksConnectionFactory(system_provider=mary.system_provider)
-    ImpAccountFactory(user=mary, imp_id="mary@im.example", status="online")
+def mary(mary: EndUser) -> EndUser:
+    """Her session is online."""
+    ImpAccount.objects.filter(pk=mary.pk).update(status="online")
+    lease_shards()
     return mary
 
 
 @pytest.fixture
-def tom(mary: EndUser) -> EndUser:
-    tom = EndUserFactory(group=mary.group)
-    ImpAccountFactory(user=tom, imp_id=TOM)
+def tom(mary: EndUser, tom: EndUser) -> EndUser:
+    """Mary watches him."""
     SubscriptionFactory(user=mary, peer=tom, jid=TOM)
     return tom
 
@@ -99,6 +97,15 @@ def test_what_a_session_heard_holds_only_while_it_is_online(mary: EndUser, tom: 
     ImpAccount.objects.filter(pk=mary.pk).update(status="online")
     assert seen(mary, tom)[0] == Status.DND
     forget_peers([mary.pk])
+    assert seen(mary, tom)[0] == Status.OFFLINE
+
+
+def test_what_a_session_heard_is_over_when_nobody_keeps_it_any_more(mary: EndUser, tom: EndUser, settings: Any) -> None:
+    """Killed with all its like, the bridge cannot say that the session has ended."""
+    hear(mary, "dnd")
+    lease_shards(ended_s=settings.LEASE_TTL_S / 2)
+    assert seen(mary, tom)[0] == Status.DND
+    lease_shards(ended_s=settings.LEASE_TTL_S + 1)
     assert seen(mary, tom)[0] == Status.OFFLINE
 
 
