@@ -20,7 +20,7 @@ from presence.services.online import online_among
 from xmpp.models import ImMessage, ImReceiver, XmppDelivery
 from xmpp.services.conversations import Party, lock_conversations, lock_group
 from xmpp.services.jids import jids_of, parse_jid, users_of_jids
-from xmpp.services.receiving import note_activity
+from xmpp.services.received_rows import Activity, raise_participants
 from xmpp.stanzas import escaped
 
 # As it is written to the stream. Servers take 256 kB in one stanza, with all that is around the text.
@@ -171,10 +171,10 @@ def _create(conversation_id: uuid.UUID, user: EndUser, text: str, client_id: str
 
 def _tell(message: ImMessage, sender: EndUser, receivers: Collection[uuid.UUID]) -> None:
     """The message is in the lists of these users, and new for who receives it."""
-    news = News()
-    for user_id in sorted({sender.pk, *receivers}):
-        received = [message.at] if user_id != sender.pk else []
-        note_activity(message.conversation_id, user_id, at=message.at, received=received)
+    news, key, at = News(), message.conversation_id, message.at
+    received: list[Activity] = [(key, user_id, at, 1, at) for user_id in sorted(receivers)]
+    raise_participants([(key, sender.pk, at, 0, None), *received])
+    for user_id in (sender.pk, *receivers):
         news.add(user_id, "im.created", message.pk)
     news.write()
 
