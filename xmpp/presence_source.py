@@ -48,7 +48,7 @@ class XmppPresence:
 def heard() -> TenantQuerySet[Subscription]:
     """The subscriptions by which sessions that are online now hear somebody, the newest word last."""
     abandoned = abandoned_shards()
-    rows = Subscription.objects.annotate(shard=Mod(F("user__imp__slot"), settings.XMPP_SHARDS)).filter(
+    rows = Subscription.objects.alias(shard=Mod(F("user__imp__slot"), settings.XMPP_SHARDS)).filter(
         direction=Direction.OUT,
         state=SubscriptionState.ACCEPTED,
         show__in=_STATUSES,

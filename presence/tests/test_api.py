@@ -73,7 +73,6 @@ def test_own_status_is_set_changed_and_cleared(api, mary, tom) -> None:
         {"status": 5},
         {"status": ["busy"]},
         {"status": "busy", "message": 5},
-        {"status": "busy", "message": "half \ud83d"},
     ],
 )
 def test_an_own_status_that_is_none_is_refused(api, tom, body: dict) -> None:

@@ -82,7 +82,7 @@ class ImpAccountAdmin(TenantScopedAdmin):
 
     @admin.display(description="User")
     def of_user(self, row: ImpAccount) -> SafeString:
-        return format_html('<a href="{}">{}</a>', site._registry[EndUser].url_of(row.user), row.user)  # type: ignore[attr-defined]
+        return format_html('<a href="{}">{}</a>', site._registry[EndUser].url_of(row.user), row.user)
 
     @admin.display(description="XMPP status")
     def state_shown(self, row: Any) -> SafeString:

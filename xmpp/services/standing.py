@@ -41,4 +41,4 @@ def standing_so(accounts: QuerySet[ImpAccount], status: AccountStatus) -> QueryS
         return accounts.filter(said)
     of_nobody = Q(shard__in=abandoned)
     condition = said & ~of_nobody if status in LIVE else said | (Q(status__in=LIVE) & of_nobody)
-    return accounts.annotate(shard=Mod(F("slot"), settings.XMPP_SHARDS)).filter(condition)
+    return accounts.alias(shard=Mod(F("slot"), settings.XMPP_SHARDS)).filter(condition)

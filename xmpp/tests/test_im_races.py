@@ -91,7 +91,7 @@ def test_a_group_is_written_to_while_the_purge_takes_it_away(mary: EndUser, tom:
         purge()
         second = Beside(lambda: send(mary, [str(tom.pk), str(ann.pk)]))
         wait_for_waiters(1)
-    assert ImMessage.objects.get() == second.result()
+    assert second.result() == ImMessage.objects.get()
     assert ImParticipant.objects.count() == 3
 
 
