@@ -6,6 +6,7 @@ It holds only while that session is online; what it heard before may be wrong by
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -48,7 +49,9 @@ class XmppPresence:
 def heard() -> TenantQuerySet[Subscription]:
     """The subscriptions by which sessions that are online now hear somebody, the newest word last."""
     abandoned = abandoned_shards()
-    rows = Subscription.objects.alias(shard=Mod(F("user__imp__slot"), settings.XMPP_SHARDS)).filter(
+    rows: TenantQuerySet[Any] = Subscription.objects.alias(
+        shard=Mod(F("user__imp__slot"), settings.XMPP_SHARDS)
+    ).filter(
         direction=Direction.OUT,
         state=SubscriptionState.ACCEPTED,
         show__in=_STATUSES,
