@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench fuzz screenshots
+.PHONY: help run xmpp test lint format bench fuzz screenshots
 
 PORT ?= 8000
 SANDBOX_PORT ?= 8100
@@ -11,10 +11,12 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --root-user-action=ignore
+PROSODY := prosody prosody-modules lua-bitop lua-bit32 lua-event lua-posix lua-readline lua-unbound
 export PORT SANDBOX_PORT
 
 help:
 	@echo "make run      the whole portal with demo data on http://127.0.0.1:$(PORT); Ctrl-C stops it"
+	@echo "make xmpp     beside it a Prosody, with which users of the demo have XMPP; Ctrl-C stops it"
 	@echo "make test     installs what the tests need, then lint and all tests"
 	@echo "make lint     ruff, mypy, import rules, migrations, system checks, pip-audit"
 	@echo "make format   formats the code"
@@ -25,9 +27,13 @@ help:
 run: $(VENV)/run.stamp
 	@exec $(BIN)/python manage.py runstack --port $(PORT) --sandbox-port $(SANDBOX_PORT)
 
+xmpp: $(VENV)/run.stamp
+	@scripts/debian-packages $(PROSODY) go-sendxmpp
+	@PYTHONPATH=. $(BIN)/python scripts/demo_xmpp.py
+
 test: lint
 	@scripts/debian-packages postgresql redis-server rabbitmq-server nginx systemd chromium curl slapd ldap-utils \
-		prosody prosody-modules lua-bitop lua-bit32 lua-event lua-posix lua-readline lua-unbound go-sendxmpp sendxmpp ejabberd
+		$(PROSODY) go-sendxmpp sendxmpp ejabberd
 	@echo "== all tests on PostgreSQL and Redis"
 	@scripts/with-services $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 	@echo "== tests of real workers and stacks with RabbitMQ as broker"

@@ -13,6 +13,7 @@
 - `purges`: what `manage.py purge` removes beside texts, each a callable (as of, dry run) -> counts by what was removed
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
 - `user_parts`: fields of users that an app keeps, in the users of the provisioning API
+- `demo_parts`: what `loaddemo` adds of an app, each a callable (the demo's users by login, port of the sandbox)
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ number_holders: list[Callable[[Collection[str]], Iterable[Holder]]] = []
 assigned_numbers: list[Callable[[Collection[uuid.UUID]], Mapping[uuid.UUID, Sequence[str]]]] = []
 name_followers: list[Callable[[uuid.UUID, str], None]] = []
 purges: list[Callable[[datetime | None, bool], Mapping[str, int]]] = []
+demo_parts: list[Callable[[Mapping[str, Any], int], None]] = []
 _guards: dict[type[models.Model], list[Guard]] = {}
 
 

@@ -77,8 +77,8 @@ def programs_of_a_stack(port: int, sandbox_port: int) -> list[Program]:
         Program("web", partial(_asgi, "127.0.0.1", port, grace_s=3), rank=0),
         Program("tasks", partial(_tasks, threads=4), rank=1),
         Program("residents", _residents, rank=1),
-        # The sandbox remembers nothing: the numbers that are there already tell it again where their texts go.
-        Program("hooks", _check_hooks, rank=1, after="sandbox"),
+        # The sandbox remembers nothing: it is told again where the texts of numbers go, and whom BroadWorks knows.
+        Program("hooks", _tell_sandbox, rank=1, after="sandbox"),
         Program("sandbox", partial(os.execv, sys.executable, [sys.executable, *sandbox]), rank=2, port=sandbox_port),
     ]
 
@@ -149,7 +149,8 @@ def _worker(*arguments: str) -> None:
     app.start(["-q", "worker", "-P", "threads", "-l", os.environ.get("LOG_LEVEL", "INFO"), *quiet, *arguments])
 
 
-def _check_hooks() -> None:
+def _tell_sandbox() -> None:
     from django.core.management import call_command
 
     call_command("checkhooks", "--wait", "20")
+    call_command("tellsandbox", "--wait", "20")

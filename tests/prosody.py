@@ -137,6 +137,7 @@ class Prosody:
 
     domain, component_domain, host = DOMAIN, COMPONENTS[0], "127.0.0.1"
     _domains = (DOMAIN, FOREIGN_DOMAIN)
+    _components: tuple[str, ...] = COMPONENTS
 
     def __init__(
         self,
@@ -290,7 +291,7 @@ class Prosody:
         components = "".join(
             f'Component "{domain}"\n    component_secret = "{self.component_secret}"\n'
             '    component_conflict_resolve = "kick_old"\n'
-            for domain in COMPONENTS
+            for domain in self._components
         )
         return CONFIGURATION.format(**self._settings) + hosts + components
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from portal import extensions
@@ -22,8 +23,17 @@ SECRETS = ("imp__password", "imp__pending_password")
 def connect() -> None:
     extensions.user_parts.append(extensions.UserPart(NAMES, ("imp",), SECRETS, user_fields, user_service.begin))
     extensions.session_contributors.append(session_part)
+    extensions.demo_parts.append(load_demo)
     register_renderer("xmpp.updated", render_accounts)
     im_wiring.connect()
+
+
+def load_demo(users: Mapping[str, EndUser], sandbox_port: int) -> None:
+    """What `loaddemo` adds."""
+    # Nobody else needs it in memory.
+    from xmpp import demo
+
+    demo.load(users, sandbox_port)
 
 
 def session_part(user: EndUser) -> dict[str, Any]:

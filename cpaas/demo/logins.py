@@ -55,6 +55,7 @@ def table(logins: dict[str, Any]) -> str:
         numbers = zip(row["numbers"], row["opt_in"], strict=True)
         said = ", ".join(f"{number} {state}" for number, state in numbers)
         lines.append(f"  {row['login']:<42} {said or 'none'}")
+    lines += ["", "Users have instant messages. XMPP needs a server: `make xmpp` in a second terminal adds one."]
     return "\n".join([*lines, ""])
 
 

@@ -15,6 +15,7 @@ from cpaas.demo.numbers import load_messaging
 from cpaas.demo.tenants import Tenants
 from cpaas.demo.trouble import load_trouble
 from cpaas.services.traffic import count_unsettled
+from portal import extensions
 from portal.problems import Problem
 
 
@@ -44,6 +45,9 @@ class Command(BaseCommand):
             load_directories(tenants)
             load_messaging(tenants, options["sandbox_port"])
             load_trouble(tenants)
+            users = {user.login: user for user in tenants.users.values()}
+            for load_part in extensions.demo_parts:
+                load_part(users, options["sandbox_port"])
             count_unsettled()
         except Problem as problem:
             raise CommandError(f"The demo data cannot be put beside what is there: {problem.detail}") from problem
