@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from portal.sql import as_time, as_uuid, execute_planned, table_of
+from portal.sql import as_uuid, execute_planned, table_of
+from xmpp.models import ImMessage
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 
 # Conversation, user, newest message, how many they received, and the newest of these.
@@ -71,21 +72,22 @@ _INSERT_ARCHIVED = """
     SELECT account_id, stanza_id, message_id FROM rows WHERE true
     ON CONFLICT (account_id, stanza_id) DO NOTHING
 """
+# Each row is looked up by itself, in an index: a join planned while the tables were small would read all of them.
 _FIND_ARCHIVED = """
     WITH {rows}
-    SELECT a.account_id, a.stanza_id FROM rows
-    JOIN xmpp_archivedstanza a ON a.account_id = rows.account_id AND a.stanza_id = rows.stanza_id
+    SELECT account_id, stanza_id FROM rows WHERE (
+        SELECT a.id FROM xmpp_archivedstanza a WHERE a.account_id = rows.account_id AND a.stanza_id = rows.stanza_id
+    ) IS NOT NULL
 """
-_KNOWN = "m.id, m.conversation_id, m.sender_id, m.sender_jid, m.origin_id, m.text, m.at"
 # What others sent is known by their id for it, what we sent by ours.
-_FIND_KNOWN = f"""
-    WITH {{rows}}
-    SELECT {_KNOWN} FROM rows JOIN xmpp_immessage m ON m.conversation_id = rows.conversation_id
-        AND m.sender_jid = rows.sender_jid AND m.origin_id = rows.origin_id AND m.origin_id <> ''
-    UNION
-    SELECT {_KNOWN} FROM rows JOIN xmpp_immessage m
-        ON m.id = rows.message_id AND m.conversation_id = rows.conversation_id
-"""  # noqa: S608 - made of constants
+_FIND_KNOWN = """
+    WITH {rows}
+    SELECT
+        (SELECT m.id FROM xmpp_immessage m WHERE m.conversation_id = rows.conversation_id
+            AND m.sender_jid = rows.sender_jid AND m.origin_id = rows.origin_id AND m.origin_id <> ''),
+        (SELECT m.id FROM xmpp_immessage m WHERE m.id = rows.message_id AND m.conversation_id = rows.conversation_id)
+    FROM rows
+"""
 _RAISE = """
     WITH {rows}
     UPDATE xmpp_imparticipant AS p SET
@@ -115,10 +117,9 @@ def find_known(rows: Iterable[tuple[uuid.UUID, str, str, uuid.UUID | None]]) -> 
     columns = {"conversation_id": "uuid", "sender_jid": "text", "origin_id": "text", "message_id": "uuid"}
     table, values = table_of("rows", columns, list(rows))
     found = execute_planned(_FIND_KNOWN.format(rows=table), values)
-    return [
-        Known(as_uuid(key), as_uuid(of), sender and as_uuid(sender), jid, origin_id, text, as_time(at))
-        for key, of, sender, jid, origin_id, text, at in found
-    ]
+    ids = {as_uuid(key) for row in found for key in row if key is not None}
+    rows_of_known = ImMessage.objects.filter(pk__among=ids).values_list(*Known._fields)
+    return [Known(*row) for row in rows_of_known] if ids else []
 
 
 def insert_messages(messages: Sequence[Received]) -> None:
