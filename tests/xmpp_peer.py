@@ -241,6 +241,11 @@ class UcOne:
         """Return when the server has handled all that was sent before, and all it had sent has been heard."""
         self._run(_awaited(self.client.plugin["xep_0199"].send_ping(self.server.domain)))
 
+    def ask_features(self, jid: str) -> set[str]:
+        """What an entity says it can do (XEP-0030)."""
+        info = self._run(_awaited(self.client.plugin["xep_0030"].get_info(jid=jid)))
+        return set(info["disco_info"]["features"])
+
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, _loop()).result(PATIENCE_S)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import ComponentXMPP
 from slixmpp.exceptions import IqError, IqTimeout
-from slixmpp.stanza import Message, Presence
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 from slixmpp.xmlstream.xmlstream import NotConnectedError
@@ -30,6 +30,20 @@ _SENTENCES = {
     "not-authorized": "The server refused the secret.",
     "host-unknown": "The server has no component of this domain.",
     "conflict": "Another gateway is connected to the server for this domain.",
+}
+# How a server ends the stream over something that we said (RFC 6120 section 4.9.3).
+_OFFENCES = {
+    "bad-format",
+    "bad-namespace-prefix",
+    "improper-addressing",
+    "invalid-from",
+    "invalid-namespace",
+    "invalid-xml",
+    "not-well-formed",
+    "policy-violation",
+    "restricted-xml",
+    "unsupported-encoding",
+    "unsupported-stanza-type",
 }
 
 
@@ -50,7 +64,8 @@ class Listener(Protocol):
 
 
 class Component(ComponentXMPP):
-    """One connection, from `open` to its end: `closed` is set then. Another try is another object.
+    """One connection, from `open` to its end: `closed` is set then, and `stream_error` the server's reason if it gave
+    one. Another try is another object.
 
     `patience_s`: whoever was stopped for longer than that may not act any more (its lease is over), so nothing leaves.
     """
@@ -61,6 +76,7 @@ class Component(ComponentXMPP):
         super().__init__(domain, secret, host, port)  # type: ignore[no-untyped-call]
         self.whitespace_keepalive = False
         self.closed = asyncio.Event()
+        self.stream_error = ""
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listener, self._patience_s = listener, patience_s
         self._awake_at = time.monotonic()
@@ -94,10 +110,18 @@ class Component(ComponentXMPP):
             raise
         self._tick()
 
-    def say(self, element: Element) -> None:
-        """Send a message or presence."""
-        kind = Message if element.tag.endswith("}message") else Presence
-        self.send(kind(self, xml=element))
+    @property
+    def offended(self) -> bool:
+        """The server ended the connection over something that we said."""
+        return self.stream_error in _OFFENCES
+
+    def say(self, stanzas: str) -> None:
+        """Send messages or presence; what is said after the end is lost (`said`).
+
+        Past slixmpp's queue and filters, which take as long for a text as all the rest.
+        """
+        with suppress(NotConnectedError):
+            self.send_raw(stanzas)
 
     async def said(self) -> None:
         """Returns when the server has handled all that was sent before: it answers what we ask last, last.
@@ -173,7 +197,7 @@ class Component(ComponentXMPP):
         self.closed.set()
 
     def _handle_stream_error(self, error: Any) -> None:
-        condition = str(error["condition"])
+        condition = self.stream_error = str(error["condition"])
         self._settle(Refused(_SENTENCES.get(condition, f"The server ended the stream: {condition}.")))
 
     def _describe(self, iq: Any) -> None:

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
-from xml.etree.ElementTree import Element
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -35,8 +34,9 @@ SWEEP_S = 30.0
 LONGEST_PAUSE_S = 0.1
 TIDY_S = 3600.0
 LONGEST_BACK_OFF_S = 60.0
-# Members looked through in one question.
+# Members looked through in one question; lots of texts sent before a look at anything else.
 TOGETHER = 200
+LOTS = 10
 
 
 class SmsGatewayResident(Resident):
@@ -53,6 +53,7 @@ class SmsGatewayResident(Resident):
         self._provider_id = system_provider_id
         self._turn = Turn(system_provider_id, epoch or 0)
         self._settings: Settings | None = None
+        self._hearing: Hearing | None = None
         self._members: set[uuid.UUID] = set()
         self._due: set[uuid.UUID] = set()
         self._news = asyncio.Event()
@@ -67,6 +68,7 @@ class SmsGatewayResident(Resident):
             except DatabaseError as error:
                 logger.warning("sms_gateway_database", error=type(error).__name__)
                 await self._wait(LOOK_S)
+        await self._stop_hearing()
 
     async def stop(self) -> None:
         await super().stop()
@@ -99,13 +101,14 @@ class SmsGatewayResident(Resident):
     async def _rest(self) -> None:
         """No gateway here: whoever had one is forgotten."""
         self._members = set()
+        await self._stop_hearing()
         await in_database(gateway_members.forget_members, self._provider_id)
         await in_database(gateways.note_off, self._provider_id)
         await self._wait(LOOK_S * 5)
 
     async def _connected(self, chosen: Settings) -> None:
-        hearing = Hearing(system_provider_id=self._provider_id, domain=chosen.domain, count=self.count)
-        component = hearing.speaker = Component(
+        hearing = await self._hearing_for(chosen.domain)
+        component = Component(
             domain=chosen.domain,
             secret=chosen.secret,
             host=chosen.host,
@@ -115,18 +118,36 @@ class SmsGatewayResident(Resident):
         )
         try:
             await component.open()
+            hearing.answer_to(component)
             await in_database(gateways.note_status, self._provider_id, chosen.version, GatewayStatus.ONLINE)
             self.count("logins")
             await in_database(gateway_outbox.release, self._turn)
             self._swept_at = 0.0
             await self._serve(component, chosen)
-            await hearing.finish()
+            await self._stop_hearing()
             await component.close()
             note = "The connection was ended in order; another worker may go on."
             await in_database(gateways.note_status, self._provider_id, chosen.version, GatewayStatus.CONNECTING, note)
+        except Unreachable:
+            if component.offended:
+                await in_database(gateway_outbox.blame, self._turn)
+                raise Unreachable(f"The server ended the connection: {component.stream_error}.") from None
+            raise
         finally:
             component.cut()
-            hearing.close()
+
+    async def _hearing_for(self, domain: str) -> Hearing:
+        """The same over all connections, until there is another domain."""
+        if self._hearing is not None and self._hearing.domain != domain:
+            await self._stop_hearing()
+        if self._hearing is None:
+            self._hearing = Hearing(system_provider_id=self._provider_id, domain=domain, count=self.count)
+        return self._hearing
+
+    async def _stop_hearing(self) -> None:
+        hearing, self._hearing = self._hearing, None
+        if hearing is not None:
+            await hearing.finish()
 
     async def _serve(self, component: Component, chosen: Settings) -> None:
         """Until the settings change, or we are to end. Raises Unreachable when the connection is gone."""
@@ -167,17 +188,21 @@ class SmsGatewayResident(Resident):
         due, self._due = self._due, set()
         if now - self._swept_at >= SWEEP_S:
             self._members = await in_database(gateway_members.settle_members, self._provider_id)
+            await in_database(gateway_outbox.try_deferred_again, self._turn)
             due, self._swept_at = set(self._members), now
             await component.said()  # also when there is nothing to say: a dead connection is noticed so
         elif not due:
             self._members = await in_database(gateway_members.settle_members, self._provider_id)
         try:
             await self._look_through(component, due)
-            while await self._send(component) or await self._tell(component, due):
-                self._news.set()  # there may be more, and news of those who wrote meanwhile
+            has_more = await self._send(component) + await self._tell(component, due)
         except (DatabaseError, Unreachable):
             self._due |= due
             raise
+        if has_more:
+            # After a look at the settings, and at what came meanwhile.
+            self._due |= due
+            self._news.set()
         if now - self._tidied_at >= TIDY_S:
             self._tidied_at = now
             await in_database(gateway_outbox.tidy)
@@ -188,48 +213,49 @@ class SmsGatewayResident(Resident):
         for start in range(0, len(users), TOGETHER):
             some = users[start : start + TOGETHER]
             page = await in_database(gateway_outbox.collect, self._turn, some)
-            while page is not None:
+            while page is not None and not self.stopping.is_set():
                 if page.made:
                     await self._send(component)
                 page = await in_database(gateway_outbox.collect, self._turn, some, page.after)
 
     async def _send(self, component: Component) -> int:
-        texts = await in_database(gateway_outbox.claim, self._turn)
-        for text in texts:
-            component.say(_stanza_of(text, component.boundjid.bare))
-        if texts:
+        """A few lots of texts; returns how many the server has now."""
+        sent = 0
+        for _ in range(LOTS):
+            texts = await in_database(gateway_outbox.claim, self._turn)
+            if not texts:
+                break
+            component.say("".join(_stanza_of(text, component.boundjid.bare) for text in texts))
             await component.said()
             await in_database(gateway_outbox.confirm, self._turn, [text.id for text in texts])
-            self.count("out", len(texts))
-        return len(texts)
+            sent += len(texts)
+        self.count("out", sent)
+        return sent
 
     async def _tell(self, component: Component, due: Collection[uuid.UUID]) -> int:
         """Receipts for what the carrier delivered, errors for what it did not (XEP-0184)."""
         endings = await in_database(gateway_outbox.endings, self._turn, due) if due else []
-        for ending in endings:
-            stanza = _word_on(ending, component.boundjid.bare)
-            if stanza is not None:
-                component.say(stanza)
         if endings:
+            component.say("".join(_word_on(ending, component.boundjid.bare) for ending in endings))
             await component.said()
             await in_database(gateway_outbox.note_told, self._turn, [ending.id for ending in endings])
             self.count("told", len(endings))
         return len(endings)
 
 
-def _stanza_of(text: ToSay, domain: str) -> Element:
-    return stanzas.build_text(
-        id=str(text.id), to=text.jid, sender=f"{text.remote}@{domain}", text=text.text, link=text.link, at=text.at
-    )
+def _stanza_of(text: ToSay, domain: str) -> str:
+    sender = stanzas.address_of(text.remote, domain)
+    return stanzas.build_text(id=str(text.id), to=text.jid, sender=sender, text=text.text, link=text.link, at=text.at)
 
 
-def _word_on(ending: Ending, domain: str) -> Element | None:
-    sender = f"{ending.remote}@{domain}"
+def _word_on(ending: Ending, domain: str) -> str:
+    """Nothing when all went well and nobody asked."""
+    sender = stanzas.address_of(ending.remote, domain)
     if ending.refusal is not None:
         return stanzas.build_error(to=ending.jid, sender=sender, id=ending.stanza_id, refusal=ending.refusal)
     if ending.wants_receipt:
         return stanzas.build_receipt(to=ending.jid, sender=sender, id=ending.stanza_id)
-    return None
+    return ""
 
 
 def _user_of(topic: str) -> uuid.UUID | None:

@@ -1,26 +1,41 @@
 """What is said between the SMS gateway and the XMPP server, built and read without any I/O (XEP-0114, 0184, 0066).
 
-A number's address is `+12015550100@<domain of the gateway>`. Whatever a client may write is answered with the one
-right thing: taken, refused with a sentence, or left alone, so that errors never travel in circles.
+A number's address is `+12015550100@<domain of the gateway>`; a sender with a name is there under its name, escaped
+(XEP-0106). Whatever a client may write is answered with the one right thing: taken, refused with a sentence, or left
+alone, so that errors never travel in circles. Stanzas are written as text, as in xmpp.stanzas.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from encodings.idna import nameprep
+from stringprep import in_table_a1 as is_unassigned
 from typing import Literal
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
-from xmpp.stanzas import CLIENT, DELAY, LONGEST_ID, RECEIPTS, STANZA_ERRORS, STANZA_ID, bare
+from xmpp.stanzas import (
+    CLIENT,
+    DELAY,
+    LONGEST_ID,
+    RECEIPTS,
+    STANZA_ERRORS,
+    STANZA_ID,
+    bare,
+    escaped,
+    without_illegal_characters,
+)
 
 COMPONENT = "jabber:component:accept"
 OUT_OF_BAND = "jabber:x:oob"
 ENCRYPTED = ("eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2", "jabber:x:encrypted", "urn:xmpp:openpgp:0")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What a JID's local part may not have, and a backslash that would be read as one of these (XEP-0106).
+_TO_ESCAPE = re.compile(r"""[ "&'/:<>@]|\\(?=20|22|26|27|2f|3a|3c|3e|40|5c)""")
 
 ErrorType = Literal["cancel", "modify", "auth", "wait"]
 
@@ -67,11 +82,12 @@ class Unwelcome:
 
 @dataclass(frozen=True)
 class Bounced:
-    """A message of ours with this id came back."""
+    """A message of ours with this id came back; `is_final` unless it may be sent again later (RFC 6120 type wait)."""
 
     sender: str
     id: str
     reason: str
+    is_final: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,28 @@ class Asked:
 
 
 News = Written | Unwelcome | Bounced | Confirmed
+
+
+def address_of(remote: str, domain: str) -> str:
+    """The JID that stands for a remote party: a number, a short code, or a name that may hold anything.
+
+    Servers end the whole stream over an address that is none. What no address can have becomes "_".
+    """
+    if _NUMBER.fullmatch(remote):
+        return f"{remote}@{domain}"
+    text = unicodedata.normalize("NFKC", remote).strip()
+    known = "".join(char if char.isprintable() and not is_unassigned(char) else "_" for char in text)
+    local = _TO_ESCAPE.sub(lambda found: f"\\{ord(found[0]):02x}", known)
+    try:
+        # Nearly nodeprep (RFC 6122), which forbids mixed directions of writing, for example.
+        has_address = bool(nameprep(local))
+    except UnicodeError:
+        has_address = False
+    return f"{local if has_address else _in_ascii(local)}@{domain}"
+
+
+def _in_ascii(local: str) -> str:
+    return "".join(char if char.isascii() else "_" for char in local) or "_"
 
 
 def number_at(address: str, domain: str) -> str | None:
@@ -121,7 +159,9 @@ def read_message(stanza: Element, domain: str) -> News | None:
     if not sender or to.partition("/")[0].rpartition("@")[2].lower() != domain.lower():
         return None
     if kind == "error":
-        return Bounced(bare(sender), stanza_id, _reason(stanza))
+        error = _child(stanza, "error")
+        is_final = error is None or error.get("type") != "wait"
+        return Bounced(bare(sender), stanza_id, _reason(error), is_final)
     receipt = stanza.find(f"{{{RECEIPTS}}}received")
     if receipt is not None:
         return Confirmed(bare(sender), receipt.get("id", ""))
@@ -167,8 +207,7 @@ def _child(stanza: Element, name: str) -> Element | None:
     return stanza.find(f"{{{CLIENT}}}{name}") if found is None else found
 
 
-def _reason(stanza: Element) -> str:
-    error = _child(stanza, "error")
+def _reason(error: Element | None) -> str:
     condition = text = ""
     for part in error if error is not None else ():
         if part.tag == f"{{{STANZA_ERRORS}}}text":
@@ -178,49 +217,49 @@ def _reason(stanza: Element) -> str:
     return ": ".join(word for word in (condition or "undefined-condition", text) if word)[:300]
 
 
-def build_text(*, id: str, to: str, sender: str, text: str, link: str = "", at: datetime | None = None) -> Element:
+def build_text(*, id: str, to: str, sender: str, text: str, link: str = "", at: datetime | None = None) -> str:
     """A received text. `link` is a file's address, which is the body too, so that clients show it in place (XEP-0066).
     `at`: when it was received, of a late one."""
-    message = Element(f"{{{COMPONENT}}}message", {"from": sender, "to": to, "type": "chat", "id": id})
-    SubElement(message, f"{{{COMPONENT}}}body").text = _ILLEGAL.sub("\ufffd", link or text)
-    SubElement(message, f"{{{STANZA_ID}}}origin-id", {"id": id})
-    SubElement(message, f"{{{RECEIPTS}}}request")
+    body = f"<body>{_content(link or text)}</body>"
+    key = _attribute(id)
+    parts = [body, f"<origin-id xmlns='{STANZA_ID}' id='{key}'/>", f"<request xmlns='{RECEIPTS}'/>"]
     if link:
-        SubElement(SubElement(message, f"{{{OUT_OF_BAND}}}x"), f"{{{OUT_OF_BAND}}}url").text = link
+        parts.append(f"<x xmlns='{OUT_OF_BAND}'><url>{_content(link)}</url></x>")
     if at is not None:
         stamp = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        SubElement(message, f"{{{DELAY}}}delay", {"from": sender.partition("@")[2], "stamp": stamp})
-    return message
+        parts.append(f"<delay xmlns='{DELAY}' from='{_attribute(sender.rpartition('@')[2])}' stamp='{stamp}'/>")
+    return f"<message {_way(to, sender)} type='chat' id='{key}'>{''.join(parts)}</message>"
 
 
-def build_receipt(*, to: str, sender: str, id: str) -> Element:
+def build_receipt(*, to: str, sender: str, id: str) -> str:
     """The carrier has delivered the client's message with that id."""
-    message = Element(f"{{{COMPONENT}}}message", {"from": sender, "to": to, "type": "chat"})
-    SubElement(message, f"{{{RECEIPTS}}}received", {"id": id})
-    return message
+    receipt = f"<received xmlns='{RECEIPTS}' id='{_attribute(id)}'/>"
+    return f"<message {_way(to, sender)} type='chat'>{receipt}</message>"
 
 
-def build_error(*, to: str, sender: str, id: str, refusal: Refusal) -> Element:
+def build_error(*, to: str, sender: str, id: str, refusal: Refusal) -> str:
     """The answer to a message that is not taken, or that failed later. The text itself is not repeated."""
-    attributes = {"from": sender, "to": to, "type": "error"}
-    if id:
-        attributes["id"] = id
-    message = Element(f"{{{COMPONENT}}}message", attributes)
-    error = SubElement(message, f"{{{COMPONENT}}}error", {"type": refusal.type})
-    SubElement(error, f"{{{STANZA_ERRORS}}}{refusal.condition}")
-    text = SubElement(error, f"{{{STANZA_ERRORS}}}text", {"{http://www.w3.org/XML/1998/namespace}lang": "en"})
-    text.text = _ILLEGAL.sub("\ufffd", refusal.sentence)
-    return message
+    key = f" id='{_attribute(id)}'" if id else ""
+    text = f"<text xmlns='{STANZA_ERRORS}' xml:lang='en'>{_content(refusal.sentence)}</text>"
+    error = f"<error type='{refusal.type}'><{refusal.condition} xmlns='{STANZA_ERRORS}'/>{text}</error>"
+    return f"<message {_way(to, sender)} type='error'{key}>{error}</message>"
 
 
-def build_presence(*, to: str, sender: str, kinds: Sequence[str], status: str = "") -> list[Element]:
+def build_presence(*, to: str, sender: str, kinds: Sequence[str], status: str = "") -> str:
     """Presence stanzas of these types, "" for available."""
-    built = []
-    for kind in kinds:
-        presence = Element(f"{{{COMPONENT}}}presence", {"from": sender, "to": to})
-        if kind:
-            presence.set("type", kind)
-        if status:
-            SubElement(presence, f"{{{COMPONENT}}}status").text = status
-        built.append(presence)
-    return built
+    said = f"<status>{_content(status)}</status>" if status else ""
+    types = (f" type='{kind}'" if kind else "" for kind in kinds)
+    return "".join(f"<presence {_way(to, sender)}{type}>{said}</presence>" for type in types)
+
+
+def _way(to: str, sender: str) -> str:
+    return f"from='{_attribute(sender)}' to='{_attribute(to)}'"
+
+
+def _attribute(text: str) -> str:
+    """Line breaks and tabs would be read as blanks there (XML 1.0 §3.3.3)."""
+    return _content(text).replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def _content(text: str) -> str:
+    return escaped(without_illegal_characters(text))

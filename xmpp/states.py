@@ -99,12 +99,14 @@ def before(state: DeliveryState) -> list[DeliveryState]:
 
 
 class GatewayState(models.TextChoices):
-    """Of a received text on its way to XMPP. `sent`: the server has it. Only `sending` goes back, to `queued`, when
-    the connection broke before the server confirmed."""
+    """Of a received text on its way to XMPP. `sent`: the server has it. Two go back to `queued`: `sending` when the
+    connection broke before the server confirmed, `deferred` when it is time to try again what the server could not
+    take."""
 
     QUEUED = "queued", "Queued"
     SENDING = "sending", "Sending"
     SENT = "sent", "Sent"
+    DEFERRED = "deferred", "Deferred"
     FAILED = "failed", "Failed"
     DELIVERED = "delivered", "Delivered"
 

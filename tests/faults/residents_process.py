@@ -15,11 +15,12 @@ from tests.sandbox_process import ROOT
 
 
 class ResidentsProcess:
-    """`manage.py residents` on the test database; `lease_s` is how long its sign of life lasts."""
+    """`manage.py residents` on the test database; `lease_s` is how long its sign of life lasts,
+    `database_port` a way to the database that can be cut."""
 
-    def __init__(self, var_dir: Path, *, lease_s: float) -> None:
+    def __init__(self, var_dir: Path, *, lease_s: float, database_port: int | None = None) -> None:
         environment = os.environ | {
-            "DATABASE_URL": database_url(),
+            "DATABASE_URL": database_url(database_port),
             "PORTAL_VAR_DIR": str(var_dir),
             "PORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
             "PORTAL_LEASE_TTL_S": str(lease_s),

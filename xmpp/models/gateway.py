@@ -52,7 +52,8 @@ class TextToXmpp(Row):
     """One stanza to a user: the text of a received message (`part` 0), or one of its files (from 1).
 
     The id is the stanza's. `epoch` is the lease's of the gateway that has it in hand: one that comes after takes up
-    what its predecessor did not finish.
+    what its predecessor did not finish. `tries`: how often it was in hand when the server ended the connection over
+    something that was said.
     """
 
     account = models.ForeignKey("xmpp.ImpAccount", models.CASCADE, related_name="+", db_index=False)
@@ -61,6 +62,7 @@ class TextToXmpp(Row):
     part = models.PositiveSmallIntegerField(default=0)
     state = models.CharField(max_length=10, choices=GatewayState.choices, default=GatewayState.QUEUED)
     epoch = models.BigIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True, default="")
 
     tenant_paths: ClassVar[dict[str, str]] = {"user": "account_id"}

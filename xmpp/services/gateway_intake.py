@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
@@ -39,6 +40,11 @@ def account_of(system_provider_id: uuid.UUID, jid: str) -> ImpAccount | None:
     """The account with that bare JID, if it may use the gateway."""
     found = accounts_on(system_provider_id).filter(imp_id__lower=bare(jid))
     return found.select_related("user").defer("password").first()
+
+
+def take_texts(*, system_provider_id: uuid.UUID, texts: Sequence[Written]) -> list[Refusal | None]:
+    """Queue texts in their order; for each what `take_text` says."""
+    return [take_text(system_provider_id=system_provider_id, text=text) for text in texts]
 
 
 def take_text(*, system_provider_id: uuid.UUID, text: Written) -> Refusal | None:

@@ -22,6 +22,7 @@ from cpaas.states import MessageStatus
 from portal import clock
 from portal.residents.leases import still_held
 from portal.residents.resident import lease_name
+from portal.sql import execute_planned, table_of
 from xmpp.gateway_stanzas import Refusal
 from xmpp.models import GatewayMember, GatewayThread, ImpAccount, TextFromXmpp, TextToXmpp
 from xmpp.states import GatewayState
@@ -31,12 +32,25 @@ GATEWAY = "sms-gateway"
 _FILES_WAIT = timedelta(minutes=2)
 _LATE = timedelta(seconds=60)
 _KEPT = timedelta(days=7)
+# So long a text is tried again that the server cannot take just now.
+_TRIED_FOR = timedelta(days=1)
+# A text that was in hand so often when the server ended the connection over one is the one.
+_MOST_TRIES = 3
 # Conversations looked through in one transaction, and messages of each; stanzas sent together.
 _TOGETHER = 100
 _EACH = 50
 _MOST = 200
 _ENDED = (MessageStatus.DELIVERED, MessageStatus.UNDELIVERED, MessageStatus.FAILED)
 _OPEN = (GatewayState.QUEUED, GatewayState.SENDING)
+_AT_SERVER = (GatewayState.SENDING, GatewayState.SENT)
+_NOTE_CONFIRMED = """
+    WITH {rows}
+    UPDATE xmpp_texttoxmpp SET state = 'delivered'
+    WHERE state <> 'failed' AND id IN (
+        SELECT t.id FROM rows JOIN xmpp_texttoxmpp t ON t.id = rows.stanza_id
+        JOIN xmpp_impaccount a ON a.user_id = t.account_id AND lower(a.imp_id) = rows.jid
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -182,13 +196,20 @@ def claim(turn: Turn, limit: int = _MOST) -> list[ToSay]:
     mine = TextToXmpp.objects.filter(account__system_provider_id=turn.system_provider_id)
     due = mine.filter(Q(state=GatewayState.QUEUED) | Q(state=GatewayState.SENDING) & ~Q(epoch=turn.epoch))
     on = due.filter(account__assigned=True, account__enabled=True)
-    ids = list(on.order_by("pk").values_list("pk", flat=True)[:limit])
+    found = list(on.order_by("pk").values_list("pk", "tries")[:limit])
+    ids = [key for key, _ in _without_suspects(found)]
     if not ids:
         return []
     open_rows = TextToXmpp.objects.filter(turn.holds(), pk__in=ids, state__in=_OPEN)
     open_rows.update(state=GatewayState.SENDING, epoch=turn.epoch)
     claimed = TextToXmpp.objects.filter(pk__in=ids, state=GatewayState.SENDING, epoch=turn.epoch)
     return _to_say(list(claimed.select_related("account").order_by("pk")))
+
+
+def _without_suspects(found: list[tuple[uuid.UUID, int]]) -> list[tuple[uuid.UUID, int]]:
+    """As many of these as may go out together: one that the server may end the connection over goes alone."""
+    first_suspect = next((n for n, (_, tries) in enumerate(found) if tries), len(found))
+    return found[: first_suspect or 1]
 
 
 def _to_say(rows: Sequence[TextToXmpp]) -> list[ToSay]:
@@ -228,15 +249,39 @@ def release(turn: Turn) -> None:
     rows.filter(account__system_provider_id=turn.system_provider_id).update(state=GatewayState.QUEUED)
 
 
-def note_confirmed(jid: str, stanza_id: uuid.UUID) -> None:
-    """A client of the user has it. A receipt of anybody else says nothing."""
-    rows = TextToXmpp.objects.filter(pk=stanza_id, account__in=_accounts(jid))
-    rows.exclude(state=GatewayState.FAILED).update(state=GatewayState.DELIVERED)
+def blame(turn: Turn) -> None:
+    """The server ended the connection over one of the texts in hand: each goes out alone from now on, and the one over
+    which it happens again and again is given up, so that it does not keep those of everybody else."""
+    rows = TextToXmpp.objects.filter(turn.holds(), state=GatewayState.SENDING, epoch=turn.epoch)
+    mine = rows.filter(account__system_provider_id=turn.system_provider_id)
+    mine.update(tries=F("tries") + 1)
+    error = "The XMPP server ended the connection over this text."
+    mine.filter(tries__gte=_MOST_TRIES).update(state=GatewayState.FAILED, error=error)
 
 
-def note_bounced(jid: str, stanza_id: uuid.UUID, reason: str) -> tuple[str, str] | None:
-    """The user's server refused it. Returns JID and remote when the user is to be asked, for the first time, to let
-    texts of that remote through: servers that pass on only what stands in the roster drop them (facts 5 #8)."""
+def note_confirmed(confirmed: Sequence[tuple[str, uuid.UUID]]) -> None:
+    """Clients with these bare JIDs have the stanzas with these ids. A receipt of anybody else says nothing."""
+    table, values = table_of("rows", {"jid": "text", "stanza_id": "uuid"}, confirmed)
+    execute_planned(_NOTE_CONFIRMED.format(rows=table), values)
+
+
+def try_deferred_again(turn: Turn) -> None:
+    """What a server could not take just now goes out again, for a day."""
+    mine = TextToXmpp.objects.filter(
+        turn.holds(), state=GatewayState.DEFERRED, account__system_provider_id=turn.system_provider_id
+    )
+    mine.filter(created_at__lt=clock.now() - _TRIED_FOR).update(state=GatewayState.FAILED)
+    mine.update(state=GatewayState.QUEUED)
+
+
+def note_bounced(jid: str, stanza_id: uuid.UUID, reason: str, *, is_final: bool = True) -> tuple[str, str] | None:
+    """The user's server refused it, for now when it is not final. Returns JID and remote when the user is to be asked,
+    for the first time, to let texts of that remote through: servers that pass on only what stands in the roster drop
+    them (facts 5 #8)."""
+    if not is_final:
+        rows = TextToXmpp.objects.filter(pk=stanza_id, account__in=_accounts(jid), state__in=_AT_SERVER)
+        rows.update(state=GatewayState.DEFERRED, error=reason[:300])
+        return None
     row = TextToXmpp.objects.filter(pk=stanza_id, account__in=_accounts(jid)).select_related("account").first()
     if row is None or not _fail(row.pk, reason):
         return None
@@ -255,11 +300,10 @@ def _fail(row_id: uuid.UUID, reason: str) -> bool:
     return bool(rows.update(state=GatewayState.FAILED, error=reason[:300]))
 
 
-def endings(turn: Turn, user_ids: Collection[uuid.UUID] | None = None) -> list[Ending]:
-    """Texts of these members, or of all, that were delivered or failed and whose clients do not know it yet."""
-    rows = TextFromXmpp.objects.filter(told=False, account__system_provider_id=turn.system_provider_id)
-    if user_ids is not None:
-        rows = rows.filter(account__among=list(user_ids))
+def endings(turn: Turn, user_ids: Collection[uuid.UUID]) -> list[Ending]:
+    """Texts of these members that were delivered or failed and whose clients do not know it yet."""
+    of_tenant = TextFromXmpp.objects.filter(told=False, account__system_provider_id=turn.system_provider_id)
+    rows = of_tenant.filter(account__among=list(user_ids))
     ended = rows.filter(Exists(Message.objects.filter(pk=OuterRef("message_id"), status__in=_ENDED)))
     found = list(ended.order_by("pk")[:_MOST])
     messages = Message.objects.in_bulk([row.message_id for row in found])

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from portal import clock
 from portal.addresses import ForbiddenAddress, check_host
 from portal.events import wake
-from portal.models import SystemProvider
+from portal.models import Lease, SystemProvider
 from portal.outside import refuse_open_transaction
 from portal.problems import Problem, conflict, invalid
+from portal.residents.leases import living
+from portal.residents.resident import lease_name
 from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
@@ -118,17 +119,22 @@ def delete_gateway(*, actor: Actor | None, gateway: SmsGateway) -> None:
 def test_gateway(*, actor: Actor | None, gateway: SmsGateway) -> SmsGateway:
     """Connect as the gateway would and remember what the server said. Raises nothing for its no.
 
-    While the gateway itself is online that is the answer: a second connection would end the first.
+    While the gateway itself is online that is the answer: a second connection would end the first. A worker that was
+    killed may have left that word, but no lease.
     """
     require_writer(actor)
     refuse_open_transaction()
     row = SmsGateway.objects.get(pk=gateway.pk)
-    if row.status == GatewayStatus.ONLINE and row.enabled:
+    if row.status == GatewayStatus.ONLINE and row.enabled and _has_worker(row):
         return row
     status, detail = asyncio.run(_probe(_settings(row)))
     note_status(row.pk, row.version, status, detail)
     row.refresh_from_db()
     return row
+
+
+def _has_worker(row: SmsGateway) -> bool:
+    return Lease.objects.filter(living(), name=lease_name("sms-gateway", row.pk)).exists()
 
 
 async def _probe(settings: Settings) -> tuple[GatewayStatus, str]:
@@ -173,7 +179,7 @@ def note_status(system_provider_id: uuid.UUID, version: int, status: GatewayStat
 
 def note_off(system_provider_id: uuid.UUID) -> None:
     rows = SmsGateway.objects.filter(pk=system_provider_id, enabled=False).exclude(status=GatewayStatus.DISABLED)
-    rows.update(status=GatewayStatus.DISABLED, status_detail="", checked_at=clock.now(), version=F("version"))
+    rows.update(status=GatewayStatus.DISABLED, status_detail="", checked_at=clock.now())
 
 
 def _settings(row: SmsGateway) -> Settings:

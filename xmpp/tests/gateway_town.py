@@ -64,6 +64,10 @@ class Town:
         with self.open(Dispatcher) as peer:
             yield peer
 
+    def wait_heard(self, peer: UcOne) -> None:
+        """The gateway has heard all that `peer` said before: it answers in order."""
+        peer.ask_features(self.address())
+
     def wait_status(self, status: str) -> SmsGateway:
         def found() -> SmsGateway | None:
             row = SmsGateway.objects.get(pk=self.provider.pk)

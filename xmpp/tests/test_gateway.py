@@ -10,6 +10,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from cpaas.models import Message
 from cpaas.tests.factories import CpaasNumberFactory, CpaasPlatformFactory
+from portal.events import wake
 from portal.tests.factories import EndUserFactory
 from portal.tests.residents import eventually
 from tests.ejabberd import Ejabberd
@@ -285,6 +286,32 @@ class TestToXmpp:
         peer.send(heard.sender, "Hello back")
         eventually(lambda: town.sent() == ["Hello back"])
 
+    def test_a_sender_with_a_name_has_an_address_that_harms_nobody(self, town, peer) -> None:
+        """XEP-0106. Unescaped, Prosody would end the gateway's connection over each of these, again and again."""
+        logins = town.prosody.log.count("successfully authenticated")
+        names = {"alerts@bank.com": "alerts\\40bank.com", "O2/Info": "o2\\2finfo", "Bell\x07": "bell_", "@": "\\40"}
+        for name in names:
+            town.receive(f"From {name!r}", remote=name)
+        for name, local in names.items():
+            heard = peer.wait_text(f"From {name!r}")
+            assert heard.bare == town.address(local)
+        town.wait_heard(peer)
+        assert town.prosody.log.count("successfully authenticated") == logins
+
+    def test_a_text_over_which_the_server_ends_the_connection_is_given_up(self, town) -> None:
+        """It goes out alone after the first time, so that those before it come twice at most, and the others arrive."""
+        with town.open():
+            eventually(lambda: GatewayMember.objects.exists())
+        for text in ("Before", "Too large", "After"):
+            town.receive(text)
+        # No carrier has such; Prosody takes half a megabyte.
+        Message.objects.filter(text="Too large").update(text="x" * 600_000)
+        with town.open() as peer:
+            peer.wait_text("After")
+            assert {each.body for each in peer.messages} == {"Before", "After"}
+            assert len([each for each in peer.messages if each.body == "Before"]) <= 2
+            assert "ended the connection" in TextToXmpp.objects.get(state="failed").error
+
     def test_every_text_once_and_in_order(self, town, peer) -> None:
         texts = [f"Text {n}" for n in range(40)]
         for text in texts:
@@ -400,6 +427,18 @@ class TestOtherServers:
                 town.receive("Let through")
                 peer.wait_text("Let through")
                 assert len([e for e in peer.presences_of(town.address()) if e.type == "subscribe"]) == 1
+
+    def test_one_that_has_no_room_just_now_is_asked_again(self, carrier) -> None:
+        """RFC 6120 section 8.3.2, type `wait`: the text is not lost."""
+        with Prosody(modules="full_once") as prosody:
+            town = Town(prosody, carrier)
+            town.hook("")
+            with town.open() as peer:
+                town.receive("Full, says the server")
+                eventually(lambda: TextToXmpp.objects.filter(state="deferred"))
+                wake("*")
+                peer.wait_text("Full, says the server")
+                eventually(lambda: TextToXmpp.objects.filter(state="delivered"))
 
     def test_one_that_drops_what_comes_from_strangers(self, carrier) -> None:
         """Prosody's mod_block_strangers says nothing; a number that is a contact both ways comes through."""

@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from pytest_django.live_server_helper import LiveServer
 
 from cpaas.models import Message
+from cpaas.services.sending import lock_number
 from portal.models import Lease
-from portal.tests.residents import eventually
+from portal.residents.database import close_database_threads
+from portal.sql import execute
+from portal.tests.residents import eventually, hosting
 from tests.faults.residents_process import ResidentsProcess
+from tests.faults.tcp_gate import Gate
 from tests.faults.web_process import wait_until_alone
 from tests.prosody import Prosody
 from tests.sandbox_process import SandboxProcess
+from xmpp.gateway import SmsGatewayResident
 from xmpp.models import SmsGateway, TextToXmpp
 from xmpp.tests.gateway_town import Town
 
@@ -38,11 +44,11 @@ def town(own_prosody: Prosody, sandbox_process: SandboxProcess, settings: Any, l
 
 
 @contextmanager
-def workers(folder: Path, count: int) -> Iterator[list[ResidentsProcess]]:
+def workers(folder: Path, count: int, database_port: int | None = None) -> Iterator[list[ResidentsProcess]]:
     started = []
     for n in range(count):
         (folder / str(n)).mkdir(exist_ok=True)
-        started.append(ResidentsProcess(folder / str(n), lease_s=LEASE_S))
+        started.append(ResidentsProcess(folder / str(n), lease_s=LEASE_S, database_port=database_port))
     try:
         yield started
     finally:
@@ -50,6 +56,12 @@ def workers(folder: Path, count: int) -> Iterator[list[ResidentsProcess]]:
             each.signal(signal.SIGCONT)
             each.kill()
         wait_until_alone()
+
+
+def _wait_until_blocked() -> None:
+    """Somebody waits for a lock of ours."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    eventually(lambda: execute(waiting))
 
 
 def holder_of(town: Town) -> str:
@@ -151,3 +163,80 @@ def test_a_text_from_xmpp_while_no_gateway_runs_is_refused_by_the_server(town: T
         assert Message.objects.count() == 1
         assert SmsGateway.objects.get().status == "online"
     peer.disconnect()
+
+
+def test_texts_that_wait_at_an_ordinary_stop_go_back_to_their_writers(town: Town) -> None:
+    """What is being taken is taken; of all others the client hears that it must send them again."""
+    with hosting(SmsGatewayResident) as host:
+        town.wait_status("online")
+        peer = town.peer.connect()
+        with transaction.atomic():
+            lock_number(town.number.pk)
+            peer.send(town.address(), "Being taken")
+            _wait_until_blocked()
+            ids = [peer.send(town.address(), f"Waiting {n}") for n in range(5)]
+            town.wait_heard(peer)
+            host.stop()
+            assert {peer.wait_error(key).error_type for key in ids} == {"wait"}
+        eventually(lambda: town.sent() == ["Being taken"])
+        peer.disconnect()
+    close_database_threads()
+    assert town.sent() == ["Being taken"]
+
+
+def test_texts_that_wait_when_the_connection_breaks_are_taken(town: Town) -> None:
+    """In their order, once; a refusal is told on the next connection."""
+    with hosting(SmsGatewayResident):
+        town.wait_status("online")
+        peer = town.peer.connect()
+        with transaction.atomic():
+            lock_number(town.number.pk)
+            texts = ["Being taken", *(f"Waiting {n}" for n in range(5))]
+            peer.send(town.address(), texts[0])
+            _wait_until_blocked()
+            refused = peer.send(town.address("+442079460000"), "To another country")
+            for text in texts[1:]:
+                peer.send(town.address(), text)
+            town.wait_heard(peer)
+            town.prosody.kill()
+            town.wait_status("unreachable")
+            town.prosody.start()
+            peer.wait(lambda: not peer.online)
+            peer.connect()
+        eventually(lambda: town.sent() == texts)
+        assert "country" in (peer.wait_error(refused).error_text or "")
+        peer.disconnect()
+    close_database_threads()
+
+
+def test_with_the_database_away_nothing_is_lost_and_nothing_comes_twice(town: Town, tmp_path: Path) -> None:
+    """Under traffic in both directions: who writes meanwhile is told to send again, what is received comes later."""
+    address = connection.settings_dict
+    with Gate((address["HOST"], int(address["PORT"]))) as gate, workers(tmp_path, 1, gate.port) as started:
+        busy(town, started)
+        peer = town.peer.connect()
+        ids = {f"out-{n}": f"Out {n}" for n in range(30)}
+        for n, (key, text) in enumerate(ids.items()):
+            town.receive(f"In {n}")
+            peer.send(town.address(), text, id=key)
+            if n == 10:
+                gate.cut()
+        assert peer.wait_error("out-29").error_type == "wait"
+        gate.open()
+
+        def all_sent() -> bool:
+            missing = set(ids.values()) - set(town.sent())
+            for key, text in ids.items():
+                if text in missing:
+                    peer.send(town.address(), text, id=key)
+            peer.sync()
+            return not missing
+
+        eventually(all_sent)
+        assert Counter(town.sent()) == Counter(ids.values())
+        eventually(lambda: TextToXmpp.objects.count() == 30)
+        eventually(lambda: not TextToXmpp.objects.filter(state__in=["queued", "sending"]).exists())
+        peer.sync()
+        by_id = {each.id: each.body for each in peer.messages}
+        assert list(by_id.values()) == [f"In {n}" for n in range(30)]
+        peer.disconnect()

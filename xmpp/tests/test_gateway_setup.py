@@ -134,6 +134,13 @@ class TestTheTestButton:
         found = self.status(api, tenant, self.at(prosody, values))
         assert found["state"] == "connecting"
 
+    def test_what_a_killed_worker_left_is_not_believed(self, prosody, tenant, api, values) -> None:
+        """Its last word was that it is online; nobody has the lease."""
+        api(tenant.administrator).post(URL, self.at(prosody, values), format="json")
+        SmsGateway.objects.update(status="online")
+        answer = api(tenant.administrator).post(f"{URL}{values['system_provider']}/test/", {}, format="json")
+        assert answer.json()["status"]["state"] == "connecting"
+
     def test_a_wrong_secret(self, prosody, tenant, api, values) -> None:
         found = self.status(api, tenant, self.at(prosody, values, secret="not-the-secret"))
         assert (found["state"], found["detail"]) == ("refused", "The server refused the secret.")

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slixmpp import JID
 
 from xmpp.gateway_stanzas import (
     COMPONENT,
@@ -17,12 +18,15 @@ from xmpp.gateway_stanzas import (
     Refusal,
     Unwelcome,
     Written,
+    address_of,
     build_error,
+    build_presence,
     build_text,
     number_at,
     read_message,
     read_presence,
 )
+from xmpp.stanzas import STANZA_ERRORS, without_illegal_characters
 
 DOMAIN = "sms.example.com"
 NUMBER = "+12015550100"
@@ -129,6 +133,9 @@ def test_the_kinds_of_news() -> None:
     assert isinstance(read("<body>Hi</body>", kind="groupchat"), Unwelcome)
     assert read("<received RECEIPTS id='7'/>") == Confirmed("alice@example.com", "7")
     assert isinstance(read("<body>Hi</body>", kind="error"), Bounced)
+    busy = read("<body>Hi</body><error type='wait'/>", kind="error")
+    assert isinstance(busy, Bounced)
+    assert not busy.is_final
     assert read("<active xmlns='http://jabber.org/protocol/chatstates'/>") is None
     assert read("<body>Hi</body>", kind="headline") is None
     presence = ET.fromstring(f'<presence xmlns="{COMPONENT}" from="a@b/c" to="{NUMBER}@{DOMAIN}" type="subscribe"/>')
@@ -138,9 +145,41 @@ def test_the_kinds_of_news() -> None:
 @pytest.mark.fuzz
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_we_write_is_xml(text: str) -> None:
-    """Carriers pass on control characters; the server would end our stream over them."""
-    for stanza in (
-        build_text(id="1", to="a@b", sender=f"{NUMBER}@{DOMAIN}", text=text),
-        build_error(to="a@b", sender=DOMAIN, id="1", refusal=Refusal("cancel", "not-allowed", text)),
-    ):
-        ET.fromstring(ET.tostring(stanza))
+    """Carriers pass on control characters; the server would end our stream over them. What XML can have stays."""
+    kept = without_illegal_characters(text)
+    message = ET.fromstring(build_text(id=text, to="a@b", sender=f"{NUMBER}@{DOMAIN}", text=text, link=""))
+    assert (message.findtext("body"), message.get("id")) == (kept, kept)
+    error = ET.fromstring(build_error(to="a@b", sender=DOMAIN, id=text, refusal=Refusal("cancel", "not-allowed", text)))
+    assert error.findtext(f"error/{{{STANZA_ERRORS}}}text") == kept
+    presence = ET.fromstring(build_presence(to=kept, sender=DOMAIN, kinds=["subscribe"], status=text))
+    assert (presence.get("to"), presence.findtext("status")) == (kept, kept)
+
+
+@pytest.mark.parametrize(
+    ("remote", "local"),
+    [
+        (NUMBER, NUMBER),
+        ("12345", "12345"),
+        ("alerts@bank.com", "alerts\\40bank.com"),
+        ("O2/Info", "O2\\2fInfo"),
+        (" My Bank ", "My\\20Bank"),
+        ("c:\\net", "c\\3a\\net"),
+        ("c:\\5commas", "c\\3a\\5c5commas"),
+        ("a\x07b\nc", "a_b_c"),
+        ("\uff20home", "\\40home"),
+        ("بنك1", "___1"),
+        ("\u034f", "_"),
+        ("", "_"),
+    ],
+)
+def test_a_sender_with_a_name(remote: str, local: str) -> None:
+    """XEP-0106: what a JID may not have is escaped, what no JID can have is replaced."""
+    assert address_of(remote, DOMAIN) == f"{local}@{DOMAIN}"
+
+
+@pytest.mark.fuzz
+@given(st.text(max_size=32))
+def test_any_sender_has_an_address(remote: str) -> None:
+    """Another library takes it for a JID of our domain: a server that does not would end the stream of everybody."""
+    jid = JID(address_of(remote, DOMAIN))
+    assert (jid.domain, jid.resource) == (DOMAIN, "")
