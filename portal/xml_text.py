@@ -14,6 +14,11 @@ def has_illegal_characters(text: str) -> bool:
     return bool(_ILLEGAL.search(text))
 
 
+def without_illegal_characters(text: str) -> str:
+    """With U+FFFD for each of these."""
+    return _ILLEGAL.sub("\ufffd", text)
+
+
 def require_legal(text: str, field: str) -> None:
     """A server ends the session of who sends such a character. Raises Problem `illegal_characters` (400)."""
     if has_illegal_characters(text):

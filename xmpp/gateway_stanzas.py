@@ -18,6 +18,7 @@ from stringprep import in_table_a1 as is_unassigned
 from typing import Literal
 from xml.etree.ElementTree import Element
 
+from portal.xml_text import without_illegal_characters
 from xmpp.stanzas import (
     CLIENT,
     DELAY,
@@ -27,7 +28,6 @@ from xmpp.stanzas import (
     STANZA_ID,
     bare,
     escaped,
-    without_illegal_characters,
 )
 
 COMPONENT = "jabber:component:accept"

@@ -82,11 +82,6 @@ class ArchivePage:
 News = Said | Received | Refused
 
 
-def without_illegal_characters(text: str) -> str:
-    """With U+FFFD for each that XML has no way to write."""
-    return _ILLEGAL.sub("\ufffd", text)
-
-
 def bare(jid: str) -> str:
     """The JID without its resource, in lower case."""
     return jid.partition("/")[0].lower()

@@ -7,7 +7,7 @@ import phonenumbers
 from cpaas.models import Conversation, CpaasNumber
 from cpaas.services.limit_mail import alert_once
 from portal.directory.services.mobiles import is_known_mobile
-from portal.models import EndUser
+from portal.models import EndUser, UserSettings
 from portal.phone_numbers import InvalidNumber, is_short_code, parse_number
 from portal.problems import Problem, conflict
 from portal.services.session import settings_of
@@ -15,8 +15,9 @@ from portal.services.session import settings_of
 _SEPARATORS = ",;"
 
 
-def parse_remote(*, user: EndUser, number: CpaasNumber, to: object) -> str:
-    """The remote party in E.164, or a short code that wrote to us first (facts 4.5).
+def parse_remote(*, user: EndUser, number: CpaasNumber, to: object, settings: UserSettings | None = None) -> str:
+    """The remote party in E.164, or a short code that wrote to us first (facts 4.5). `settings` are the user's, if the
+    caller has them.
 
     Raises Problem `several_recipients`, `invalid_number`.
     """
@@ -30,7 +31,7 @@ def parse_remote(*, user: EndUser, number: CpaasNumber, to: object) -> str:
         raise _invalid_number("Give a telephone number.")
     if is_short_code(to.strip()):
         return _known_short_code(number, to.strip())
-    settings = settings_of(user)
+    settings = settings or settings_of(user)
     try:
         remote = parse_number(to, country=settings.default_country, exclude_leading_zero=settings.exclude_leading_zero)
     except InvalidNumber as error:
@@ -40,7 +41,7 @@ def parse_remote(*, user: EndUser, number: CpaasNumber, to: object) -> str:
     return remote
 
 
-def check_destination(*, user: EndUser, number: CpaasNumber, remote: str) -> None:
+def check_destination(*, user: EndUser, number: CpaasNumber, remote: str, settings: UserSettings | None = None) -> None:
     """Raises Problem `destination_not_allowed` (country, R39) or `not_a_known_mobile` (S1.14)."""
     if is_short_code(remote):
         return
@@ -52,7 +53,7 @@ def check_destination(*, user: EndUser, number: CpaasNumber, remote: str) -> Non
             f"Texts to this country are not allowed. Allowed: {', '.join(allowed)}.",
             afterwards=lambda: alert_once(number.pk, f"A text to {remote} was refused: this country is not allowed."),
         )
-    if not settings_of(user).allow_any_number and not is_known_mobile(user, remote):
+    if not (settings or settings_of(user)).allow_any_number and not is_known_mobile(user, remote):
         raise conflict(
             "not_a_known_mobile",
             "This is no known mobile number. Allow messages to any phone number in your settings to send it anyway.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import uuid
 import zoneinfo
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -17,7 +18,7 @@ from cpaas.models import CpaasNumber, SegmentUsage
 from cpaas.services.limit_mail import alert_once
 from portal import clock
 from portal.problems import Problem
-from portal.sql import execute
+from portal.sql import execute, execute_planned, table_of
 
 _MINUTE = timedelta(minutes=1)
 _OPEN = """
@@ -25,10 +26,13 @@ _OPEN = """
     ON CONFLICT (owner_id) DO NOTHING
 """
 _COUNT = """
-    INSERT INTO cpaas_segmentusage (owner_id, day, segments, arrival_at) VALUES (%s, %s, %s, %s)
+    WITH {rows}
+    INSERT INTO cpaas_segmentusage (owner_id, day, segments, arrival_at)
+    SELECT owner_id, day, segments, arrival_at FROM rows WHERE true
     ON CONFLICT (owner_id) DO UPDATE SET
         day = excluded.day, segments = excluded.segments, arrival_at = excluded.arrival_at
 """
+_USAGE = {"owner_id": "uuid", "day": "date", "segments": "integer", "arrival_at": "timestamptz"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,52 @@ def spend_segments(*, number: CpaasNumber, segments: int) -> None:
     A minute's worth may come at once, after that one segment per minute / rate. Raises Problem `rate_limited` (429)
     with the seconds after which the same text would be taken.
     """
-    now = clock.now()
-    for limit in _limits(number):
-        _spend(limit, number, segments, now)
+    spending = Spending([number])
+    spending.spend(number=number, segments=segments)
+    spending.write()
+
+
+class Spending:
+    """The segments of several texts that are accepted together, in their transaction and with their numbers locked:
+    what was spent before is read once, what is spent now is written once."""
+
+    def __init__(self, numbers: Sequence[CpaasNumber]) -> None:
+        self._now = clock.now()
+        limited = {number.platform_id: number for number in numbers if _per_platform(number) is not None}
+        for _, number in sorted(limited.items()):
+            _hold(number)
+        self._limits = {number.pk: _limits(number) for number in numbers}
+        owners = {limit.owner_id for limits in self._limits.values() for limit in limits}
+        self._usage = SegmentUsage.objects.in_bulk(owners)
+        self._spent: set[uuid.UUID] = set()
+
+    def spend(self, *, number: CpaasNumber, segments: int) -> None:
+        """As `spend_segments`, but for the writing. When it raises, nothing is counted."""
+        for usage in [self._after(limit, number, segments) for limit in self._limits[number.pk]]:
+            self._usage[usage.owner_id] = usage
+            self._spent.add(usage.owner_id)
+
+    def write(self) -> None:
+        rows = [self._usage[key] for key in sorted(self._spent)]
+        table, values = table_of("rows", _USAGE, [tuple(getattr(row, name) for name in _USAGE) for row in rows])
+        execute_planned(_COUNT.format(rows=table), values)
+
+    def _after(self, limit: _Limit, number: CpaasNumber, segments: int) -> SegmentUsage:
+        """What is spent with so many segments more. Raises Problem `rate_limited`."""
+        usage, now = self._usage.get(limit.owner_id), self._now
+        today = day_of(number, now)
+        spent = usage.segments if usage and usage.day == today else 0
+        arrival = max(usage.arrival_at, now) if usage else now
+        if limit.per_day is not None and spent + segments > limit.per_day:
+            wait = _midnight_after(today, number) - now
+            raise _limited(limit, number, f"has sent {spent} of {limit.per_day} segments of today", wait)
+        if limit.per_minute is not None:
+            step = _MINUTE / limit.per_minute
+            if arrival - now > _MINUTE - step:
+                wait = arrival - now - (_MINUTE - step)
+                raise _limited(limit, number, f"may send {limit.per_minute} segments a minute", wait)
+            arrival += segments * step
+        return SegmentUsage(owner_id=limit.owner_id, day=today, segments=spent + segments, arrival_at=arrival)
 
 
 def day_of(number: CpaasNumber, at: datetime) -> date:
@@ -67,35 +114,22 @@ def _limits(number: CpaasNumber) -> list[_Limit]:
             platform.option("per_number_per_day"),
         )
     ]
-    per_day = platform.option("per_platform_per_day")
+    per_day = _per_platform(number)
     if per_day is not None:
-        _hold(platform.pk, number)
         found.append(_Limit(platform.pk, "Your provider's account at the carrier", None, per_day))
     return found
 
 
-def _hold(owner_id: uuid.UUID, number: CpaasNumber) -> None:
-    """Keep the row of a platform, whose texts are accepted side by side, until commit."""
+def _per_platform(number: CpaasNumber) -> int | None:
+    per_day: int | None = number.platform.option("per_platform_per_day")
+    return per_day
+
+
+def _hold(number: CpaasNumber) -> None:
+    """Keep the row of a number's platform, whose texts are accepted side by side, until commit."""
     now = clock.now()
-    execute(_OPEN, [owner_id, day_of(number, now), now])
-    list(SegmentUsage.objects.select_for_update().filter(pk=owner_id))
-
-
-def _spend(limit: _Limit, number: CpaasNumber, segments: int, now: datetime) -> None:
-    today = day_of(number, now)
-    usage = SegmentUsage.objects.filter(pk=limit.owner_id).first()
-    spent = usage.segments if usage and usage.day == today else 0
-    arrival = max(usage.arrival_at, now) if usage else now
-    if limit.per_day is not None and spent + segments > limit.per_day:
-        wait = _midnight_after(today, number) - now
-        raise _limited(limit, number, f"has sent {spent} of {limit.per_day} segments of today", wait)
-    if limit.per_minute is not None:
-        step = _MINUTE / limit.per_minute
-        if arrival - now > _MINUTE - step:
-            wait = arrival - now - (_MINUTE - step)
-            raise _limited(limit, number, f"may send {limit.per_minute} segments a minute", wait)
-        arrival += segments * step
-    execute(_COUNT, [limit.owner_id, today, spent + segments, arrival])
+    execute(_OPEN, [number.platform_id, day_of(number, now), now])
+    list(SegmentUsage.objects.select_for_update().filter(pk=number.platform_id))
 
 
 def _limited(limit: _Limit, number: CpaasNumber, what: str, wait: timedelta) -> Problem:

@@ -4,31 +4,54 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from django.db import transaction
 
 from cpaas.models import Attachment, Attempt, Conversation, CpaasNumber, Message
 from cpaas.segments import count_segments
 from cpaas.services.agents import is_agent_of
-from cpaas.services.attachments import attach, pack
+from cpaas.services.attachments import Parcel, attach, pack
 from cpaas.services.destinations import check_destination, parse_remote
-from cpaas.services.limits import spend_segments
+from cpaas.services.limits import Spending, spend_segments
+from cpaas.services.outgoing_rows import Draft, attempt_of, insert_attempts, queue_drafts
 from cpaas.services.queueing import require_reserved
-from cpaas.services.stops import require_not_stopped
-from cpaas.services.threads import take_place
+from cpaas.services.stops import remote_opted_out, require_not_stopped, stopped_among
 from cpaas.states import RESENDABLE, MessageStatus, NumberStatus, OptInState
 from portal import clock
 from portal.events import News, wake
-from portal.models import EndUser
+from portal.models import EndUser, UserSettings
 from portal.phone_numbers import InvalidNumber, parse_number
 from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import parse_id
+from portal.services.session import settings_of
 
 LONGEST_TEXT = 1600
 _ALLOWED_CONTROLS = "\n\r\t"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A text that `user` wants sent from `number` to what was typed as `to`. `settings` are the user's."""
+
+    user: EndUser
+    number: CpaasNumber
+    to: object
+    text: str
+    attachments: Sequence[Attachment]
+    settings: UserSettings
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A text that may be sent as far as can be said without a lock, and its remote party."""
+
+    text: Outgoing
+    remote: str
 
 
 def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
@@ -42,16 +65,20 @@ def choose_number(*, user: EndUser, value: str | None) -> CpaasNumber:
     if value:
         key = parse_id(value)
         return _named(numbers.filter(pk=key).first() if key else numbers.filter(number=_e164(value)).first())
-    found = list(numbers.filter(user=user)[:2])
-    if not found:
+    return only_number(list(numbers.filter(user=user)[:2]))
+
+
+def only_number(own: Sequence[CpaasNumber]) -> CpaasNumber:
+    """The one to send from when a user names none. Raises Problem `from_required`, `number_not_enabled`."""
+    if not own:
         raise conflict("number_not_enabled", "You have no number for text messaging. Ask your administrator for one.")
-    if len(found) > 1:
+    if len(own) > 1:
         raise Problem(
             "from_required",
             "You have several numbers. Say which one to send from.",
             errors={"from": ["Choose one of your numbers."]},
         )
-    return found[0]
+    return own[0]
 
 
 def send_message(
@@ -64,30 +91,80 @@ def send_message(
     `opt_in_pending`, `opt_in_declined`, `remote_opted_out`, `not_a_known_mobile`, `destination_not_allowed`,
     `unknown_attachment`, `rate_limited`, and of a media stream's number `not_reserved` (S4.3).
     """
-    _check_text(text, empty_is_fine=bool(attachments))
-    remote = parse_remote(user=user, number=number, to=to)
-    require_sendable(number, user)
-    check_destination(user=user, number=number, remote=remote)
-    with transaction.atomic():
-        # Under the number's lock: it cannot be deleted, reset or declined between this check and our commit.
-        row = lock_number(number.pk)
-        require_sendable(row, user)
-        if row.media_stream_id:
-            reserved = Conversation.objects.select_for_update().filter(number=row, remote=remote).first()
-            require_reserved(user=user, conversation=reserved)
-        require_not_stopped(row, remote)
-        parcel = pack(number=row, text=text, files=attachments)
-        _check_text(parcel.text, empty_is_fine=bool(attachments))
-        spend_segments(number=row, segments=count_segments(parcel.text).segments)
-        message = queue_text(
-            number=row, remote=remote, text=parcel.text, kind=parcel.kind, file_count=len(parcel.files)
-        )
-        attach(parcel, message)
-        news = News()
-        news.add(user.pk, "message.created", message.pk)
-        news.add(user.pk, "conversation.updated", message.conversation_id)
-        news.write()
-    return message
+    [sent] = send_messages([Outgoing(user, number, to, text, attachments, settings_of(user))])
+    if isinstance(sent, Problem):
+        raise sent
+    return sent
+
+
+def send_messages(texts: Sequence[Outgoing]) -> list[Message | Problem]:
+    """Queue texts in their order, all in one transaction and in about as many statements as one takes. For each its
+    message, or the Problem that `send_message` raises.
+
+    Files go with a lone text only; `unknown_attachment`, that they are taken already, is raised.
+    """
+    refused: dict[int, Problem] = {}
+    checked = _sift(dict(enumerate(texts)), _check, refused)
+    queued = _queue_checked(checked, refused) if checked else {}
+    return [refused.get(n) or queued[n] for n in range(len(texts))]
+
+
+def _sift(items: Mapping[int, T], check: Callable[[T], R], refused: dict[int, Problem]) -> dict[int, R]:
+    """What `check` returns of each; the Problems that it raises go to `refused`."""
+    found = {}
+    for n, item in items.items():
+        try:
+            found[n] = check(item)
+        except Problem as problem:
+            refused[n] = problem
+    return found
+
+
+def _check(text: Outgoing) -> _Checked:
+    """What needs no lock."""
+    _check_text(text.text, empty_is_fine=bool(text.attachments))
+    remote = parse_remote(user=text.user, number=text.number, to=text.to, settings=text.settings)
+    require_sendable(text.number, text.user)
+    check_destination(user=text.user, number=text.number, remote=remote, settings=text.settings)
+    return _Checked(text, remote)
+
+
+@transaction.atomic
+def _queue_checked(checked: Mapping[int, _Checked], refused: dict[int, Problem]) -> dict[int, Message]:
+    """Under the numbers' locks: none can be deleted, reset or declined between the last checks and our commit."""
+    numbers = _lock_numbers({each.text.number.pk for each in checked.values()})
+    stopped = stopped_among([(numbers[each.text.number.pk], each.remote) for each in checked.values()])
+    spending = Spending(list(numbers.values()))
+    drafts = _sift(checked, lambda each: _draft(each, numbers[each.text.number.pk], stopped, spending), refused)
+    if not drafts:
+        return {}
+    spending.write()
+    messages = dict(zip(drafts, queue_drafts(list(drafts.values())), strict=True))
+    news = News()
+    for n, message in messages.items():
+        attach(drafts[n].parcel, message)
+        user_id = checked[n].text.user.pk
+        news.add(user_id, "message.created", message.pk)
+        news.add(user_id, "conversation.updated", message.conversation_id)
+    news.write()
+    return messages
+
+
+def _draft(
+    each: _Checked, number: CpaasNumber, stopped: Collection[tuple[uuid.UUID, str]], spending: Spending
+) -> Draft:
+    """A text that may be sent by all rules, its segments spent."""
+    text, remote = each.text, each.remote
+    require_sendable(number, text.user)
+    if number.media_stream_id:
+        reserved = Conversation.objects.select_for_update().filter(number=number, remote=remote).first()
+        require_reserved(user=text.user, conversation=reserved)
+    if (number.pk, remote) in stopped:
+        raise remote_opted_out()
+    parcel = pack(number=number, text=text.text, files=text.attachments)
+    _check_text(parcel.text, empty_is_fine=bool(text.attachments))
+    spending.spend(number=number, segments=count_segments(parcel.text).segments)
+    return Draft(number, remote, parcel)
 
 
 def resend_message(*, user: EndUser, message: Message) -> Message:
@@ -114,7 +191,7 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
         conversation.outbox_platform = number.platform_id
         conversation.save(update_fields=["last_position", "outbox_at", "outbox_platform"])
         last = Attempt.objects.filter(message=row).order_by("-n").values_list("n", flat=True).first() or 0
-        _queue(row, number, n=last + 1, position=conversation.last_position)
+        insert_attempts([attempt_of(row, number, n=last + 1, position=conversation.last_position)])
         row.status, row.error_code, row.error_text = MessageStatus.QUEUED, "", ""
         row.save(update_fields=["status", "error_code", "error_text"])
         news = News()
@@ -124,39 +201,12 @@ def resend_message(*, user: EndUser, message: Message) -> Message:
     return row
 
 
-def queue_text(*, number: CpaasNumber, remote: str, text: str, kind: str = "sms", file_count: int = 0) -> Message:
+def queue_text(*, number: CpaasNumber, remote: str, text: str) -> Message:
     """Store a text from `number` as queued, whoever wants it sent. Whether it may be is the caller's to check.
 
     Runs in the caller's transaction, which holds the number locked or shared, and wakes the dispatcher when it is over.
     """
-    now = clock.now()
-    place = take_place(
-        number_id=number.pk,
-        user_id=number.user_id,
-        remote=remote,
-        at=now,
-        visible=True,
-        send_through=number.platform_id,
-    )
-    counted = count_segments(text)
-    message = Message.objects.create(
-        created_at=now,
-        conversation_id=place.conversation_id,
-        number=number,
-        user_id=place.user_id,
-        position=place.position,
-        direction="out",
-        status=MessageStatus.QUEUED,
-        kind=kind,
-        remote=remote,
-        text=text,
-        file_count=file_count,
-        encoding=counted.encoding,
-        segments=counted.segments,
-        characters=counted.characters,
-    )
-    _queue(message, number, n=1, position=place.position)
-    transaction.on_commit(lambda: wake("dispatch"), robust=True)
+    [message] = queue_drafts([Draft(number, remote, Parcel(text))])
     return message
 
 
@@ -200,15 +250,15 @@ def require_sendable(number: CpaasNumber, user: EndUser) -> None:
 
 def lock_number(number_id: uuid.UUID) -> CpaasNumber:
     """The number as it is now, kept from being deleted or reset until commit. Raises Problem `not_found`."""
-    row = (
-        CpaasNumber.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("platform__system_provider")
-        .filter(pk=number_id)
-        .first()
-    )
-    if row is None:
+    return _lock_numbers({number_id})[number_id]
+
+
+def _lock_numbers(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, CpaasNumber]:
+    rows = CpaasNumber.objects.select_for_update(no_key=True, of=("self",)).filter(pk__among=list(ids))
+    found = {row.pk: row for row in rows.select_related("platform__system_provider").order_by("pk")}
+    if len(found) < len(ids):
         raise not_found("CPaaS number")
-    return row
+    return found
 
 
 def _named(number: CpaasNumber | None) -> CpaasNumber:
@@ -234,15 +284,3 @@ def _check_text(text: str, *, empty_is_fine: bool = False) -> None:
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in _ALLOWED_CONTROLS:
             raise invalid(text=f"The character U+{ord(character):04X} cannot be sent.")
-
-
-def _queue(message: Message, number: CpaasNumber, *, n: int, position: int) -> Attempt:
-    ttl = timedelta(seconds=number.platform.option("queue_ttl_s"))
-    return Attempt.objects.create(
-        message=message,
-        conversation_id=message.conversation_id,
-        platform_id=number.platform_id,
-        n=n,
-        position=position,
-        expires_at=clock.now() + ttl,
-    )

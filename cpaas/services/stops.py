@@ -6,7 +6,7 @@ A stop is the remote's own word. Nobody here lifts it: not staff, not the opt-in
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -18,7 +18,7 @@ from portal.events import News
 from portal.ids import new_id
 from portal.problems import Problem, conflict
 from portal.services.audit import tenant_of
-from portal.sql import execute
+from portal.sql import as_uuid, execute, execute_planned, table_of
 
 _MOST_HISTORY = 1000
 # Of two words the later one counts, in whatever order they come: one may have waited in the spool (R37).
@@ -36,6 +36,13 @@ _STOP = """
         reseller_id = excluded.reseller_id, group_id = excluded.group_id
     WHERE NOT cpaas_stop.stopped AND cpaas_stop.at <= excluded.at
     RETURNING id
+"""
+
+_FIND_STOPPED = """
+    WITH {rows}
+    SELECT s.system_provider_id, s.tn, s.remote FROM rows JOIN cpaas_stop s
+    ON s.system_provider_id = rows.system_provider_id AND s.tn = rows.tn AND s.remote = rows.remote
+    WHERE s.stopped
 """
 
 
@@ -63,6 +70,15 @@ def stop_by_carrier(
 
 def is_stopped(number: CpaasNumber, remote: str) -> bool:
     return _pair(number, remote).filter(stopped=True).exists()
+
+
+def stopped_among(pairs: Collection[tuple[CpaasNumber, str]]) -> set[tuple[uuid.UUID, str]]:
+    """Those of these own numbers and remote parties where the remote stopped the number; numbers by their id."""
+    ids = {(number.system_provider_id, number.number): number.pk for number, _ in pairs}
+    rows = {(number.system_provider_id, number.number, remote) for number, remote in pairs}
+    table, values = table_of("rows", {"system_provider_id": "uuid", "tn": "text", "remote": "text"}, list(rows))
+    found = execute_planned(_FIND_STOPPED.format(rows=table), values)
+    return {(ids[as_uuid(tenant), tn], remote) for tenant, tn, remote in found}
 
 
 def require_not_stopped(number: CpaasNumber, remote: str) -> None:

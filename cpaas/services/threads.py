@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cpaas.models import CpaasNumber
 from cpaas.models.conversations import NO_PLATFORM
 from portal.ids import new_id
-from portal.sql import as_uuid, execute
+from portal.sql import as_uuid, execute, execute_planned, table_of
 
 # One statement finds or makes the conversation, takes the next position under its row lock, and rolls up what the
 # list shows, so two writers at once get two positions and one conversation. `source` gives the columns in order, with
@@ -29,6 +32,25 @@ UPSERT = """
     RETURNING id, last_position, number_id, remote, user_id
 """
 _VALUES = "VALUES (%s, %s, %s, %s, %s, %s, %s, 1, 0, %s, 1, %s, %s)"
+_NEW = {
+    "id": "uuid",
+    "number_id": "uuid",
+    "remote": "text",
+    "user_id": "uuid",
+    "at": "timestamptz",
+    "texts": "integer",
+    "platform_id": "uuid",
+}
+# Conversations that are there in the order of their keys, as everybody locks them, then new ones.
+_OUTBOUND = UPSERT.format(
+    source="""
+    SELECT rows.id, rows.at, rows.number_id, rows.remote, rows.user_id, rows.at, NULL, rows.texts, 0, 0, rows.texts,
+           rows.at, rows.platform_id
+    FROM rows WHERE true ORDER BY (
+        SELECT old.id FROM cpaas_conversation old WHERE old.number_id = rows.number_id AND old.remote = rows.remote
+    ) NULLS LAST, rows.number_id, rows.remote
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -74,3 +96,24 @@ def take_place(
     )
     conversation_id, position, _, _, now_of = rows[0]
     return Place(as_uuid(conversation_id), position, as_uuid(now_of) if now_of else None)
+
+
+def take_outbound_places(texts: Sequence[tuple[CpaasNumber, str]], at: datetime) -> list[Place]:
+    """A place for each text from a number to a remote party, in their order; the conversations are put up for dispatch.
+    Must run inside a transaction that already holds the numbers locked or shared."""
+    numbers = {number.pk: number for number, _ in texts}
+    counts = Counter((number.pk, remote) for number, remote in texts)
+    rows = [
+        (new_id(), key, remote, numbers[key].user_id, at, count, numbers[key].platform_id)
+        for (key, remote), count in counts.items()
+    ]
+    table, values = table_of("rows", _NEW, rows)
+    found = execute_planned(f"WITH {table} {_OUTBOUND}", values)
+    ends = {(as_uuid(key), remote): (as_uuid(row_id), last, user) for row_id, last, key, remote, user in found}
+    places = []
+    for number, remote in texts:
+        pair = (number.pk, remote)
+        conversation_id, last, user_id = ends[pair]
+        counts[pair] -= 1  # how many are still to come in it
+        places.append(Place(conversation_id, last - counts[pair], as_uuid(user_id) if user_id else None))
+    return places

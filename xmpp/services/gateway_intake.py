@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from cpaas.models import Conversation, CpaasNumber, Message
-from cpaas.services.sending import choose_number, send_message
+from cpaas.services.sending import Outgoing, only_number, send_messages
 from cpaas.states import NumberStatus
 from portal import clock
-from portal.models import EndUser
+from portal.ids import new_id
+from portal.models import EndUser, UserSettings
 from portal.problems import Problem
+from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.gateway_stanzas import Refusal, Written
-from xmpp.models import ImpAccount, TextFromXmpp
+from xmpp.models import ImpAccount
 from xmpp.services.gateway_members import accounts_on
 from xmpp.stanzas import bare
 
@@ -34,6 +38,44 @@ _CONDITIONS = {
     "rate_limited": ("wait", "resource-constraint"),
 }
 _LONGEST_JID = 1100
+_TAKEN = {
+    "id": "uuid",
+    "created_at": "timestamptz",
+    "account_id": "uuid",
+    "jid": "text",
+    "remote": "text",
+    "stanza_id": "text",
+    "wants_receipt": "boolean",
+    "message_id": "uuid",
+}
+_INSERT_TAKEN = f"""
+    WITH {{rows}}
+    INSERT INTO xmpp_textfromxmpp ({", ".join(_TAKEN)}, told) SELECT {", ".join(_TAKEN)}, false FROM rows
+"""  # noqa: S608 - made of constants
+_FIND_KNOWN = """
+    WITH {rows}
+    SELECT t.account_id, t.stanza_id, t.remote, t.message_id FROM rows JOIN xmpp_textfromxmpp t
+    ON t.account_id = rows.account_id AND t.stanza_id = rows.stanza_id AND t.stanza_id <> ''
+"""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A stanza that has become this message."""
+
+    remote: str
+    message_id: uuid.UUID
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of the senders of a batch: their accounts by bare JID, stanzas of the batch that were taken before
+    by account and id, and by user the numbers and the settings."""
+
+    accounts: Mapping[str, ImpAccount]
+    known: Mapping[tuple[uuid.UUID, str], _Taken]
+    numbers: Mapping[uuid.UUID, Sequence[CpaasNumber]]
+    settings: Mapping[uuid.UUID, UserSettings]
 
 
 def account_of(system_provider_id: uuid.UUID, jid: str) -> ImpAccount | None:
@@ -43,54 +85,128 @@ def account_of(system_provider_id: uuid.UUID, jid: str) -> ImpAccount | None:
 
 
 def take_texts(*, system_provider_id: uuid.UUID, texts: Sequence[Written]) -> list[Refusal | None]:
-    """Queue texts in their order; for each what `take_text` says."""
-    return [take_text(system_provider_id=system_provider_id, text=text) for text in texts]
+    """Queue texts in their order, each as the user that its sender is; None for one that is queued, also when it was
+    already.
 
-
-def take_text(*, system_provider_id: uuid.UUID, text: Written) -> Refusal | None:
-    """Queue a text as the user that the sender is; None when it is queued, also when it was already.
-
-    The row that the stanza has become a message is written with the message: the same stanza again, whoever hears it,
+    The row that a stanza has become a message is written with the message: the same stanza again, whoever hears it,
     changes nothing.
     """
-    account = account_of(system_provider_id, text.sender)
+    accounts = _accounts_of(system_provider_id, texts)
+    answers: list[Refusal | None] = []
+    for batch in _without_repeats(texts):
+        answers += _take_batch(accounts, batch)
+    return answers
+
+
+def _accounts_of(system_provider_id: uuid.UUID, texts: Sequence[Written]) -> dict[str, ImpAccount]:
+    """The accounts that may use the gateway, by their bare JIDs."""
+    found = accounts_on(system_provider_id).filter(imp_id__lower__in={bare(text.sender) for text in texts})
+    rows = found.select_related("user").defer("password", "pending_password")
+    return {row.imp_id.lower(): row for row in rows}
+
+
+def _without_repeats(texts: Sequence[Written]) -> Iterator[list[Written]]:
+    """Batches in which no stanza is there twice."""
+    batch: list[Written] = []
+    seen: set[tuple[str, str]] = set()
+    for text in texts:
+        stanza = (bare(text.sender), text.key)
+        if text.key and stanza in seen:
+            yield batch
+            batch, seen = [], set()
+        batch.append(text)
+        seen.add(stanza)
+    yield batch
+
+
+def _take_batch(accounts: Mapping[str, ImpAccount], texts: Sequence[Written]) -> list[Refusal | None]:
+    try:
+        return _take_together(accounts, texts)
+    except (IntegrityError, Problem):
+        # Another worker took one of them at this moment, or a number is just being deleted.
+        return [_take_alone(accounts, text) for text in texts]
+
+
+def _take_alone(accounts: Mapping[str, ImpAccount], text: Written) -> Refusal | None:
+    try:
+        return _take_together(accounts, [text])[0]
+    except IntegrityError:
+        return _take_together(accounts, [text])[0]  # which finds it now
+    except Problem as problem:
+        return _refusal(problem)
+
+
+def _take_together(accounts: Mapping[str, ImpAccount], texts: Sequence[Written]) -> list[Refusal | None]:
+    """All in one transaction. Raises IntegrityError, Problem when only each by itself can be taken."""
+    facts = _facts(accounts, texts)
+    found = [_outgoing(text, facts) for text in texts]
+    outgoing = [(text, each) for text, each in zip(texts, found, strict=True) if isinstance(each, Outgoing)]
+    sent = iter(_send(outgoing) if outgoing else [])
+    return [next(sent) if isinstance(each, Outgoing) else each for each in found]
+
+
+def _facts(accounts: Mapping[str, ImpAccount], texts: Sequence[Written]) -> _Facts:
+    theirs = {account.pk for account in map(accounts.get, (bare(text.sender) for text in texts)) if account}
+    numbers: dict[uuid.UUID, list[CpaasNumber]] = {key: [] for key in theirs}
+    rows = CpaasNumber.objects.filter(user__among=list(theirs)).exclude(status=NumberStatus.REMOVING)
+    for row in rows.select_related("platform__system_provider").order_by("pk") if theirs else ():
+        assert row.user_id is not None
+        numbers[row.user_id].append(row)
+    settings = UserSettings.objects.in_bulk(theirs)
+    return _Facts(accounts, _known(accounts, texts), numbers, settings)
+
+
+def _known(accounts: Mapping[str, ImpAccount], texts: Sequence[Written]) -> dict[tuple[uuid.UUID, str], _Taken]:
+    """The stanzas of these that have become messages before."""
+    theirs = [(accounts.get(bare(text.sender)), text.key) for text in texts]
+    rows = [(account.pk, key) for account, key in theirs if account and key]
+    if not rows:
+        return {}
+    table, values = table_of("rows", {"account_id": "uuid", "stanza_id": "text"}, rows)
+    found = execute_planned(_FIND_KNOWN.format(rows=table), values)
+    return {(as_uuid(account), key): _Taken(remote, as_uuid(message)) for account, key, remote, message in found}
+
+
+def _outgoing(text: Written, facts: _Facts) -> Outgoing | Refusal | None:
+    """What is to be sent; else the answer."""
+    account = facts.accounts.get(bare(text.sender))
     if account is None:
         return NOT_LINKED
-    known = TextFromXmpp.objects.filter(account=account, stanza_id=text.key).first() if text.key else None
+    known = facts.known.get((account.pk, text.key))
     if known is not None:
         return None if _is_same(known, text) else USED_ID
+    user = account.user
     try:
-        with transaction.atomic():
-            _send(account, text)
-    except IntegrityError:
-        # Another worker took it at this moment: then it is there.
-        if not TextFromXmpp.objects.filter(account=account, stanza_id=text.key).exists():
-            raise
+        number = _number_for(user, facts.numbers[user.pk], text.remote)
     except Problem as problem:
-        if problem.afterwards is not None:
-            problem.afterwards()
         return _refusal(problem)
-    return None
+    return Outgoing(user, number, text.remote, text.body, (), facts.settings.get(user.pk) or UserSettings(user=user))
 
 
-def _send(account: ImpAccount, text: Written) -> None:
-    number = _number_for(account.user, text.remote)
-    message = send_message(user=account.user, number=number, to=text.remote, text=text.body)
-    TextFromXmpp.objects.create(
-        created_at=clock.now(),
-        account=account,
-        jid=text.sender if len(text.sender) <= _LONGEST_JID else bare(text.sender),
-        remote=text.remote,
-        stanza_id=text.key,
-        wants_receipt=text.wants_receipt,
-        message_id=message.pk,
-    )
+def _send(outgoing: Sequence[tuple[Written, Outgoing]]) -> list[Refusal | None]:
+    with transaction.atomic():
+        sent = send_messages([each for _, each in outgoing])
+        rows = [
+            _row(text, each.user.pk, message.pk)
+            for (text, each), message in zip(outgoing, sent, strict=True)
+            if isinstance(message, Message)
+        ]
+        if rows:
+            table, values = table_of("rows", _TAKEN, rows)
+            execute_planned(_INSERT_TAKEN.format(rows=table), values)
+    return [_refusal(each) if isinstance(each, Problem) else None for each in sent]
 
 
-def _number_for(user: EndUser, remote: str) -> CpaasNumber:
+def _row(text: Written, account_id: uuid.UUID, message_id: uuid.UUID) -> tuple[Any, ...]:
+    """In the order of `_TAKEN`."""
+    jid = text.sender if len(text.sender) <= _LONGEST_JID else bare(text.sender)
+    return new_id(), clock.now(), account_id, jid, text.remote, text.key, text.wants_receipt, message_id
+
+
+def _number_for(user: EndUser, own: Sequence[CpaasNumber], remote: str) -> CpaasNumber:
     """The user's only number, or the one last used with that remote. Raises Problem `from_required`."""
     try:
-        return choose_number(user=user, value=None)
+        return only_number(own)
     except Problem as problem:
         if problem.code != "from_required":
             raise
@@ -105,12 +221,14 @@ def _number_for(user: EndUser, remote: str) -> CpaasNumber:
     )
 
 
-def _is_same(known: TextFromXmpp, text: Written) -> bool:
+def _is_same(known: _Taken, text: Written) -> bool:
     """Clients that count their ids begin anew at times; of what was deleted nobody can tell."""
     stored = Message.objects.filter(pk=known.message_id).values_list("text", flat=True).first()
     return known.remote == text.remote and stored in (None, text.body)
 
 
 def _refusal(problem: Problem) -> Refusal:
+    if problem.afterwards is not None:
+        problem.afterwards()
     type, condition = _CONDITIONS.get(problem.code, ("cancel", "not-allowed"))
     return Refusal(type, condition, problem.detail)  # type: ignore[arg-type]
