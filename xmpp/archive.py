@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element
 
 from django.conf import settings
 from slixmpp.exceptions import IqError
 
-from portal import clock
 from xmpp.stanzas import ArchivePage, News, build_archive_query, build_newest_query, read_archive_end
 
 PAGE = 100
@@ -65,7 +64,7 @@ class Archive:
         if not self.cursor:
             return
         # What would have been purged by now is not taken in again (R18).
-        self._oldest = max(self._since, clock.now() - timedelta(days=settings.RETENTION_DAYS))
+        self._oldest = max(self._since, datetime.now(UTC) - timedelta(days=settings.RETENTION_DAYS))
         page, since, looked_back = None, None, False
         while page is None or not page.complete:
             try:

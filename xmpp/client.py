@@ -1,15 +1,12 @@
 """slixmpp as we need it: only what a stream takes (TLS, SCRAM, stream management), so that thousands fit a process.
 
 Messages and presence are read by xmpp.stanzas, from the plain elements; slixmpp's own roster, which would answer
-subscription requests by itself, and its plug-ins for single extensions stay out. What is changed for good:
-
-- SCRAM's salted password comes from hashlib; slixmpp's loop in Python takes ten times as long (10 ms a login).
-- asyncio's TLS reads into buffers of 256 kB, one each connection; 16 kB hold a TLS record (173 instead of 419 kB).
+subscription requests by itself, and its plug-ins for single extensions stay out. What is changed for good: SCRAM's
+salted password comes from hashlib; slixmpp's loop in Python takes ten times as long (10 ms a login).
 """
 
 from __future__ import annotations
 
-import asyncio.sslproto
 import hashlib
 import os
 import ssl
@@ -43,7 +40,6 @@ _MESSAGE, _PRESENCE = f"{{{CLIENT}}}message", f"{{{CLIENT}}}presence"
 _REQUEST, _ACK, _RESUMED = f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a", f"{{{MANAGEMENT}}}resumed"
 # We ask for acknowledgements ourselves, once for all that is sent together.
 _NO_WINDOW = 2**31
-TLS_BUFFER = 16 * 1024
 
 
 def _salted_password(self: Any, text: bytes, salt: bytes, iterations: int) -> bytes:
@@ -51,7 +47,6 @@ def _salted_password(self: Any, text: bytes, salt: bytes, iterations: int) -> by
 
 
 mechanisms.SCRAM.Hi = _salted_password  # type: ignore[method-assign, assignment]
-asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 def make_ssl_context(authority: str = "") -> ssl.SSLContext:

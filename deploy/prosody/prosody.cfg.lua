@@ -31,6 +31,9 @@ disable_sasl_mechanisms = { "DIGEST-MD5", "PLAIN" }
 -- The portal's sessions of many users speak much at once after a restart.
 limits = { c2s = { rate = "512kb/s" } }
 smacks_hibernation_time = 300
+-- So many stanzas of a session wait for the portal to have stored them. With more, as when its database is away, the
+-- session cannot be resumed, and the portal reads the archive instead.
+smacks_max_queue_size = 5000
 c2s_stanza_size_limit = 256 * 1024
 
 -- Direct messages of everybody, for as long as a user may be away without missing one.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import uvloop
 from django.db import connection
 
 from portal.residents import Resident
@@ -33,7 +33,8 @@ def eventually(look: Callable[[], T], what: str = "") -> T:
 def hosting(*residents: type[Resident]) -> Iterator[ResidentHost]:
     """A host of these residents on a thread, ended in order."""
     host = ResidentHost(residents)
-    thread = threading.Thread(target=lambda: asyncio.run(host.serve()))
+    # On the loop that production has.
+    thread = threading.Thread(target=lambda: uvloop.run(host.serve()))
     thread.start()
     try:
         yield host

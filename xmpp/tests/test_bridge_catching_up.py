@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 
+from portal import clock
 from portal.tests.residents import eventually
+from tests.ejabberd import Ejabberd
 from tests.prosody import Prosody
 from tests.xmpp_peer import UcOne
-from xmpp.archive import PAGE
-from xmpp.models import ImMessage, ImpAccount
+from xmpp.archive import FROM_THE_START, PAGE
+from xmpp.models import ArchivedStanza, ImMessage, ImpAccount, XmppDelivery
+from xmpp.services import sessions
+from xmpp.services.retention import purge
+from xmpp.services.sending import Route, send_to
+from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
-from xmpp.tests.running import bridging, wait_online
+from xmpp.tests.running import bridging, status_of, wait_online
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Connect = Callable[..., UcOne]
@@ -97,3 +105,123 @@ def test_database_away_while_the_archive_is_read(account: ImpAccount, uc_one: Co
 def _reason(account: ImpAccount) -> str:
     account.refresh_from_db()
     return account.status_reason
+
+
+def test_the_first_session_begins_with_what_comes_then(account: ImpAccount, uc_one: Connect) -> None:
+    """What was said before the portal had the account stays where it is; all that comes later is taken in."""
+    peer, desk = uc_one(), uc_one(account)
+    write(peer, account, ["long before", "before"])
+    desk.wait_text("before")
+    desk.disconnect()
+    with bridging(account):
+        account.refresh_from_db()
+        assert account.archive_cursor not in ("", FROM_THE_START)
+    write(peer, account, ["later"])
+    with bridging(account):
+        write(peer, account, ["live"])
+        eventually(lambda: "live" in stored())
+    assert stored() == ["later", "live"]
+
+
+def lose_cursor(account: ImpAccount) -> None:
+    """As when the archive no longer has the message at which we stopped."""
+    ImpAccount.objects.filter(pk=account.pk).update(archive_cursor="long-gone")
+
+
+def test_archive_that_no_longer_knows_where_we_stopped(account: ImpAccount, uc_one: Connect) -> None:
+    """Facts 2d "unknown after": what came since is taken in, and what is stored already is not taken in twice."""
+    peer = uc_one()
+    with bridging(account):
+        write(peer, account, ["known"])
+        eventually(lambda: "known" in stored())
+    write(peer, account, ["missed"])
+    lose_cursor(account)
+    with bridging(account):
+        pass
+    with bridging(account):
+        pass
+    assert stored() == ["known", "missed"]
+
+
+def known_since(account: ImpAccount) -> datetime:
+    (found,) = sessions.accounts([account.pk])
+    return found.since
+
+
+def test_how_far_is_looked_back() -> None:
+    """As far as the message at which we stopped; when that is gone, as far as the account is known."""
+    account = ImpAccountFactory(archive_cursor="cursor", created_at=clock.now() - timedelta(days=70))
+    BroadworksConnectionFactory(system_provider=account.system_provider)
+    assert known_since(account) == account.created_at - sessions.CLOCKS_DIFFER
+    message = send_to(user=account.user, route=Route("peer@im.example", own=False, jid="peer@im.example"), text="x")
+    at = clock.now() - timedelta(days=40)
+    ImMessage.objects.filter(pk=message.pk).update(at=at)
+    ArchivedStanza.objects.create(account=account, stanza_id="another", message=message)
+    assert known_since(account) == account.created_at - sessions.CLOCKS_DIFFER
+    ArchivedStanza.objects.create(account=account, stanza_id="cursor", message=message)
+    assert known_since(account) == at - sessions.CLOCKS_DIFFER
+
+
+@pytest.mark.parametrize("kind", [Prosody, Ejabberd])
+def test_r18_purged_messages_do_not_come_back(kind: type[Prosody | Ejabberd], settings: Any) -> None:
+    """R18: of an archive that no longer knows the cursor nothing is taken in that is older than what we keep. Prosody
+    is asked for what came since; ejabberd answers an unknown cursor with all it has."""
+    with kind() as server:
+        account = ImpAccountFactory.at_server(server)
+        BroadworksConnectionFactory.of_server(server, system_provider=account.system_provider)
+        peer = UcOne(server, *server.new_account("peer")).connect()
+        with bridging(account):
+            write(peer, account, ["purged"])
+            eventually(lambda: "purged" in stored())
+        peer.disconnect()
+        settings.RETENTION_DAYS = 0
+        purge()
+        assert stored() == []
+        lose_cursor(account)
+        with bridging(account):
+            pass
+        assert stored() == []
+
+
+def receipt(peer: UcOne, account: ImpAccount, message: ImMessage) -> None:
+    """The peer says that it has this message, and the server has heard it."""
+    said = f"<received xmlns='urn:xmpp:receipts' id='{message.pk}'/>"
+    peer.send_raw(f"<message type='chat' to='{account.imp_id}'>{said}<store xmlns='urn:xmpp:hints'/></message>")
+    peer.sync()
+
+
+def test_receipt_of_the_gap(account: ImpAccount, uc_one: Connect) -> None:
+    """XEP-0184: a receipt that came while nobody was there to hear it stands in the archive."""
+    peer = uc_one(receipts=False)
+    with bridging(account):
+        message = send_to(user=account.user, route=Route(peer.jid, own=False, jid=peer.jid), text="Got it?")
+        peer.wait_text("Got it?")
+        eventually(lambda: XmppDelivery.objects.get(pk=message.pk).state == "acked")
+    receipt(peer, account, message)
+    with bridging(account):
+        assert ImMessage.objects.get(pk=message.pk).status == "delivered"
+
+
+def test_receipt_of_somebody_else(account: ImpAccount, uc_one: Connect) -> None:
+    """XEP-0184 §6: only the recipient can say that a message arrived."""
+    peer, stranger = uc_one(receipts=False), uc_one()
+    with bridging(account):
+        message = send_to(user=account.user, route=Route(peer.jid, own=False, jid=peer.jid), text="Got it?")
+        eventually(lambda: XmppDelivery.objects.get(pk=message.pk).state == "acked")
+        receipt(stranger, account, message)
+        write(stranger, account, ["after the receipt"])
+        eventually(lambda: "after the receipt" in stored())
+        assert ImMessage.objects.get(pk=message.pk).status == "sent"
+        receipt(peer, account, message)
+        eventually(lambda: ImMessage.objects.get(pk=message.pk).status == "delivered")
+
+
+def test_largest_stanza_of_the_server(account: ImpAccount, uc_one: Connect) -> None:
+    """Facts 2d "300 kB body": what the server takes is taken in, and the session lives on."""
+    peer = uc_one()
+    with bridging(account):
+        peer.send(account.imp_id, "x" * 250_000)
+        write(peer, account, ["and on"])
+        eventually(lambda: "and on" in stored())
+        assert len(stored()[0]) == 250_000
+        assert status_of(account) == AccountStatus.ONLINE
