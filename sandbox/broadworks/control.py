@@ -140,7 +140,8 @@ def _device(given: dict[str, Any] | None) -> Device | None:
     if given is None:
         return None
     device = read_fields(given, DEVICE, prefix="device.")
-    return Device(device["name"], device["type"], dict(device["tags"]))
+    tags = {name: str(value) for name, value in device["tags"].items()}
+    return Device(device["name"], device["type"], tags)
 
 
 def _mirror(party: Broadworks) -> None:

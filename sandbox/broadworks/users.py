@@ -14,7 +14,8 @@ UC_ONE = "Business Communicator - PC"
 
 @dataclass
 class Device:
-    """An access device profile of the user's group; `pushed` counts how often its configuration was built and sent."""
+    """An access device profile of the user's group; `rebuilt` and `reset` count how often its configuration file was
+    written anew, and how often it was told to fetch that."""
 
     name: str
     kind: str = UC_ONE

@@ -3,8 +3,8 @@
 Its predecessor, the library broadworks-ocip, is archived upstream, speaks TCP only, and spins at full CPU for ever when
 the server closes the connection (facts/xmpp.md section 4).
 
-`documents`, `framing`, `soap`, `login` and `commands` do no I/O: an operation is a generator that yields commands, is
-sent the answers, and returns its result or raises one of `errors`. `client.run` drives it.
+`documents`, `framing`, `exchanges`, `soap`, `login` and `commands` do no I/O: an operation is a generator that yields
+commands, is sent the answers, and returns its result or raises one of `errors`. `client.run` drives it.
 """
 
 from xmpp.broadworks.client import Server, run

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xmpp.broadworks.documents import Answer, Command, Operation
-from xmpp.broadworks.errors import Refused
+from xmpp.broadworks.errors import BroadworksError, Doubtful, Refused, Unreachable
 
 IMP_SERVICE = "Integrated IMP"
 _GROUP_LEVEL = "Group"
@@ -20,7 +20,6 @@ class SystemImp:
     """The messaging server that is preconfigured in BroadWorks; empty where this administrator may not see it."""
 
     domain: str = ""
-    port: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,9 @@ class Profile:
     first_name: str
     last_name: str
     extension: str
-    phone_number: str
     mobile: str
     email: str
     country_code: str
-    national_prefix: str
-    time_zone: str
-    imp_id: str
     # The device of the primary line, when it is one of the group's.
     device: Device | None
 
@@ -77,7 +72,7 @@ def get_system_imp() -> Operation[SystemImp]:
         answer = yield Command("SystemIntegratedIMPGetRequest25")
     except Refused:
         return SystemImp()
-    return SystemImp(answer.text("serviceDomain"), answer.text("servicePort"))
+    return SystemImp(answer.text("serviceDomain"))
 
 
 def get_imp_state(user_id: str) -> Operation[ImpState]:
@@ -90,14 +85,41 @@ def get_imp_state(user_id: str) -> Operation[ImpState]:
 
 
 def set_imp_state(user_id: str, *, assigned: bool, active: bool) -> Operation[ImpState]:
-    """Assign or unassign the service, switch it on or off, and what is so now; nothing is done twice."""
-    now = yield from get_imp_state(user_id)
+    """Assign or unassign the service, switch it on or off, and what is so now; nothing is done twice.
+
+    Refused and Unreachable mean that all is as it was, Doubtful that some of it may have been done.
+    """
+    try:
+        now = yield from get_imp_state(user_id)
+    except Doubtful as error:
+        raise Unreachable(error.detail, error.code) from error  # that was only a question
     if assigned != now.assigned:
-        name = "UserServiceAssignListRequest" if assigned else "UserServiceUnassignListRequest"
-        yield Command(name, {"userId": user_id, "serviceName": IMP_SERVICE})
+        yield _assignment(user_id, assigned=assigned)
     if assigned and active != now.active:
+        yield from _activate(user_id, active=active, was_assigned=now.assigned)
+    try:
+        return (yield from get_imp_state(user_id))
+    except (Refused, Unreachable) as error:
+        raise Doubtful(error.detail, error.code) from error
+
+
+def _assignment(user_id: str, *, assigned: bool) -> Command:
+    name = "UserServiceAssignListRequest" if assigned else "UserServiceUnassignListRequest"
+    return Command(name, {"userId": user_id, "serviceName": IMP_SERVICE})
+
+
+def _activate(user_id: str, *, active: bool, was_assigned: bool) -> Operation[None]:
+    """What was assigned for nothing is taken back."""
+    try:
         yield Command("UserIntegratedIMPModifyRequest", {"userId": user_id, "isActive": active})
-    return (yield from get_imp_state(user_id))
+    except (Refused, Unreachable) as failure:
+        if was_assigned:
+            raise
+        try:
+            yield _assignment(user_id, assigned=False)
+        except BroadworksError as error:
+            raise Doubtful(failure.detail, failure.code) from error
+        raise
 
 
 def set_imp_password(user_id: str, password: str) -> Operation[None]:
@@ -114,13 +136,9 @@ def get_profile(user_id: str) -> Operation[Profile]:
         first_name=answer.text("firstName"),
         last_name=answer.text("lastName"),
         extension=answer.text("extension"),
-        phone_number=answer.text("phoneNumber"),
         mobile=answer.text("mobilePhoneNumber"),
         email=answer.text("emailAddress"),
         country_code=answer.text("countryCode"),
-        national_prefix=answer.text("nationalPrefix"),
-        time_zone=answer.text("timeZone"),
-        imp_id=answer.text("impId"),
         device=_primary_device(answer),
     )
 
@@ -183,9 +201,10 @@ def push_device_config(device: Device) -> Operation[None]:
 
 def _primary_device(answer: Answer) -> Device | None:
     place = "accessDeviceEndpoint/accessDevice"
-    if answer.text(f"{place}/deviceLevel") != _GROUP_LEVEL:
+    name = answer.text(f"{place}/deviceName")
+    if answer.text(f"{place}/deviceLevel") != _GROUP_LEVEL or not name:
         return None
-    return Device(answer.text("serviceProviderId"), answer.text("groupId"), answer.text(f"{place}/deviceName"))
+    return Device(answer.text("serviceProviderId"), answer.text("groupId"), name)
 
 
 def _with_kind(device: Device) -> Operation[Device]:
@@ -201,4 +220,4 @@ def _shared_devices(user_id: str, profile: Profile) -> Operation[list[Device]]:
         return []
     rows = [row for row in answer.table("endpointTable") if row.get("Device Level") == _GROUP_LEVEL]
     place = profile.service_provider, profile.group
-    return [Device(*place, row.get("Device Name", ""), row.get("Device Type", "")) for row in rows]
+    return [Device(*place, row["Device Name"], row.get("Device Type", "")) for row in rows if row.get("Device Name")]

@@ -21,7 +21,6 @@ _OPENING = (
     f'<?xml version="1.0" encoding="{ENCODING}"?>\n<BroadsoftDocument protocol="OCI" xmlns="C" xmlns:xsi="{_XSI}">'
 )
 _ERROR = re.compile(r"^\s*\[Error (\d+)\]\s*")
-_LONGEST_DETAIL = 300
 
 ResultT = TypeVar("ResultT")
 Value = str | bool | int
@@ -43,10 +42,16 @@ class Command:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def without_secrets(self, text: str) -> str:
-        """`text` as it may be shown, should BroadWorks quote what it was sent."""
+        """`text` as it may be shown, should BroadWorks quote what it was sent, escaped or not."""
         for secret in self.secrets:
-            text = text.replace(secret, "••••")
+            text = text.replace(secret, "••••").replace(escape(secret), "••••")
         return text
+
+    def is_answered_by(self, answer: Answer) -> bool:
+        """Whether this is the type of an answer to it: its own (`…GetRequest21` → `…GetResponse21`), that of all
+        commands that only set something, or an error."""
+        own = "Response".join(self.name.rsplit("Request", 1))
+        return answer.name in (own, "SuccessResponse") or answer.is_error
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,11 @@ class Answer:
 
     @property
     def error(self) -> tuple[str, str]:
-        """The sentence and the number of an ErrorResponse."""
+        """The sentence, as long as it came, and the number of an ErrorResponse."""
         text = self.text("summaryEnglish") or self.text("summary") or "BroadWorks gave no reason."
         found = _ERROR.match(text)
         code = self.text("errorCode") or (found[1] if found else "")
-        return _ERROR.sub("", text).strip()[:_LONGEST_DETAIL], code
+        return _ERROR.sub("", text).strip(), code
 
     def text(self, path: str) -> str:
         """The text of the element at `path` below the command, "" when there is none."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _END = b"</BroadsoftDocument>"
+# Of one answer. The list of 10,000 users has about as much, and what is read from it takes many times the memory.
+MOST_BYTES = 4 * 1024 * 1024
 
 
 class TooLong(ValueError):

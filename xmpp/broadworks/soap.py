@@ -10,20 +10,11 @@ from http.cookies import CookieError, SimpleCookie
 from xml.sax.saxutils import escape
 
 from cpaas.carriers import base as http
-from xmpp.broadworks.documents import (
-    Answer,
-    Command,
-    Operation,
-    ResultT,
-    Unreadable,
-    read_document,
-    read_xml,
-    write_document,
-)
+from xmpp.broadworks.documents import Answer, Command, Operation, ResultT, Unreadable, read_document, read_xml
 from xmpp.broadworks.errors import BroadworksError, Doubtful, Refused, Unreachable
-from xmpp.broadworks.framing import TooLong
+from xmpp.broadworks.exchanges import document_of, require_answer
+from xmpp.broadworks.framing import MOST_BYTES, TooLong
 
-MOST_BYTES = 16 * 1024 * 1024
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"'
@@ -55,9 +46,12 @@ def over_http(url: str, operation: Operation[ResultT]) -> http.Operation[ResultT
 
 
 def _exchange(url: str, session_id: str, cookies: SimpleCookie, command: Command) -> http.Operation[Answer]:
-    headers = {**_HEADERS, "Cookie": "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())}
-    body = write_envelope(write_document(session_id, command))
-    request = http.HttpRequest("POST", url, headers if cookies else _HEADERS, body, MOST_BYTES)
+    # As they were given: what was quoted goes back quoted. Folded lines stay away from our header.
+    given = {name: cookie.coded_value for name, cookie in cookies.items()}
+    sent_back = "; ".join(f"{name}={value}" for name, value in given.items() if value.isprintable())
+    headers = {**_HEADERS, "Cookie": sent_back}
+    body = write_envelope(document_of(session_id, command))
+    request = http.HttpRequest("POST", url, headers if sent_back else _HEADERS, body, MOST_BYTES)
     try:
         response = yield request
     except http.Refused as error:
@@ -67,14 +61,17 @@ def _exchange(url: str, session_id: str, cookies: SimpleCookie, command: Command
     except http.CarrierError as error:
         raise Doubtful(error.detail, error.code) from error
     _keep_cookies(cookies, response)
-    return require_answer(command, _read(response))
+    return require_answer(command, _read(command, response))
 
 
-def _read(response: http.HttpResponse) -> Answer:
+def _read(command: Command, response: http.HttpResponse) -> Answer:
     try:
         if len(response.body) >= MOST_BYTES:
             raise TooLong("The answer is too long.")
-        return read_document(read_envelope(response.body))
+        answer = read_document(read_envelope(response.body))
+        if not command.is_answered_by(answer):
+            raise Unreadable("This answers something else.")
+        return answer
     except ValueError as error:
         code = f"http {response.status}" if response.status != 200 else "unreadable"
         raise Doubtful(f"BroadWorks' SOAP service gave no usable answer ({code}).", code) from error
@@ -85,14 +82,6 @@ def _keep_cookies(cookies: SimpleCookie, response: http.HttpResponse) -> None:
         cookies.load(response.headers.get("set-cookie", ""))
     except CookieError:
         return
-
-
-def require_answer(command: Command, answer: Answer) -> Answer:
-    """The answer, unless it is an ErrorResponse. Raises Refused with BroadWorks' sentence, secrets taken out."""
-    if answer.is_error:
-        detail, code = answer.error
-        raise Refused(command.without_secrets(detail), code)
-    return answer
 
 
 def write_envelope(document: bytes) -> bytes:

@@ -14,13 +14,14 @@ import certifi
 
 from portal.addresses import ForbiddenAddress, check_address, check_host
 from portal.logs import get_logger
-from xmpp.broadworks.documents import Answer, Command, Unreadable, read_document, write_document
+from xmpp.broadworks.documents import Answer, Command, Unreadable, read_document
 from xmpp.broadworks.errors import BroadworksError, Doubtful, Refused, Unreachable
-from xmpp.broadworks.framing import Framer, TooLong
-from xmpp.broadworks.soap import require_answer
+from xmpp.broadworks.exchanges import document_of, require_answer
+from xmpp.broadworks.framing import MOST_BYTES, Framer, TooLong
 
-MOST_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 65_536
+# Of a whole session, as with SOAP: a server that answers each of a thousand questions only just in time ends nothing.
+LONGEST_S = 600.0
 
 logger = get_logger(__name__)
 
@@ -35,8 +36,10 @@ class TcpSession:
         self._id = str(uuid.uuid4())
         self._framer = Framer(MOST_BYTES)
         self._socket: socket.socket | None = None
+        self._ends_at = 0.0
 
     def __enter__(self) -> Self:
+        self._ends_at = time.monotonic() + LONGEST_S
         try:
             check_host(self._host)
             self._socket = self._connected()
@@ -68,8 +71,11 @@ class TcpSession:
     def _ask(self, command: Command) -> Answer:
         if self._socket is None:
             raise Unreachable("The connection to BroadWorks has ended.", "closed")
+        if time.monotonic() > self._ends_at:
+            raise Unreachable(f"{self._host} did not come to an end.", "endless")
+        document = document_of(self._id, command)
         until = time.monotonic() + self._timeout_s
-        self._send(self._socket, write_document(self._id, command), until)
+        self._send(self._socket, document, until)
         while True:
             try:
                 answer = read_document(self._next_document(self._socket, until))
@@ -77,8 +83,8 @@ class TcpSession:
                 raise Doubtful(f"{self._host} gave an answer that cannot be read.", "unreadable") from error
             except TooLong as error:
                 raise Doubtful(f"{self._host} gave an answer that is too long.", "too_long") from error
-            # What answers an earlier question is no answer to this one.
-            if answer.session_id == self._id:
+            # What answers somebody else's question, or an earlier one a second time, is no answer to this one.
+            if answer.session_id == self._id and command.is_answered_by(answer):
                 return require_answer(command, answer)
 
     def _send(self, sock: socket.socket, document: bytes, until: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 
@@ -13,7 +14,7 @@ from cpaas.tests.raw_server import RawServer, reset, serving
 from portal.outside import TransactionOpen
 from tests.certificates import Authority
 from tests.sandbox_process import BroadworksControl
-from xmpp.broadworks import BroadworksError, Doubtful, Refused, Server, Unreachable, commands, run
+from xmpp.broadworks import BroadworksError, Doubtful, Refused, Server, Unreachable, commands, run, tcp
 from xmpp.tests.test_oci_documents import document
 
 CHRIS = "chris@acme.example"
@@ -38,7 +39,7 @@ def test_reading_a_user(server, broadworks):
     broadworks.put_user(CHRIS, **shown, device={"name": "pc"})
     profile = run(server, commands.get_profile(CHRIS))
     assert (profile.name, profile.extension, profile.mobile) == ("Zoë Łuk", "2001", "07480542780")
-    assert (profile.country_code, profile.national_prefix) == ("44", "0")
+    assert profile.country_code == "44"
     state = run(server, commands.get_imp_state(CHRIS))
     assert (state.assigned, state.active, state.imp_id) == (True, True, f"chris@{broadworks.imp_domain}")
     [device] = run(server, commands.list_devices(CHRIS, ["Business Communicator - PC"]))
@@ -207,3 +208,45 @@ def test_an_answer_to_another_question_is_passed_over(settings):
     with serving(stray) as raw, pytest.raises(Doubtful) as caught:
         ask(raw)
     assert caught.value.code == "timeout"
+
+
+def test_an_answer_that_comes_twice_answers_once(settings):
+    """Else everything after it would be taken for the answer to the question before: a refusal for a success."""
+    settings.PORTAL_ALLOW_PRIVATE_URLS = True
+    answers = {
+        b"AuthenticationRequest": ("<nonce>1</nonce>", "AuthenticationResponse"),
+        b"LoginRequest14sp4": ("", "LoginResponse14sp4"),
+        b"UserModifyRequest22": ("<summaryEnglish>[Error 7] No</summaryEnglish>", "c:ErrorResponse"),
+    }
+
+    def stutter(server: RawServer, connection: socket.socket) -> None:
+        while data := connection.recv(65536):
+            [session] = re.findall(rb"<sessionId[^>]*>([^<]*)<", data)
+            [(content, kind)] = [answer for name, answer in answers.items() if name in data]
+            connection.sendall(document(content, kind, session.decode()) * 2)
+
+    with serving(stutter) as raw:
+        host, port = raw.listener.getsockname()
+        with pytest.raises(Refused, match="No"):
+            run(Server(host, port, "tcp", "admin", "x"), commands.set_imp_password(CHRIS, "quite secret indeed"))
+
+
+def test_a_session_comes_to_an_end(broadworks, monkeypatch):
+    """As with SOAP: a server that answers each of many questions only just in time holds nobody for hours."""
+    broadworks.put_user(CHRIS)
+    monkeypatch.setattr(tcp, "LONGEST_S", -1.0)
+    server = Server("127.0.0.1", broadworks.oci_port, "tcp", broadworks.username, broadworks.password)
+    with pytest.raises(Unreachable) as caught:
+        run(server, commands.get_profile(CHRIS))
+    assert caught.value.code == "endless"
+
+
+def test_a_value_that_xml_cannot_hold_is_not_sent(server, broadworks):
+    """A refusal like another, and the session goes on."""
+    broadworks.put_user(CHRIS)
+    with pytest.raises(Refused) as caught:
+        run(server, commands.set_imp_password(CHRIS, "bell\x07ringing"))
+    assert caught.value.code == "illegal"
+    found = run(server, commands.get_users(["no\x00body", CHRIS]))
+    assert [(each.user_id, each.profile is None) for each in found] == [("no\x00body", True), (CHRIS, False)]
+    assert broadworks.user(CHRIS)["imp_password"] is None

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpaas.carriers.base import HttpResponse
+from xmpp.broadworks.commands import get_imp_state
 from xmpp.broadworks.documents import Answer, Command, Unreadable, read_document, write_document
+from xmpp.broadworks.errors import Refused
+from xmpp.broadworks.exchanges import require_answer
 from xmpp.broadworks.framing import Framer, TooLong
 from xmpp.broadworks.login import sign_password
-from xmpp.broadworks.soap import read_envelope, write_envelope
+from xmpp.broadworks.soap import over_http, read_envelope, write_envelope
 
 XML_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60)
 
@@ -52,6 +56,33 @@ def test_neither_repr_nor_error_shows_a_value():
     command = Command("UserModifyRequest22", {"impPassword": "very secret indeed"}, secrets=("very secret indeed",))
     assert "secret" not in repr(command)
     assert "secret" not in command.without_secrets("Bad password: very secret indeed")
+    escaped = Command("UserModifyRequest22", secrets=("pass<word>",))
+    assert escaped.without_secrets("Bad: pass&lt;word&gt;") == "Bad: ••••"
+
+
+def test_an_error_that_is_cut_shows_no_half_of_a_secret():
+    """BroadWorks may quote the password at any place of a long sentence."""
+    command = Command("UserModifyRequest22", {}, secrets=("very secret indeed",))
+    said = document(f"<summary>{'x' * 290} very secret indeed</summary>", "c:ErrorResponse")
+    with pytest.raises(Refused) as caught:
+        require_answer(command, read_document(said))
+    assert "secret" not in caught.value.detail
+    assert len(caught.value.detail) <= 300
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        ("UserGetResponse23V2", True),
+        ("UserGetResponse22", False),
+        ("UserModifyResponse23V2", False),
+        ("c:SuccessResponse", True),
+        ("c:ErrorResponse", True),
+    ],
+)
+def test_an_answer_is_known_by_its_type(name, answers):
+    """A command is answered by its own response, by plain success, or by an error."""
+    assert Command("UserGetRequest23V2").is_answered_by(read_document(document("", name))) is answers
 
 
 def test_an_error_has_its_sentence_and_its_number():
@@ -84,6 +115,17 @@ def test_what_is_no_answer_is_unreadable(content):
     """Entities too: no document of BroadWorks has any."""
     with pytest.raises(Unreadable):
         read_document(content)
+
+
+def test_a_cookie_goes_back_as_it_was_given():
+    """What was quoted stays quoted, and nothing that would end our header goes into it."""
+    exchange = over_http("http://bw.example/", get_imp_state("chris"))
+    assert "Cookie" not in next(exchange).headers
+    body = write_envelope(document("<isAssigned>true</isAssigned>", "UserServiceIsAssignedResponse"))
+    body = body.replace(b"<arg0 ", b"<processOCIMessageReturn ").replace(b"</arg0>", b"</processOCIMessageReturn>")
+    given = 'JSESSIONID="a\\012b"; path=/, folded="c\r\n d"; path=/'
+    assert exchange.send(HttpResponse(200, {"set-cookie": given}, body)).headers["Cookie"] == 'JSESSIONID="a\\012b"'
+    exchange.close()
 
 
 def test_several_documents_of_one_read_are_all_kept():
