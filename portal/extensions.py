@@ -14,12 +14,14 @@
 - `followers`: what must change along with a row, each a callable (row), called inside the service's transaction
 - `user_parts`: fields of users that an app keeps, in the users of the provisioning API
 - `demo_parts`: what `loaddemo` adds of an app, each a callable (the demo's users by login, port of the sandbox)
+- `login_password_rules`: what a user may not log in with, each a callable (user, password) -> Problem or None
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -112,11 +114,15 @@ def tell_followers(row: models.Model) -> None:
 
 
 class UserStep(Protocol):
-    """What an app does when a user is written: `commit` inside the transaction, `finish` after it."""
+    """What an app does when a user is written: `commit` inside the transaction, `finish` after it, `undo` instead when
+    the user was not written after all."""
 
     def commit(self, user: Any) -> None: ...
 
-    def finish(self, user: Any) -> None: ...
+    def finish(self, user: Any) -> None:
+        """May raise a Problem for a user who is new, and who is then deleted and undone."""
+
+    def undo(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -125,8 +131,8 @@ class UserPart:
 
     `fields` makes them for the users of the API, by name; they read the user's row, with `related` read along but for
     its columns that are `unread`.
-    `begin` (actor, user, given values) checks the values and may talk to the outside, before any transaction; a user
-    that is not saved yet is a new one. Raises Problem.
+    `begin` (actor, user, given values) checks the values and may talk to the outside, before any transaction; the user
+    is as it will be, and one that is not saved yet is a new one. Raises Problem.
     """
 
     names: frozenset[str]
@@ -137,6 +143,7 @@ class UserPart:
 
 
 user_parts: list[UserPart] = []
+login_password_rules: list[Callable[[Any, str], Problem | None]] = []
 
 
 def user_part_names() -> frozenset[str]:
@@ -146,4 +153,20 @@ def user_part_names() -> frozenset[str]:
 def begin_user_parts(actor: Any, user: Any, values: Mapping[str, Any]) -> list[UserStep]:
     """The steps of the apps whose fields are among `values`. No transaction may be open when there are any."""
     given = [(part, {name: values[name] for name in part.names if name in values}) for part in user_parts]
-    return [part.begin(actor, user, found) for part, found in given if found]
+    steps: list[UserStep] = []
+    with taking_back(steps):
+        for part, found in given:
+            if found:
+                steps.append(part.begin(actor, user, found))
+    return steps
+
+
+@contextmanager
+def taking_back(steps: Sequence[UserStep]) -> Iterator[None]:
+    """Undo these steps when the block fails. No transaction may be open around it."""
+    try:
+        yield
+    except Exception:
+        for step in steps:
+            step.undo()
+        raise

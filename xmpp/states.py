@@ -36,8 +36,8 @@ class Work(models.TextChoices):
     """What is left to do at BroadWorks for an account.
 
     `generate`: make a random password and set it (S0.18). `restore`: set the present password again, because a change
-    to another one was given up without knowing whether it had been made. `device`: put the password into the device
-    configuration file (S0.22). `name`: find out the IM&P ID.
+    to another one was given up without knowing whether it had been made; where there is none yet, that other one.
+    `device`: put the password into the device configuration file (S0.22). `name`: find out the IM&P ID.
     """
 
     GENERATE = "generate", "Generate a password"

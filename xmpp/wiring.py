@@ -14,7 +14,7 @@ from xmpp.api.user_fields import user_fields
 from xmpp.models import ImpAccount
 from xmpp.services import user_fields as user_service
 from xmpp.services.accounts import account_of
-from xmpp.services.passwords import ask_for_password
+from xmpp.services.passwords import ask_for_password, refuse_as_login
 
 NAMES = frozenset({"integrated_imp", "imp_password"})
 SECRETS = ("imp__password", "imp__pending_password")
@@ -22,6 +22,7 @@ SECRETS = ("imp__password", "imp__pending_password")
 
 def connect() -> None:
     extensions.user_parts.append(extensions.UserPart(NAMES, ("imp",), SECRETS, user_fields, user_service.begin))
+    extensions.login_password_rules.append(refuse_as_login)
     extensions.session_contributors.append(session_part)
     extensions.demo_parts.append(load_demo)
     register_renderer("xmpp.updated", render_accounts)

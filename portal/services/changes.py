@@ -60,4 +60,9 @@ def require_free_name(row: models.Model, field: str) -> None:
     model = type(row)
     same = model._default_manager.filter(**{f"{field}__lower": Lower(models.Value(getattr(row, field)))})
     if same.exclude(pk=row.pk).exists():
-        raise invalid(**{field: " ".join(row.unique_error_message(model, (field,)).messages)})
+        raise taken_name(row, field)
+
+
+def taken_name(row: models.Model, field: str) -> Problem:
+    """That another row has the name, for whoever learns it only when saving."""
+    return invalid(**{field: " ".join(row.unique_error_message(type(row), (field,)).messages)})

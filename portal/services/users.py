@@ -7,18 +7,18 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.deletion import ProtectedError
 
 from portal.countries import require_country
 from portal.events import publish
-from portal.extensions import begin_user_parts, check_guards, tell_followers
+from portal.extensions import begin_user_parts, check_guards, login_password_rules, taking_back, tell_followers
 from portal.models import Device, EndUser, Group, UserSettings
 from portal.phone_numbers import InvalidNumber, parse_number
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import audit
-from portal.services.changes import apply_changes, require_free_name, validate
+from portal.services.changes import apply_changes, require_free_name, taken_name, validate
 from portal.services.organisation import organisation_of, organisations_of
 from portal.services.tenants import in_use_sentence
 
@@ -51,7 +51,8 @@ def create_user(
 ) -> EndUser:
     """A new user of `group`. Settings start from the user's country, else the provider's (S1.15).
 
-    `parts` are fields that other apps keep (`extensions.user_parts`). Raises Problem `invalid`, and theirs.
+    `parts` are fields that other apps keep (`extensions.user_parts`). Raises Problem `invalid`, and theirs: then there
+    is no user.
     """
     require_writer(actor)
     user = EndUser(group=group, reseller_id=group.reseller_id, system_provider_id=group.system_provider_id, **fields)
@@ -61,16 +62,22 @@ def create_user(
     validate(user)
     require_free_name(user, "login")
     steps = begin_user_parts(actor, user, parts or {})
-    with transaction.atomic():
+    with taking_back(steps), transaction.atomic():
         require_free_name(user, "login")
-        user.save(force_insert=True)
+        _save(user, is_new=True)
         _set_monitored(user, monitored)
         UserSettings.objects.create(user=user, default_country=user.country or group.system_provider.default_country)
         audit.record(actor, "create", user, after={"login": user.login, "name": user.name, "licence": user.licence})
         for step in steps:
             step.commit(user)
-    for step in steps:
-        step.finish(user)
+    try:
+        for step in steps:
+            step.finish(user)
+    except Problem:
+        delete_user(actor=actor, user=user)
+        for step in steps:
+            step.undo()
+        raise
     return user
 
 
@@ -88,21 +95,14 @@ def update_user(
     `parts` are fields that other apps keep (`extensions.user_parts`). Raises Problem `invalid`, and theirs.
     """
     require_writer(actor)
-    steps = begin_user_parts(actor, user, parts or {})
-    with transaction.atomic():
+    steps = begin_user_parts(actor, _as_changed(user, changes, password), parts) if parts else []
+    with taking_back(steps), transaction.atomic():
         # A weaker lock than FOR UPDATE: whoever writes an event for this user refers to the row, holding locks that our
         # followers wait for.
         user = EndUser.objects.select_for_update(no_key=True).get(pk=user.pk)
         country = _country_of(user)
-        before, after = apply_changes(user, changes, allowed=USER_FIELDS)
-        _normalise(user)
-        if password:
-            _set_password(user, password)
-            after |= {"password": "changed"}
-        validate(user)
-        if "login" in after:
-            require_free_name(user, "login")
-        user.save()
+        before, after = _merge(user, changes, password)
+        _save(user, is_new=False)
         if _country_of(user) != country:
             # Who never chose another one follows the profile (S1.15).
             UserSettings.objects.filter(user=user, default_country=country).update(default_country=_country_of(user))
@@ -113,7 +113,8 @@ def update_user(
             Device.objects.filter(user=user).delete()
         check_guards(user, "update")
         tell_followers(user)
-        audit.record(actor, "update", user, before=before, after=after)
+        if after or not steps:  # what parts change, they record
+            audit.record(actor, "update", user, before=before, after=after)
         for step in steps:
             step.commit(user)
         if {"licence", "is_active"} & set(after):
@@ -152,6 +153,34 @@ def update_settings(*, user: EndUser, changes: Mapping[str, Any]) -> UserSetting
     return settings
 
 
+def _as_changed(user: EndUser, changes: Mapping[str, Any], password: str | None) -> EndUser:
+    """The user as they will be, checked: nobody outside is told of a change that we would refuse."""
+    draft = EndUser.objects.get(pk=user.pk)
+    _merge(draft, changes, password)
+    return draft
+
+
+def _merge(user: EndUser, changes: Mapping[str, Any], password: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Put the changes on a user (not saved); what differed, before and after. Raises Problem `invalid`."""
+    before, after = apply_changes(user, changes, allowed=USER_FIELDS)
+    _normalise(user)
+    if password:
+        _set_password(user, password)
+        after |= {"password": "changed"}
+    validate(user)
+    if "login" in after:
+        require_free_name(user, "login")
+    return before, after
+
+
+def _save(user: EndUser, *, is_new: bool) -> None:
+    """Raises Problem `invalid` when another user was given the login at the same moment."""
+    try:
+        user.save(force_insert=is_new)
+    except IntegrityError as error:
+        raise taken_name(user, "login") from error
+
+
 def _normalise(user: EndUser) -> None:
     """Numbers to E.164, countries to upper case (S1.15, S1.17)."""
     if user.country:
@@ -172,6 +201,9 @@ def _set_password(user: EndUser, password: str) -> None:
         validate_password(password, user)  # type: ignore[arg-type]
     except ValidationError as error:
         raise Problem("invalid", " ".join(error.messages), errors={"password": error.messages}) from error
+    for refusal in (rule(user, password) for rule in login_password_rules):
+        if refusal is not None:
+            raise refusal
     user.set_password(password)
 
 

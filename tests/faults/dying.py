@@ -2,6 +2,7 @@
 database: so it dies once between any two of them.
 
     python -m tests.faults.dying replay|change|generate <id>...
+    python -m tests.faults.dying create <login>...
 
 It prints how each of them ended, one a line: -9 for killed, 0 for done before its n-th word.
 """
@@ -106,7 +107,17 @@ def _generate(key: str) -> Callable[[], object]:
     return work_due_accounts
 
 
-_WORKS = {"replay": _replay, "change": _change, "generate": _generate}
+def _create(key: str) -> Callable[[], object]:
+    """Of a user of the only group, with the service and a password."""
+    from portal.models import Group
+    from portal.services.users import create_user
+
+    group = Group.objects.select_related("system_provider").get()
+    parts = {"integrated_imp": {"assigned": True, "enabled": True}, "imp_password": f"changed by {key}"}
+    return lambda: create_user(actor=None, group=group, login=key, name=key, parts=parts)
+
+
+_WORKS = {"replay": _replay, "change": _change, "generate": _generate, "create": _create}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from portal import clock
-from portal.tests.factories import EndUserFactory
+from portal.models import EndUser
+from portal.tests.factories import EndUserFactory, GroupFactory
 from tests.faults.dying import ends_of
 from tests.sandbox_process import BroadworksControl, SandboxProcess
 from xmpp.models import BroadworksConnection, ImpAccount
@@ -91,3 +92,30 @@ def test_a_generation_killed_between_any_two_writes_is_gone_on_with(broadworks):
         assert len(account.password) >= 15
         assert there["device"]["tags"]["%XMPP_PASSWORD%"] == account.password
         assert (account.pending_password, account.work, account.claim) == ("", "", None)
+
+
+def test_a_new_user_killed_between_any_two_writes_is_there_or_not(broadworks):
+    """Not there: BroadWorks was told no password. There: with the service and the password that was typed."""
+    connection = connect(broadworks, managed=False)
+    GroupFactory(reseller__system_provider=connection.system_provider)
+    logins = [f"u{n}@acme.example" for n in range(USERS)]
+    for n, login in enumerate(logins):
+        broadworks.put_user(login, imp={"assigned": False, "active": False}, device={"name": f"pc{n}"})
+    ended = ends_of("create", logins)
+    assert {"0", "-9"} == set(ended)
+    let_claims_run_out()
+    seen = set()
+    for login in logins:
+        there = broadworks.user(login)
+        user = EndUser.objects.filter(login=login).first()
+        seen.add(user is not None)
+        if user is None:
+            assert there["imp_password"] is None
+            continue
+        account = ImpAccount.objects.get(user=user)
+        assert account.password == there["imp_password"] == f"changed by {login}"
+        assert account.is_on
+        assert there["imp"]["active"]
+        assert there["device"]["tags"]["%XMPP_PASSWORD%"] == account.password
+        assert (account.pending_password, account.work, account.claim) == ("", "", None)
+    assert seen == {True, False}

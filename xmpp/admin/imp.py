@@ -20,10 +20,11 @@ from portal.admin.writing import forbid
 from portal.extensions import Section
 from portal.models import EndUser
 from portal.problems import Problem
+from portal.services import users as user_service
 from xmpp.admin.accounts import standing_badge
 from xmpp.models import ImpAccount
 from xmpp.services import passwords
-from xmpp.services.accounts import account_of, set_integrated_imp
+from xmpp.services.accounts import account_of
 from xmpp.services.members import abandoned_shards
 from xmpp.services.standing import standing_of
 from xmpp.states import PasswordState
@@ -130,10 +131,12 @@ def generate_page(request: HttpRequest, user_id: str) -> HttpResponse:
 
 
 def _save(request: HttpRequest, user: EndUser, form: ImpForm) -> None:
-    set_integrated_imp(actor=actor(request), user=user, changes=form.service())
+    parts: dict[str, Any] = {"integrated_imp": form.service()}
     password, retype = form.cleaned_data.get("password") or "", form.cleaned_data.get("retype") or ""
     if password or retype:
-        passwords.set_password(actor=actor(request), user=user, password=password, retype=retype)
+        passwords.check_password(user, password, retype)
+        parts["imp_password"] = password
+    user_service.update_user(actor=actor(request), user=user, changes={}, parts=parts)
 
 
 site.add_page("users/<str:user_id>/imp/", imp_page, "user_imp")

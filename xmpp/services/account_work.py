@@ -16,10 +16,11 @@ from portal.background import few_at_once
 from portal.problems import Problem
 from xmpp.broadworks import BroadworksError, Doubtful, Server, Unreachable, commands, run
 from xmpp.models import BroadworksConnection, ImpAccount
-from xmpp.services.accounts import derived_imp_id, name_account
+from xmpp.services.accounts import derived_imp_id, name_account, next_work
 from xmpp.services.connections import connection_of, server_of
 from xmpp.services.device_config import try_later, update_devices
-from xmpp.services.passwords import CLAIM, Change, adopt, is_managed, new_password, next_work
+from xmpp.services.password_changes import CLAIM, Change, adopt
+from xmpp.services.passwords import is_managed, new_password
 from xmpp.states import Work
 
 _PAUSE = timedelta(minutes=1)
@@ -48,14 +49,15 @@ def _claim_one() -> tuple[ImpAccount, uuid.UUID] | None:
 def _work(account: ImpAccount, claim: uuid.UUID) -> None:
     connection = connection_of(account.system_provider_id)
     server = server_of(connection)
-    if not account.is_on or not account.user.is_active:
+    # What is doubtful is set right also where the service was switched off meanwhile: it may go on again.
+    if not account.is_on and account.work != Work.RESTORE:
         _finish(account, claim, work="")
         return
     try:
         if account.work == Work.GENERATE:
             _generate(account, claim, connection, server)
         elif account.work == Work.RESTORE:
-            _restore(account, claim, server)
+            _restore(account, claim, connection, server)
         elif account.work == Work.NAME:
             _name(account, claim, connection, server)
         else:
@@ -79,19 +81,35 @@ def _generate(
     password = account.pending_password or new_password()
     if not ImpAccount.objects.filter(pk=account.pk, claim=claim).update(pending_password=password):
         return
-    if server is not None:
-        run(server, commands.set_imp_password(account.user.login, password))
-    change = Change(account, connection, password, claim, Work.GENERATE)
-    adopted = adopt(None, account.user, change, how="generated")
-    if adopted is not None:
-        update_devices(adopted, connection, claim)
+    _set_first(account, claim, connection, server, password, how="generated")
 
 
-def _restore(account: ImpAccount, claim: uuid.UUID, server: Server | None) -> None:
+def _restore(
+    account: ImpAccount, claim: uuid.UUID, connection: BroadworksConnection | None, server: Server | None
+) -> None:
     """Whoever was changing the password is gone, or had no answer."""
+    if account.pending_password and not account.password and account.is_on:
+        _set_first(account, claim, connection, server, account.pending_password, how="changed")
+        return
     if account.password and server is not None:
         run(server, commands.set_imp_password(account.user.login, account.password))
     _finish(account, claim, work=next_work(account))
+
+
+def _set_first(
+    account: ImpAccount,
+    claim: uuid.UUID,
+    connection: BroadworksConnection | None,
+    server: Server | None,
+    password: str,
+    *,
+    how: str,
+) -> None:
+    """The first password of an account, which BroadWorks may have been told already."""
+    if server is not None:
+        run(server, commands.set_imp_password(account.user.login, password))
+    adopted = adopt(None, account.user, Change(account, connection, password, claim, account.work), how=how)
+    update_devices(adopted, connection, claim)
 
 
 def _name(

@@ -6,22 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 
 from portal import clock
+from portal.background import run_soon
 from portal.events import News
+from portal.logs import get_logger
 from portal.models import EndUser
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
 from portal.services import audit
-from xmpp.broadworks import commands
+from xmpp.broadworks import BroadworksError, Doubtful, Server, commands, run
 from xmpp.broadworks.commands import ImpState
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.models.accounts import slot_of
 from xmpp.services.accounts_news import tell_accounts_changed
-from xmpp.services.connections import ask, connection_of, server_of
-from xmpp.services.jids import local_part
-from xmpp.states import TERMINAL, AccountStatus
+from xmpp.services.connections import WORK_TASK, ask, broadworks_problem, server_of
+from xmpp.services.jids import is_bare_jid, local_part
+from xmpp.states import TERMINAL, AccountStatus, PasswordState, Work
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,16 @@ class Service:
 
     def as_json(self) -> dict[str, bool]:
         return {"assigned": self.assigned, "enabled": self.enabled}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What BroadWorks was told of a user's service: how it stood there before, and what it says now."""
+
+    server: Server
+    login: str
+    before: ImpState
+    now: ImpState
 
 
 def account_of(user: EndUser) -> ImpAccount | None:
@@ -56,31 +70,50 @@ def wanted_service(present: Service, changes: Mapping[str, bool]) -> Service:
     return Service(assigned, enabled)
 
 
-def tell_broadworks(connection: BroadworksConnection | None, login: str, wanted: Service) -> ImpState | None:
-    """Make it so at BroadWorks; what it says then, None when there is none to tell.
+def blank_account(user: EndUser) -> ImpAccount:
+    """The account of somebody who never had the service, off, so that a change has a row that holds it."""
+    fields = {"system_provider_id": user.system_provider_id, "status": AccountStatus.DISABLED}
+    return ImpAccount.objects.get_or_create(pk=user.pk, defaults=fields)[0]
 
-    No transaction may be open. Raises Problem `broadworks_refused`, `broadworks_unreachable` (502).
+
+def tell_broadworks(connection: BroadworksConnection | None, login: str, wanted: Service) -> Told | None:
+    """Make it so at BroadWorks, before any row says so; None when there is none to tell. `take_back` undoes it.
+
+    No transaction may be open. Raises Problem `broadworks_refused`, `broadworks_unreachable` (502): then all is there
+    as it was, or was tried to be set back once. One who is killed before the row is written leaves BroadWorks ahead of
+    it; the same change again, or an import, brings them together.
     """
     server = server_of(connection)
     if server is None:
         return None
-    return ask(server, commands.set_imp_state(login, assigned=wanted.assigned, active=wanted.enabled))
+    before = ask(server, commands.get_imp_state(login))
+    try:
+        now = run(server, commands.set_imp_state(login, assigned=wanted.assigned, active=wanted.enabled))
+    except BroadworksError as error:
+        if isinstance(error, Doubtful):
+            _set_back(server, login, Service(before.assigned, before.active))
+        raise broadworks_problem(error) from error
+    return Told(server, login, before, now)
 
 
-def set_integrated_imp(*, actor: Actor | None, user: EndUser, changes: Mapping[str, bool]) -> ImpAccount | None:
-    """Change `assigned` and `enabled` of a user, at BroadWorks first; None when there was and is nothing.
+def take_back(told: Told | None, present: Service) -> None:
+    """The row was not written after all: BroadWorks gets back what it had, or what somebody else wrote meanwhile into
+    the row, which was `present`. Raises nothing."""
+    if told is None:
+        return
+    try:
+        row = service_of(ImpAccount.objects.filter(user__login__lower=told.login.lower()).first())
+    except (DatabaseError, InterfaceError):
+        row = present
+    before = Service(told.before.assigned, told.before.active)
+    _set_back(told.server, told.login, before if row == present else row)
 
-    Raises Problem `invalid`, `imp_id_taken` (409), `broadworks_refused`, `broadworks_unreachable` (502).
-    """
-    require_writer(actor)
-    present = service_of(account_of(user))
-    wanted = wanted_service(present, changes)
-    if wanted == present:
-        return account_of(user)
-    connection = connection_of(user.system_provider_id)
-    found = tell_broadworks(connection, user.login, wanted)
-    with transaction.atomic():
-        return store_service(actor=actor, user=user, wanted=wanted, connection=connection, found=found)
+
+def _set_back(server: Server, login: str, service: Service) -> None:
+    try:
+        run(server, commands.set_imp_state(login, assigned=service.assigned, active=service.enabled))
+    except BroadworksError as error:
+        logger.warning("imp_service_not_set_back", login=login, code=error.code)
 
 
 def store_service(
@@ -90,13 +123,17 @@ def store_service(
     wanted: Service,
     connection: BroadworksConnection | None,
     found: ImpState | None,
+    present: Service | None = None,
 ) -> ImpAccount | None:
-    """Write what BroadWorks was told, inside the caller's transaction. `found` is what it said.
+    """Write what BroadWorks was told, inside the caller's transaction. `found` is what it said, `present` what the row
+    said before, when that matters.
 
-    Raises Problem `imp_id_taken` (409).
+    Raises Problem `imp_id_taken`, `imp_id_invalid`, `changed_meanwhile` (409).
     """
     require_writer(actor)
     account = ImpAccount.objects.select_for_update().filter(pk=user.pk).first()
+    if present is not None and service_of(account) != present:
+        raise conflict("changed_meanwhile", "Somebody else changed Integrated IM&P just now. Look and try again.")
     if account is None and not wanted.assigned:
         return None
     is_new = account is None
@@ -110,6 +147,7 @@ def store_service(
     if before == after and not is_new:
         return account
     _begin_anew(account)
+    _resume_work(account)
     _save(account, is_new=is_new)
     differing = [name for name in after if before[name] != after[name]]
     audit.record(
@@ -121,6 +159,22 @@ def store_service(
     )
     tell_user(account, session=True)
     return account
+
+
+def next_work(account: ImpAccount) -> str:
+    """What is left to do at BroadWorks once the password is settled."""
+    if not account.is_on:
+        return ""
+    if not account.imp_id:
+        return Work.NAME
+    return Work.DEVICE if account.password_state == PasswordState.DEVICE_CONFIG_PENDING else ""
+
+
+def _resume_work(account: ImpAccount) -> None:
+    """What an account had left to do when it was switched off is dropped; one that goes on again has it to do again."""
+    if not account.work and (work := next_work(account)):
+        account.work, account.work_due_at = work, clock.now()
+        run_soon(WORK_TASK)
 
 
 def name_account(account: ImpAccount, imp_id: str) -> None:
@@ -151,9 +205,11 @@ def _name(account: ImpAccount, imp_id: str) -> None:
     """No face changes it: it follows BroadWorks, and is made up once where there is none (S0.10)."""
     if not imp_id or imp_id.lower() == account.imp_id.lower():
         return
+    if not is_bare_jid(imp_id):
+        raise conflict("imp_id_invalid", "The IM&P ID of this user is not a JID. It must be changed in BroadWorks.")
     if ImpAccount.objects.filter(imp_id__lower=imp_id.lower()).exclude(pk=account.pk).exists():
         raise _taken()
-    account.imp_id, account.slot, account.archive_cursor = imp_id[:320], slot_of(imp_id), ""
+    account.imp_id, account.slot, account.archive_cursor = imp_id, slot_of(imp_id), ""
 
 
 def _save(account: ImpAccount, *, is_new: bool) -> None:

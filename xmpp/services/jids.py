@@ -52,6 +52,12 @@ def local_part(text: str) -> str:
     return prepared if _PART.fullmatch(prepared) else ""
 
 
+def is_bare_jid(text: str) -> bool:
+    """Whether a server takes it for a JID without a resource."""
+    name, _, home = text.partition("@")
+    return len(text) <= LONGEST_JID and bool(local_part(name)) and bool(_PART.fullmatch(home))
+
+
 def parse_jid(user: EndUser, value: str, field: str) -> str:
     """The bare JID in `value`, as servers write it, on the XMPP server of the user's provider.
 
@@ -60,7 +66,7 @@ def parse_jid(user: EndUser, value: str, field: str) -> str:
     # What is too long is not prepared: that takes a look at each character.
     name, _, home = value.strip().partition("/")[0][: LONGEST_JID + 1].lower().partition("@")
     jid = f"{local_part(name)}@{home}"
-    if jid.startswith("@") or not _PART.fullmatch(home) or len(jid) > LONGEST_JID:
+    if not is_bare_jid(jid):
         raise invalid(**{field: "This is not a JID. It looks like name@example.com."})
     connections = BroadworksConnection.objects.filter(pk=user.system_provider_id)
     domain = connections.values_list("imp_domain", flat=True).first() or ""

@@ -3,48 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
+
+from portal.extensions import taking_back
 from portal.models import EndUser
 from portal.problems import conflict
 from portal.scoping import Actor
-from xmpp.broadworks import commands
-from xmpp.broadworks.commands import ImpState
-from xmpp.models import BroadworksConnection
+from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.services import passwords
-from xmpp.services.accounts import Service, account_of, service_of, store_service, tell_broadworks, wanted_service
-from xmpp.services.connections import ask, connection_of, server_of
+from xmpp.services.accounts import (
+    Service,
+    Told,
+    account_of,
+    blank_account,
+    service_of,
+    store_service,
+    take_back,
+    tell_broadworks,
+    wanted_service,
+)
+from xmpp.services.connections import connection_of
+from xmpp.services.device_config import update_devices
+from xmpp.services.password_changes import Change, adopt, begin_change, give_up, hold_new, tell
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImpStep:
-    """BroadWorks knows already; `wanted` None: the service stays as it is, `password` "": so does the password."""
+    """BroadWorks has been told of the service, and of the password of a user whom we know.
+
+    The password of a new user is told last: before there is a row, nothing would be left of it to say what BroadWorks
+    was told. `present` is the service of the row that was read, `wanted` what it becomes, `change` the password's.
+    """
 
     actor: Actor | None
-    wanted: Service | None
+    present: Service
+    wanted: Service
     connection: BroadworksConnection | None
-    found: ImpState | None
-    password: str
-    is_new: bool
+    told: Told | None
+    first_password: str = field(default="", repr=False)
+    change: Change | None = None
+    adopted: ImpAccount | None = None
 
     def commit(self, user: EndUser) -> None:
-        if self.wanted is None:
-            return
-        account = store_service(
-            actor=self.actor, user=user, wanted=self.wanted, connection=self.connection, found=self.found
-        )
-        if account is not None and self.is_new and self.password:
-            passwords.adopt_first(account, self.connection, self.password)
+        if self.wanted != self.present:
+            account = store_service(
+                actor=self.actor,
+                user=user,
+                wanted=self.wanted,
+                connection=self.connection,
+                found=self.told.now if self.told else None,
+                present=self.present,
+            )
+            if account is not None and self.first_password:
+                self.change = hold_new(account, self.connection, self.first_password)
+        if self.change is not None and not self.first_password:
+            self.adopted = adopt(self.actor, user, self.change, how="changed")
 
     def finish(self, user: EndUser) -> None:
-        if self.password and not self.is_new:
-            passwords.set_password(actor=self.actor, user=user, password=self.password)
+        if self.change is None:
+            return
+        if self.adopted is None:
+            tell(self.change, user.login)
+            self.adopted = adopt(self.actor, user, self.change, how="changed")
+        update_devices(self.adopted, self.connection, self.change.claim)
+
+    def undo(self) -> None:
+        if self.change is not None:
+            # With the database away the claim runs out, and then the former password is set again all the same.
+            with suppress(DatabaseError, InterfaceError):
+                give_up(self.change, is_doubtful=True)
+        take_back(self.told, self.present)
 
 
 def begin(actor: Actor | None, user: EndUser, values: Mapping[str, Any]) -> ImpStep:
-    """Check `integrated_imp` and `imp_password`, and tell BroadWorks of the service; a new user's password too, for
-    whom there is nothing that could get lost. Raises what the services of accounts and passwords raise."""
+    """Check `integrated_imp` and `imp_password`, and tell BroadWorks.
+
+    Raises what the services of accounts and passwords raise: nothing is changed then.
+    """
     is_new = user._state.adding
     account = None if is_new else account_of(user)
     present = service_of(account)
@@ -54,10 +93,10 @@ def begin(actor: Actor | None, user: EndUser, values: Mapping[str, Any]) -> ImpS
         if not wanted.is_on:
             raise conflict("imp_not_enabled", "Integrated IM&P must be assigned and enabled before it has a password.")
         passwords.check_password(user, password)
-    connection, found = connection_of(user.system_provider_id), None
-    if wanted != present:
-        found = tell_broadworks(connection, user.login, wanted)
-    server = server_of(connection)
-    if password and is_new and server is not None:
-        ask(server, commands.set_imp_password(user.login, password))
-    return ImpStep(actor, wanted if wanted != present else None, connection, found, password, is_new)
+    connection = connection_of(user.system_provider_id)
+    told = tell_broadworks(connection, user.login, wanted) if wanted != present else None
+    step = ImpStep(actor, present, wanted, connection, told, first_password=password if is_new else "")
+    if password and not is_new:
+        with taking_back([step]):
+            step.change = begin_change(account or blank_account(user), connection, password, user.login)
+    return step

@@ -12,10 +12,10 @@ from portal.tests.factories import EndUserFactory, PortalAccountFactory, device_
 from tests.sandbox_process import BroadworksControl
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.services.account_work import work_due_accounts
-from xmpp.services.accounts import set_integrated_imp
 from xmpp.services.connections import create_connection, delete_connection
 from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
+from xmpp.tests.switching import switch_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ON = {"assigned": True, "enabled": True}
@@ -65,10 +65,15 @@ def test_assigned_alone_shows_no_id_and_off_takes_it_away(chris, staff, broadwor
 
 
 def test_the_jid_is_read_only_on_every_face(chris, staff):
-    """S0.10."""
-    answer = staff.patch(url(chris), {"imp_id": "other@im.example"}, format="json")
-    assert answer.status_code == 400
-    assert "imp_id" in answer.json()["errors"]
+    """S0.10: neither when a user is changed nor when one is made."""
+    given = {"imp_id": "other@im.example"}
+    new = {"group": str(chris.group_id), "login": "new@acme.example", "name": "New", **given}
+    for answer in (
+        staff.patch(url(chris), given, format="json"),
+        staff.post("/api/v1/provisioning/users/", new, format="json"),
+    ):
+        assert answer.status_code == 400
+        assert "imp_id" in answer.json()["errors"]
 
 
 def test_the_jid_that_broadworks_gives_wins(chris, staff, broadworks):
@@ -91,7 +96,7 @@ def test_a_failure_at_broadworks_changes_nothing(chris, staff, broadworks, kind,
 
 
 def test_a_new_user_can_have_it_from_the_start(connection, broadworks, api):
-    """POST with service and password: BroadWorks is told first, then all is there at once."""
+    """POST with service and password: all is there at once; BroadWorks saying no leaves no user."""
     provider = connection.system_provider
     provider.auto_generate_xmpp_password = False
     provider.save()
@@ -131,9 +136,9 @@ def test_two_users_never_share_a_jid(db):
     first = EndUserFactory(login="chris@one.example")
     BroadworksConnectionFactory(system_provider=first.system_provider)
     second = EndUserFactory(login="chris@two.example", group=first.group)
-    set_integrated_imp(actor=None, user=first, changes=ON)
+    switch_service(first, ON)
     with pytest.raises(Problem) as caught:
-        set_integrated_imp(actor=None, user=second, changes=ON)
+        switch_service(second, ON)
     assert caught.value.code == "imp_id_taken"
     assert not ImpAccount.objects.filter(user=second).exists()
 
@@ -142,12 +147,12 @@ def test_a_jid_once_made_stays(db):
     """Neither another login nor another domain changes it (S0.10)."""
     user = EndUserFactory(login="chris@one.example")
     connection = BroadworksConnectionFactory(system_provider=user.system_provider)
-    set_integrated_imp(actor=None, user=user, changes=ON)
+    switch_service(user, ON)
     BroadworksConnection.objects.filter(pk=connection.pk).update(imp_domain="im.changed.example")
     EndUser.objects.filter(pk=user.pk).update(login="other@one.example")
     user.refresh_from_db()
-    set_integrated_imp(actor=None, user=user, changes={"enabled": False})
-    set_integrated_imp(actor=None, user=user, changes={"enabled": True})
+    switch_service(user, {"enabled": False})
+    switch_service(user, {"enabled": True})
     assert ImpAccount.objects.get(user=user).imp_id == "chris@im.example"
 
 
@@ -155,7 +160,7 @@ def test_switching_on_again_ends_a_terminal_status(db):
     """A session that gave up may try once more; the version tells the bridge."""
     account = ImpAccountFactory(status=AccountStatus.AUTHENTICATION_FAILED)
     for enabled in (False, True):
-        set_integrated_imp(actor=None, user=account.user, changes={"enabled": enabled})
+        switch_service(account.user, {"enabled": enabled})
     version = account.version
     account.refresh_from_db()
     assert (account.status, account.version) == (AccountStatus.OFFLINE, version + 2)
@@ -166,12 +171,12 @@ def test_the_session_and_the_endpoint_follow_the_service(chris, api):
     client = api(device_token(chris))
     assert client.get("/api/v1/session/").json()["features"]["xmpp"] is False
     assert client.get("/api/v1/xmpp/").status_code == 404
-    set_integrated_imp(actor=None, user=chris, changes=ON)
+    switch_service(chris, ON)
     assert client.get("/api/v1/session/").json()["features"]["xmpp"] is True
     shown = client.get("/api/v1/xmpp/").json()
     assert (shown["status"], shown["password_managed"], shown["password_state"]) == ("offline", True, "none")
     assert shown["last_message_received_at"] is None
-    set_integrated_imp(actor=None, user=chris, changes={"enabled": False})
+    switch_service(chris, {"enabled": False})
     assert client.get("/api/v1/xmpp/").status_code == 404
 
 
@@ -185,6 +190,6 @@ def test_read_only_accounts_and_other_levels(chris, connection, api):
 
 
 def test_deleting_a_connection_keeps_accounts(chris, connection):
-    set_integrated_imp(actor=None, user=chris, changes=ON)
+    switch_service(chris, ON)
     delete_connection(actor=None, connection=connection)
     assert ImpAccount.objects.get(user=chris).imp_id

@@ -20,7 +20,6 @@ from xmpp.demo.broadworks import SERVICE_PROVIDER
 from xmpp.demo.people import CHRIS, DANA, HELEN, MARCUS, PRIYA
 from xmpp.demo.scripts import PAT
 from xmpp.models import BroadworksConnection, ImConversation, ImMessage, ImpAccount, ImParticipant, SmsGateway
-from xmpp.services.accounts import set_integrated_imp
 from xmpp.services.seeing import shown_messages
 from xmpp.services.user_import import import_users
 
@@ -130,8 +129,8 @@ def test_the_sandbox_is_told_whom_broadworks_knows(sandbox_process: SandboxProce
         dry_run=True,
     )
     assert report.counts == {"create": 1, "update": 0, "unchanged": 5, "conflict": 0}
-    account = set_integrated_imp(actor=staff, user=user(CHRIS), changes={"assigned": True, "enabled": True})
-    assert account is not None
+    switch_service(user(CHRIS), {"assigned": True, "enabled": True})
+    account = ImpAccount.objects.get(user=user(CHRIS))
     assert account.imp_id == "chris.doyle@im.sandbox.example"
     # It forgets everything when it starts again, and is told what holds by then.
     sandbox_process.reset()

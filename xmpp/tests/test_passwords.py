@@ -13,7 +13,7 @@ from portal.problems import Problem
 from portal.tests.factories import PASSWORD, EndUserFactory, PortalAccountFactory, device_token
 from tests.sandbox_process import BroadworksControl
 from xmpp.models import BroadworksConnection, ImpAccount
-from xmpp.services import passwords
+from xmpp.services import password_changes, passwords
 from xmpp.services.account_work import work_due_accounts
 from xmpp.states import AccountStatus, PasswordState, Work
 from xmpp.tests.factories import ImpAccountFactory
@@ -202,11 +202,13 @@ def test_without_broadworks_the_password_is_just_stored(account, client, broadwo
 
 def test_two_changes_at_once_do_not_mix(account, client):
     """While one is on its way another is told to wait; a claim that ran out is anybody's."""
-    held = passwords._hold(account, None, "somebody else's new one")
+    held = password_changes.hold(account, None, "somebody else's new one")
     assert (change(client).status_code, change(client).json()["code"]) == (409, "change_in_progress")
     ImpAccount.objects.update(work_due_at=clock.now())
     assert change(client).status_code == 200
-    assert passwords.adopt(None, account.user, held, how="changed") is None
+    with pytest.raises(Problem) as caught:
+        password_changes.adopt(None, account.user, held, how="changed")
+    assert caught.value.code == "broadworks_unreachable"
     account.refresh_from_db()
     assert (account.password, account.work) == (NEW, Work.RESTORE), "the late one may have reached BroadWorks"
 
