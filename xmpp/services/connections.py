@@ -46,7 +46,7 @@ CONNECTION_FIELDS = PLAIN_FIELDS | {"password"}
 _PLACE = {"host", "port", "transport", "tls", "soap_path"}
 _SESSION_FIELDS = {"imp_domain", "xmpp_host", "xmpp_port", "xmpp_ca"}
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_ADDRESS = re.compile(r"[0-9A-Za-z.:-]{1,253}")
+_HOST = re.compile(r"[0-9A-Za-z.:-]{1,253}")
 
 ResultT = TypeVar("ResultT")
 
@@ -100,7 +100,7 @@ def create_connection(*, actor: Actor | None, system_provider: SystemProvider, *
         draft.save(force_insert=True)
         audit.record(actor, "create", system_provider, after={"broadworks": after})
         _name_accounts(draft)
-        _wake_after_commit()
+        tell_accounts_changed()
     return draft
 
 
@@ -130,7 +130,7 @@ def update_connection(
         row.save()
         audit.record(actor, "update", draft.system_provider, before={"broadworks": before}, after={"broadworks": after})
         _name_accounts(row)
-        _wake_after_commit()
+        tell_accounts_changed()
     return row
 
 
@@ -141,7 +141,7 @@ def delete_connection(*, actor: Actor | None, connection: BroadworksConnection) 
         before = {"host": connection.host, "imp_domain": connection.imp_domain}
         audit.record(actor, "delete", connection.system_provider, before={"broadworks": before})
         BroadworksConnection.objects.filter(pk=connection.pk).delete()
-        _wake_after_commit()
+        tell_accounts_changed()
 
 
 def test_connection(*, actor: Actor | None, connection: BroadworksConnection) -> BroadworksConnection:
@@ -190,9 +190,7 @@ def _check_names(connection: BroadworksConnection) -> None:
     if connection.imp_domain and not _HOST_NAME.fullmatch(connection.imp_domain):
         raise invalid(imp_domain="This is not a domain name.")
     for name in ("host", "xmpp_host"):
-        value = getattr(connection, name)
-        if value and not _ADDRESS.fullmatch(value):
-            raise invalid(**{name: "This is not the name or address of a server."})
+        require_host(getattr(connection, name), name)
     if connection.host and not (connection.username and connection.password):
         raise invalid(username="BroadWorks needs the login of an administrator, with its password.")
     if not connection.soap_path.startswith("/") or not connection.soap_path.isprintable():
@@ -200,8 +198,14 @@ def _check_names(connection: BroadworksConnection) -> None:
     if connection.xmpp_ca:
         try:
             ssl.create_default_context(cadata=connection.xmpp_ca)
-        except (ssl.SSLError, ValueError) as error:
+        except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: it is not ASCII
             raise invalid(xmpp_ca="This is not a certificate in PEM format.") from error
+
+
+def require_host(value: str, field: str) -> None:
+    """Raises Problem `invalid` for what is neither empty nor the name or address of a server."""
+    if value and not _HOST.fullmatch(value):
+        raise invalid(**{field: "This is not the name or address of a server."})
 
 
 def _probe(connection: BroadworksConnection) -> None:
@@ -234,7 +238,7 @@ def _secretly(connection: BroadworksConnection) -> tuple[Any, ...]:
 
 
 def _let_connect_again(connection: BroadworksConnection) -> None:
-    """Sessions that gave up for good because of the server as it was (facts: terminal)."""
+    """Sessions that gave up for good because of the server as it was."""
     accounts = ImpAccount.objects.filter(system_provider_id=connection.pk, status__in=TERMINAL)
     accounts.update(status=AccountStatus.OFFLINE, status_reason="", status_at=clock.now(), version=F("version") + 1)
 
@@ -244,7 +248,3 @@ def _name_accounts(connection: BroadworksConnection) -> None:
     nameless = ImpAccount.objects.filter(system_provider_id=connection.pk, imp_id="", work="")
     nameless.filter(assigned=True, enabled=True).update(work=Work.NAME, work_due_at=clock.now())
     run_soon(WORK_TASK)
-
-
-def _wake_after_commit() -> None:
-    tell_accounts_changed()

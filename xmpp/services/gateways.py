@@ -23,6 +23,7 @@ from portal.scoping import Actor, require_writer
 from portal.services import audit
 from portal.services.changes import apply_changes, validate
 from xmpp.models import SmsGateway
+from xmpp.services.connections import require_host
 from xmpp.states import GatewayStatus
 
 # The topic that gateways listen to.
@@ -201,6 +202,7 @@ def _check(actor: Actor | None, gateway: SmsGateway) -> None:
         raise Problem("invalid", _NOT_ONE, errors={"secret": [_NOT_ONE]})
     if not 1 <= gateway.port <= 65535:
         raise invalid(port="A port is a number from 1 to 65535.")
+    require_host(gateway.host, "host")
     validate(gateway)
     # Components speak without TLS, so they are near; but only the operator knows what else is near.
     if actor is not None and actor.actor_level != "operator":

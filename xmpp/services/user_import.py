@@ -63,7 +63,8 @@ def import_users(
     licence: str = Licence.NONE,
     dry_run: bool = False,
 ) -> Report:
-    """Bring the users of a group in BroadWorks into `group`; new ones get `licence`. `dry_run` only says what would be.
+    """Bring the users of a group in BroadWorks into `group`; new ones get `licence`. `dry_run` does the same and takes
+    each row back again, so that it meets what the import would meet.
 
     Raises Problem `invalid`, `no_broadworks` (409), `broadworks_refused`, `broadworks_unreachable` (502).
     """
@@ -94,12 +95,13 @@ def _take(
     service = Service(found.imp.assigned, found.imp.active)
     changes |= _service_changes(user, service, found.imp.imp_id)
     action = "create" if user is None else "update" if changes else "unchanged"
-    if dry_run or action == "unchanged":
+    if action == "unchanged":
         return Row(found.user_id, action, changes, detail)
     try:
         with transaction.atomic():
             user = _write(actor, user, found.user_id, given, group, licence)
             store_service(actor=actor, user=user, wanted=service, connection=connection, found=found.imp)
+            transaction.set_rollback(dry_run)
     except Problem as problem:
         return Row(found.user_id, "conflict", changes, problem.detail)
     return Row(found.user_id, action, changes, detail)

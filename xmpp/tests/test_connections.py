@@ -59,6 +59,13 @@ def test_a_login_that_is_refused_is_not_saved(staff, provider, broadworks):
     assert not BroadworksConnection.objects.exists()
 
 
+def test_a_login_that_cannot_be_sent_is_refused(staff, provider, broadworks):
+    """A control character has no place in XML; whoever pasted it is told so."""
+    answer = staff.post(URL, body(broadworks, provider, username="ad\x01min"), format="json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "broadworks_refused")
+    assert "characters" in answer.json()["detail"]
+
+
 def test_private_addresses_are_refused(staff, provider, broadworks, settings):
     settings.PORTAL_ALLOW_PRIVATE_URLS = False
     answer = staff.post(URL, body(broadworks, provider), format="json")
@@ -90,6 +97,7 @@ def test_a_blank_password_is_kept_but_goes_to_no_other_address(staff, provider, 
         ("transport", "udp"),
         ("soap_path", "no-slash"),
         ("xmpp_ca", "no certificate"),
+        ("xmpp_ca", "kein Zertifikät"),
         ("username", ""),
     ],
 )

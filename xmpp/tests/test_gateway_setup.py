@@ -89,6 +89,8 @@ def test_one_for_a_system_provider_and_a_domain_for_one(two_tenants, api, values
         ("port", 0),
         ("port", 70000),
         ("host", ""),
+        ("host", "http://im.example"),
+        ("host", "two words"),
     ],
 )
 def test_what_cannot_be(tenant, api, values, field, value) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from portal.models import EndUser
+from portal.models import AuditEntry, EndUser
 from portal.tests.factories import EndUserFactory, GroupFactory, PortalAccountFactory
 from xmpp.models import BroadworksConnection, ImpAccount
+from xmpp.tests.factories import ImpAccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -91,6 +92,23 @@ def test_conflicts_are_told_and_stop_nobody(take, broadworks, group):
     assert "The other group" in rows["moved@acme.example"]["detail"]
     assert not EndUser.objects.filter(login="taken@two.example").exists(), "not half of a row"
     assert EndUser.objects.filter(login="good@x").exists()
+
+
+def test_the_dry_run_meets_what_the_import_would(take, broadworks, group, connection):
+    """An IM&P ID that is taken, an address that is none: conflicts in both; what is tried is taken back."""
+    ImpAccountFactory(imp_id=f"chris@{broadworks.imp_domain}")
+    broadworks.put_user("chris@acme.example", last_name="Chris")
+    broadworks.put_user("dana@acme.example", last_name="Dana", email="no address")
+    broadworks.put_user("eve@acme.example", last_name="Eve")
+    looked = take(dry_run=1)
+    assert {login[:3]: row["action"] for login, row in looked.items()} == {
+        "chr": "conflict",
+        "dan": "conflict",
+        "eve": "create",
+    }
+    assert not EndUser.objects.filter(group=group).exists()
+    assert not AuditEntry.objects.exists()
+    assert take() == looked
 
 
 def test_a_number_that_is_none_is_left_out(take, broadworks):
