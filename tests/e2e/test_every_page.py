@@ -97,6 +97,7 @@ def test_every_page_is_clean_and_fits_a_phone(page: Page, make_tenant: TenantMak
     tenant.staff.post("sms-gateways/", {"system_provider": tenant.provider["id"], **gateway})
     on = {"assigned": True, "enabled": True}
     tenant.staff.patch(f"users/{tenant.user['id']}/", {"integrated_imp": on})
+    tenant.staff.post("broadworks/", {"system_provider": tenant.provider["id"], "imp_domain": "im.example.com"})
     for kind, settings in DIRECTORIES.items():
         body = {"group": tenant.group["id"], "kind": kind, "name": f"{tenant.mark} {kind}", "settings": settings}
         tenant.staff.post("directories/", body)
@@ -125,7 +126,7 @@ def look_at_the_empty_ones(walk: Walk, tenant: Tenant) -> None:
     for path in ("/", f"/system-providers/{tenant.provider['id']}/", f"/users/{tenant.user['id']}/"):
         walk.look(path)
     listed = ("platforms", "numbers", "imports", "charges", "media-streams", "directories", "opt-in-evidence")
-    for name in (*listed, "api-tokens", "imp-accounts"):
+    for name in (*listed, "api-tokens", "imp-accounts", "broadworks"):
         walk.look(f"/{name}/")
     walk.look("/search/?q=nobody")
     walk.look("/numbers/?q=0000")

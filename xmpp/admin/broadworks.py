@@ -90,10 +90,14 @@ class UserImportForm(StaffForm):
     )
     field_order = ["service_provider", "broadworks_group", "group", "licence", "dry_run"]
 
-    def __init__(self, *args: Any, groups: models.QuerySet[Group], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, groups: models.QuerySet[Group], is_cut: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        cut = f" Only the first {_MOST_GROUPS} groups are listed; the API takes any." if is_cut else ""
         self.fields["group"] = forms.ModelChoiceField(
-            groups, label="Group here", widget=UnfoldAdminSelectWidget(), help_text="Where new users are added."
+            groups,
+            label="Group here",
+            widget=UnfoldAdminSelectWidget(),
+            help_text=f"Where new users are added.{cut}",
         )
         self.order_fields(self.field_order)
         self.dress()
@@ -173,9 +177,13 @@ def delete_page(request: HttpRequest, provider_id: str) -> HttpResponse:
 def import_page(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Import of users, with what would change or was changed."""
     providers, provider = _provider(request, provider_id)
-    groups = visible(Group, actor(request)).filter(system_provider=provider).order_by("name")[:_MOST_GROUPS]
-    shown = Group.objects.filter(pk__in=[group.pk for group in groups]).order_by("name")
-    form = UserImportForm(request.POST if request.method == "POST" else None, groups=shown)
+    groups = visible(Group, actor(request)).filter(system_provider=provider).order_by("name")
+    keys = list(groups.values_list("pk", flat=True)[: _MOST_GROUPS + 1])
+    form = UserImportForm(
+        request.POST if request.method == "POST" else None,
+        groups=groups.filter(pk__in=keys[:_MOST_GROUPS]),
+        is_cut=len(keys) > _MOST_GROUPS,
+    )
     report = _import(request, provider, form) if form.is_bound and form.is_valid() else None
     context = {
         "form": form,

@@ -9,26 +9,15 @@ from django.test import Client
 from django.urls import reverse
 
 from portal.models import EndUser, SystemProvider
-from portal.tests.admin_walk import browser
+from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import PortalAccountFactory
 from portal.tests.tenants import Tenant, make_tenant
 from tests.sandbox_process import BroadworksControl
 from xmpp.models import BroadworksConnection, ImpAccount
-from xmpp.services.accounts import set_integrated_imp
 from xmpp.tests.factories import BroadworksConnectionFactory
+from xmpp.tests.switching import switch_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOGIN_FIELDS = (
-    "host",
-    "port",
-    "transport",
-    "username",
-    "password",
-    "imp_domain",
-    "xmpp_host",
-    "xmpp_port",
-    "soap_path",
-)
 
 
 @pytest.fixture
@@ -84,7 +73,7 @@ def test_the_section_switches_the_service_and_shows_the_id(acme, staff, connecte
 
 def test_a_password_is_set_once_both_are_the_same(acme, staff, connected, broadworks):
     """Masked, retyped, told to BroadWorks, and on no page."""
-    set_integrated_imp(actor=None, user=acme.user, changes={"assigned": True, "enabled": True})
+    switch_service(acme.user, {"assigned": True, "enabled": True})
     on = {"assigned": "on", "enabled": "on"}
     wrong = staff.post(imp_url(acme.user), {**on, "password": "one two three", "retype": "another"})
     assert "The two passwords are not the same." in shown(wrong)
@@ -97,7 +86,7 @@ def test_a_password_is_set_once_both_are_the_same(acme, staff, connected, broadw
 
 def test_where_passwords_are_generated_the_fields_are_absent(acme, staff, connected, broadworks):
     """S0.24: staff may only generate anew."""
-    set_integrated_imp(actor=None, user=acme.user, changes={"assigned": True, "enabled": True})
+    switch_service(acme.user, {"assigned": True, "enabled": True})
     SystemProvider.objects.update(auto_generate_xmpp_password=True)
     page = shown(staff.get(page_of(acme.user)))
     assert "Re-type IM&amp;P Password" not in page
@@ -152,6 +141,46 @@ def test_connecting_testing_and_deleting(acme, staff, broadworks):
     delete = reverse("admin:broadworks_delete", args=[acme.system_provider.pk])
     assert "all XMPP sessions" in shown(staff.get(delete))
     assert "Connect BroadWorks" in shown(staff.post(delete, follow=True))
+
+
+def test_all_connections_are_found_in_the_navigation(acme, staff, connected, operator):
+    """The operator sees every system provider's, each of those its own with a way to make one; others no entry."""
+    zenith = make_tenant("Zenith")
+    listed = list_of(BroadworksConnection)
+    page = shown(browser(operator).get(listed))
+    assert listed in shown(browser(operator).get(reverse("admin:index")))
+    assert str(acme.system_provider) in page
+    assert connected.imp_domain in page
+    own = shown(staff.get(listed))
+    assert reverse("admin:broadworks_edit", args=[acme.system_provider.pk]) not in own, "there is one already"
+    stranger = browser(zenith.administrator)
+    page = shown(stranger.get(listed))
+    assert connected.imp_domain not in page
+    assert reverse("admin:broadworks_edit", args=[zenith.system_provider.pk]) in page
+    assert stranger.get(url_of(connected, "detail")).status_code == 404
+    group = browser(acme.accounts["group", "administrator"])
+    assert listed not in shown(group.get(reverse("admin:index")))
+
+
+def test_a_connections_page_leads_to_all_that_can_be_done(acme, staff, connected):
+    """Edit, Test, Import users and Delete; to who may only look just the state. The password is masked."""
+    page = shown(staff.get(url_of(connected, "detail")))
+    for name in ("edit", "test", "import", "delete"):
+        assert reverse(f"admin:broadworks_{name}", args=[acme.system_provider.pk]) in page
+    assert connected.password not in page
+    reader = browser(PortalAccountFactory(scope=acme.system_provider, role="read_only"))
+    page = shown(reader.get(url_of(connected, "detail")))
+    assert connected.imp_domain in page
+    assert reverse("admin:broadworks_edit", args=[acme.system_provider.pk]) not in page
+
+
+def test_a_wrong_password_changes_no_service_either(acme, staff, connected, broadworks):
+    """The form is one change: what it says was wrong leaves the rest as it was."""
+    switch_service(acme.user, {"assigned": True, "enabled": True})
+    sent = {"assigned": "on", "password": "one two three", "retype": "another"}
+    staff.post(imp_url(acme.user), sent)
+    assert ImpAccount.objects.get().enabled
+    assert broadworks.user(acme.user.login)["imp"]["active"] is True
 
 
 def test_importing_users(acme, staff, connected, broadworks):

@@ -22,6 +22,7 @@ from xmpp.demo.scripts import PAT
 from xmpp.models import BroadworksConnection, ImConversation, ImMessage, ImpAccount, ImParticipant, SmsGateway
 from xmpp.services.seeing import shown_messages
 from xmpp.services.user_import import import_users
+from xmpp.tests.switching import switch_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
