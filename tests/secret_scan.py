@@ -1,10 +1,11 @@
 """A pytest plugin: no secret that a test made may stand in anything the portal put out during it.
 
-Known to be secret is whatever goes into an encrypted field, every API token, password, recovery code, and the keys of
-the installation. Looked through after each test: log lines as they are written, what was printed (by servers
-that a test started as well), what went to the database in plain, to the broker and to Redis, every answer of the site
-and the API, and what was read of event streams. A leak fails the test. Of whole installations it is process_secrets.py
-that looks through what they put out.
+Known to be secret is whatever goes into an encrypted field (XMPP passwords, those of BroadWorks and of components among
+them), every API token, password, also a typed one that was refused, recovery code, and the keys of the installation.
+Looked through after each test: log lines as they are written, what was printed (by servers that a test started as
+well), what went to the database in plain, to the broker and to Redis, every answer of the site and the API, and what
+was read of event streams. A leak fails the test. Of whole installations it is process_secrets.py that looks through
+what they put out.
 
 An answer may show a secret that was made in the same request (a new token, shown once), and what `SHOWN` names. Tests
 whose generated values stand in several fields at once, passwords among them, say so by the mark `same_values`.
@@ -117,6 +118,7 @@ def _learn_secrets() -> None:
     from portal.models import users
     from portal.services import second_factor, tokens
     from tests.process_secrets import IDENTIFIERS
+    from xmpp.services import passwords
 
     def learn_field(field: Any, value: Any) -> None:
         kind = f"{field.model.__name__}.{field.name}"
@@ -128,6 +130,8 @@ def _learn_secrets() -> None:
     _before(encryption.EncryptedTextField, "get_prep_value", learn_field)
     _before(second_factor, "_digest", lambda code: scan.learn(code, "a recovery code"))
     _before(tokens, "digest_of", lambda plain: scan.learn(plain, "a token"))
+    # Also those that are refused, and so are stored nowhere.
+    _before(passwords, "_checked", lambda _, typed, retyped: [scan.learn(text, "typed") for text in (typed, retyped)])
     for module in (hashers, base_user, users):
         _before(module, "make_password", lambda raw, *_, **__: scan.learn(raw, "a password"))
     for key in [*settings.ENCRYPTION_KEYS, settings.SECRET_KEY]:

@@ -81,6 +81,64 @@ def test_leaks_into_the_output_of_a_program():
     subprocess.run(["sh", "-c", 'echo "$0" >&2', SECRET], check=True)
 
 
+def leak(row):
+    row.save()
+    logging.getLogger("anywhere").warning("made %s", OTHER)
+
+
+OTHER = "Xp5-marker-of-xmpp-77"
+
+
+@pytest.mark.django_db
+def test_leaks_a_password_of_xmpp():
+    from xmpp.tests.factories import ImpAccountFactory
+
+    account = ImpAccountFactory()
+    account.password = OTHER
+    leak(account)
+
+
+@pytest.mark.django_db
+def test_leaks_a_pending_password_of_xmpp():
+    from xmpp.models import ImpAccount
+    from xmpp.services.password_changes import hold
+    from xmpp.tests.factories import ImpAccountFactory
+
+    hold(ImpAccountFactory(), None, OTHER)
+    logging.getLogger("anywhere").warning("made %s", OTHER)
+
+
+@pytest.mark.django_db
+def test_leaks_a_password_of_broadworks():
+    from xmpp.tests.factories import BroadworksConnectionFactory
+
+    leak(BroadworksConnectionFactory.build(password=OTHER, system_provider=provider()))
+
+
+@pytest.mark.django_db
+def test_leaks_a_secret_of_a_component():
+    from xmpp.models import SmsGateway
+
+    leak(SmsGateway(system_provider=provider(), domain="sms.example.com", host="im.example.com", secret=OTHER))
+
+
+@pytest.mark.django_db
+def test_leaks_a_password_that_was_refused():
+    from portal.problems import Problem
+    from portal.tests.factories import EndUserFactory
+    from xmpp.services.passwords import check_password
+
+    with pytest.raises(Problem):
+        check_password(EndUserFactory(), OTHER)
+    logging.getLogger("anywhere").warning("refused %s", OTHER)
+
+
+def provider():
+    from portal.tests.factories import SystemProviderFactory
+
+    return SystemProviderFactory()
+
+
 def test_keeps_it():
     logging.getLogger("anywhere").warning("made a token")
 """
