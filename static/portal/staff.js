@@ -29,6 +29,12 @@
         });
     });
 
+    // Whoever leaves a password that was typed and not saved is asked first.
+    let isUnsaved = false;
+    document.addEventListener("input", (event) => { isUnsaved ||= Boolean(event.target.closest("form[data-unsaved]")); });
+    document.addEventListener("submit", (event) => { isUnsaved &&= !event.target.hasAttribute("data-unsaved"); });
+    window.addEventListener("beforeunload", (event) => { if (isUnsaved) event.preventDefault(); });
+
     // A row that is gone leaves the page (a number whose removal is finished).
     document.addEventListener("htmx:responseError", (event) => {
         if (event.detail.xhr.status !== 404) return;
