@@ -26,7 +26,7 @@ _STATES = {"connected": ("Connected", "p-good"), "failed": ("Failed", "p-bad")}
 @admin.register(BroadworksConnection, site=site)
 class BroadworksConnectionAdmin(TenantScopedAdmin):
     slug = "broadworks"
-    nav = Entry("Messaging", "BroadWorks", "lan", 16, levels=_OWNERS)
+    nav = Entry("Messaging", "BroadWorks", "lan", 17, levels=_OWNERS)
     levels = _OWNERS
     related = ("system_provider",)
     list_display = ("system_provider", "host_shown", "imp_domain", "state_shown", "checked_at")
