@@ -21,7 +21,7 @@ from benchmarks._xmpp import raw_component, server
 from tests.prosody import Prosody
 
 USERS = int(os.environ.get("BENCH_USERS", "20"))
-TEXTS = int(os.environ.get("BENCH_TEXTS", "3000"))
+TEXTS = int(os.environ.get("BENCH_TEXTS", "2000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
 

@@ -65,25 +65,32 @@ def _head(domain: str, namespace: str) -> bytes:
     return f"<stream:stream to='{domain}' xmlns='{namespace}' xmlns:stream='{streams}' version='1.0'>".encode()
 
 
+async def _read(reader: asyncio.StreamReader, end: bytes) -> bytes:
+    try:
+        return await reader.readuntil(end)
+    except asyncio.IncompleteReadError as error:
+        sys.exit(f"The server ended the connection: {error.partial!r}")
+
+
 async def log_in(port: int, domain: str, context: ssl.SSLContext, jid: str, password: str) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_head(domain, "jabber:client"))
-    await reader.readuntil(b"</stream:features>")
+    await _read(reader, b"</stream:features>")
     writer.write(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-    await reader.readuntil(b"proceed")
-    await reader.readuntil(b">")
+    await _read(reader, b"proceed")
+    await _read(reader, b">")
     await writer.start_tls(context, server_hostname=domain)
     writer.write(_head(domain, "jabber:client"))
-    await reader.readuntil(b"</stream:features>")
+    await _read(reader, b"</stream:features>")
     secret = base64.b64encode(f"\0{jid.partition('@')[0]}\0{password}".encode()).decode()
     writer.write(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>".encode())
-    await reader.readuntil(b"<success")
+    await _read(reader, b"<success")
     writer.write(_head(domain, "jabber:client"))
-    await reader.readuntil(b"</stream:features>")
+    await _read(reader, b"</stream:features>")
     bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>raw</resource></bind>"
     writer.write(f"<iq type='set' id='b'>{bind}</iq><presence/>".encode())
-    await reader.readuntil(b"</iq>")
-    await reader.readuntil(b"<presence")
+    await _read(reader, b"</iq>")
+    await _read(reader, b"<presence")
     return writer
 
 

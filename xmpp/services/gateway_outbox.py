@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value, Window
@@ -20,6 +21,7 @@ from cpaas.models import Attachment, Conversation, Message
 from cpaas.models.attachments import AttachmentState
 from cpaas.states import MessageStatus
 from portal import clock
+from portal.ids import new_id
 from portal.residents.leases import still_held
 from portal.residents.resident import lease_name
 from portal.sql import execute_planned, table_of
@@ -51,6 +53,37 @@ _NOTE_CONFIRMED = """
         JOIN xmpp_impaccount a ON a.user_id = t.account_id AND lower(a.imp_id) = rows.jid
     )
 """
+_TO_XMPP = {
+    "id": "uuid",
+    "created_at": "timestamptz",
+    "account_id": "uuid",
+    "conversation_id": "uuid",
+    "message_id": "uuid",
+    "part": "smallint",
+}
+_INSERT = f"""
+    WITH {{rows}}
+    INSERT INTO xmpp_texttoxmpp ({", ".join(_TO_XMPP)}, state, epoch, tries, error)
+    SELECT {", ".join(_TO_XMPP)}, 'queued', 0, 0, '' FROM rows WHERE true
+    ON CONFLICT DO NOTHING
+"""  # noqa: S608 - made of constants
+_MOVE = """
+    WITH {rows}
+    UPDATE xmpp_gatewaythread AS t SET position = rows.position FROM rows
+    WHERE t.conversation_id = rows.conversation_id
+"""
+
+
+class _Text(NamedTuple):
+    """What is read of a message."""
+
+    pk: uuid.UUID
+    position: int
+    status: str
+    remote: str
+    text: str
+    file_count: int
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -115,8 +148,9 @@ def collect(turn: Turn, user_ids: Collection[uuid.UUID], after: uuid.UUID | None
 
 def _collect(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> tuple[int, bool]:
     """`found`: user and last position by conversation. Returns how many rows, and whether one has more than fits."""
-    rows: list[TextToXmpp] = []
-    moved, has_more = [], False
+    rows: list[tuple[Any, ...]] = []
+    moved: list[tuple[uuid.UUID, int]] = []
+    has_more = False
     with transaction.atomic():
         threads = _locked_threads(turn, found)
         messages = _messages_after(threads)
@@ -127,11 +161,17 @@ def _collect(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> tu
                 position = max(position, found[thread.pk][1])
             if position > thread.position:
                 has_more = has_more or len(mine) == _EACH
-                thread.position = position
-                moved.append(thread)
-        TextToXmpp.objects.bulk_create(rows, ignore_conflicts=True)
-        GatewayThread.objects.bulk_update(moved, ["position"])
+                moved.append((thread.pk, position))
+        _execute(_INSERT, _TO_XMPP, rows)
+        _execute(_MOVE, {"conversation_id": "uuid", "position": "integer"}, moved)
     return len(rows), has_more
+
+
+def _execute(statement: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """A statement about all these rows; they go as one value, since a placeholder for each takes ten times as long."""
+    if rows:
+        table, values = table_of("rows", columns, rows)
+        execute_planned(statement.format(rows=table), values)
 
 
 def _locked_threads(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> list[GatewayThread]:
@@ -145,19 +185,20 @@ def _locked_threads(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]
     return list(rows.select_for_update().order_by("pk"))
 
 
-def _messages_after(threads: Sequence[GatewayThread]) -> dict[uuid.UUID, list[Message]]:
+def _messages_after(threads: Sequence[GatewayThread]) -> dict[uuid.UUID, list[_Text]]:
     """The next few messages of each of these, in order."""
     position = GatewayThread.objects.filter(pk=OuterRef("conversation_id")).values("position")
     messages = Message.objects.filter(conversation_id__in=[thread.pk for thread in threads])
     place = Window(RowNumber(), partition_by=[F("conversation_id")], order_by=F("position").asc())
     after = messages.alias(passed_on=Subquery(position)).filter(position__gt=F("passed_on"))
-    found: dict[uuid.UUID, list[Message]] = {}
-    for message in after.annotate(place=place).filter(place__lte=_EACH).order_by("conversation_id", "position"):
-        found.setdefault(message.conversation_id, []).append(message)
+    next_few = after.annotate(place=place).filter(place__lte=_EACH).order_by("conversation_id", "position")
+    found: dict[uuid.UUID, list[_Text]] = {}
+    for conversation_id, *rest in next_few.values_list("conversation_id", *_Text._fields):
+        found.setdefault(conversation_id, []).append(_Text(*rest))
     return found
 
 
-def _pass_on(thread: GatewayThread, messages: Sequence[Message], rows: list[TextToXmpp]) -> tuple[int, bool]:
+def _pass_on(thread: GatewayThread, messages: Sequence[_Text], rows: list[tuple[Any, ...]]) -> tuple[int, bool]:
     """Add the rows of a conversation; returns the position that the look reached, and whether it saw all of them.
 
     It stops before a held text, which may be delivered later and then comes first (R8), and before one whose files are
@@ -169,14 +210,11 @@ def _pass_on(thread: GatewayThread, messages: Sequence[Message], rows: list[Text
         if message.status == MessageStatus.HELD or parts is None:
             return passed, False
         passed = message.position
-        for part in parts:
-            row = TextToXmpp(message_id=message.pk, part=part, conversation_id=thread.pk, created_at=clock.now())
-            row.account_id = thread.member_id
-            rows.append(row)
+        rows += [(new_id(), clock.now(), thread.member_id, thread.pk, message.pk, part) for part in parts]
     return passed, True
 
 
-def _parts(message: Message) -> list[int] | None:
+def _parts(message: _Text) -> list[int] | None:
     """The stanzas of a message: 0 for its text, 1 and on for its files; None while a file is being fetched."""
     files = list(_files(message.pk)) if message.file_count else []
     is_young = clock.now() - message.created_at < _FILES_WAIT
@@ -200,10 +238,10 @@ def claim(turn: Turn, limit: int = _MOST) -> list[ToSay]:
     ids = [key for key, _ in _without_suspects(found)]
     if not ids:
         return []
-    open_rows = TextToXmpp.objects.filter(turn.holds(), pk__in=ids, state__in=_OPEN)
+    open_rows = TextToXmpp.objects.filter(turn.holds(), pk__among=ids, state__in=_OPEN)
     open_rows.update(state=GatewayState.SENDING, epoch=turn.epoch)
-    claimed = TextToXmpp.objects.filter(pk__in=ids, state=GatewayState.SENDING, epoch=turn.epoch)
-    return _to_say(list(claimed.select_related("account").order_by("pk")))
+    claimed = TextToXmpp.objects.filter(pk__among=ids, state=GatewayState.SENDING, epoch=turn.epoch)
+    return _to_say(list(claimed.order_by("pk").values_list("pk", "message_id", "part", "account__imp_id")))
 
 
 def _without_suspects(found: list[tuple[uuid.UUID, int]]) -> list[tuple[uuid.UUID, int]]:
@@ -212,25 +250,34 @@ def _without_suspects(found: list[tuple[uuid.UUID, int]]) -> list[tuple[uuid.UUI
     return found[: first_suspect or 1]
 
 
-def _to_say(rows: Sequence[TextToXmpp]) -> list[ToSay]:
-    messages = Message.objects.in_bulk([row.message_id for row in rows])
-    links = {
-        (file.message_id, file.position + 1): file.url
-        for file in Attachment.objects.filter(message_id__in=messages, state=AttachmentState.STORED)
+def _to_say(rows: Sequence[tuple[uuid.UUID, uuid.UUID, int, str]]) -> list[ToSay]:
+    """Of stanzas: id, message, part and the account's JID."""
+    messages = {
+        message.pk: message
+        for message in map(
+            _Text._make, _messages([message_id for _, message_id, *_ in rows]).values_list(*_Text._fields)
+        )
     }
+    with_files = [message.pk for message in messages.values() if message.file_count]
+    files = Attachment.objects.filter(message_id__among=with_files, state=AttachmentState.STORED) if with_files else ()
+    links = {(file.message_id, file.position + 1): file.url for file in files}
     said = []
-    for row in rows:
-        message, link = messages.get(row.message_id), links.get((row.message_id, row.part), "")
-        if message is None or (row.part and not link):
-            _fail(row.pk, "The text was deleted.")
+    for key, message_id, part, jid in rows:
+        message, link = messages.get(message_id), links.get((message_id, part), "")
+        if message is None or (part and not link):
+            _fail(key, "The text was deleted.")
             continue
         is_late = clock.now() - message.created_at > _LATE
         at = message.created_at if is_late else None
-        said.append(ToSay(row.pk, row.account.imp_id, message.remote, _body(message), link, at))
+        said.append(ToSay(key, jid, message.remote, _body(message), link, at))
     return said
 
 
-def _body(message: Message) -> str:
+def _messages(ids: list[uuid.UUID]) -> QuerySet[Message]:
+    return Message.objects.filter(pk__among=ids)
+
+
+def _body(message: _Text) -> str:
     """The text, and a word on files that are not there."""
     missing = message.file_count and _files(message.pk).exclude(state=AttachmentState.STORED).count()
     note = "(A file that came with this text could not be fetched.)" if missing else ""
@@ -239,7 +286,7 @@ def _body(message: Message) -> str:
 
 def confirm(turn: Turn, ids: Collection[uuid.UUID]) -> None:
     """The server has these."""
-    rows = TextToXmpp.objects.filter(turn.holds(), pk__in=ids, state=GatewayState.SENDING, epoch=turn.epoch)
+    rows = TextToXmpp.objects.filter(turn.holds(), pk__among=list(ids), state=GatewayState.SENDING, epoch=turn.epoch)
     rows.update(state=GatewayState.SENT)
 
 
@@ -319,7 +366,7 @@ def _ending(row: TextFromXmpp, message: Message) -> Ending:
 
 
 def note_told(turn: Turn, ids: Collection[uuid.UUID]) -> None:
-    TextFromXmpp.objects.filter(turn.holds(), pk__in=ids).update(told=True)
+    TextFromXmpp.objects.filter(turn.holds(), pk__among=list(ids)).update(told=True)
 
 
 def tidy() -> int:
