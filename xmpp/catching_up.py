@@ -1,7 +1,8 @@
 """What a new session does before it is online.
 
 The order is carbons, roster, presence, and then the archive from where the last session stopped. What is said once we
-are present comes live, and what was said before is in the archive by then.
+are present comes live, and what was said before is in the archive by then. Where the first session begins is asked
+before the presence: a text that came right after it would otherwise count as older, and be lost with the worker.
 """
 
 from __future__ import annotations

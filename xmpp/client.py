@@ -11,7 +11,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP
@@ -22,6 +22,7 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
+from xmpp.listener import Listener
 from xmpp.stanzas import CLIENT
 
 # With PLUS the server proves to be the one that holds the certificate; a plain password is never sent (S0.12).
@@ -65,45 +66,6 @@ class Sent(str):
         made = super().__new__(cls, text)
         made.stanza_id = stanza_id
         return made
-
-
-class Listener(Protocol):
-    """Who is told what happens on a stream. All is called on the loop and must return at once."""
-
-    def may_write(self) -> bool:
-        """Whether we still may act for this account: asked right before each byte that leaves."""
-
-    def on_ready(self) -> None:
-        """A new session is bound; nothing was sent yet."""
-
-    def on_resumed(self) -> None:
-        """The former session goes on; what the server had not acknowledged is sent again."""
-
-    def on_message(self, stanza: Element) -> None: ...
-
-    def on_presence(self, stanza: Element) -> None: ...
-
-    def on_roster(self, items: list[dict[str, str]]) -> None:
-        """Entries of the roster that are new or different."""
-
-    def on_acknowledgement_wanted(self) -> None:
-        """The server asks how many stanzas of this session it may forget."""
-
-    def on_acked(self, stanza_id: str) -> None:
-        """The server has the message with this id (XEP-0198)."""
-
-    def on_refused(self, condition: str) -> None:
-        """The server refused the login."""
-
-    def on_no_tls(self, reason: str) -> None:
-        """There is no secure way to log in here."""
-
-    def on_stream_error(self, condition: str) -> None: ...
-
-    def on_unreachable(self, reason: str) -> None:
-        """No connection came about."""
-
-    def on_disconnected(self) -> None: ...
 
 
 class Client(ClientXMPP):

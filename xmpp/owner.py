@@ -1,10 +1,13 @@
-"""Who owns sessions: the bridge, as a session sees it."""
+"""Who owns sessions, the bridge, as a session sees it; and what a session is given to begin with."""
 
 from __future__ import annotations
 
 import ssl
+import uuid
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xmpp.peers import Peer
@@ -13,6 +16,32 @@ from xmpp.states import AccountStatus
 
 if TYPE_CHECKING:
     from xmpp.session import Session
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a session needs to know. `host` "" means: as the domain's SRV records say. `cursor` and `since` are those of
+    its Archive; `version` is the account's and its server's."""
+
+    id: uuid.UUID
+    jid: str
+    password: str = field(repr=False)
+    host: str
+    port: int
+    authority: str = field(repr=False)
+    cursor: str
+    since: datetime
+    slot: int
+    version: tuple[int, int]
+
+    @property
+    def domain(self) -> str:
+        return self.jid.partition("@")[2]
+
+    @property
+    def resource(self) -> str:
+        """The same at every worker, so that the server ends an old session of ours when a new one comes."""
+        return f"portal-{self.id.hex[-8:]}"
 
 
 class Owner(Protocol):

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
 from xml.etree.ElementTree import Element
 
 from django.conf import settings
@@ -26,6 +23,7 @@ from xmpp.acknowledging import Unstored
 from xmpp.archive import Archive
 from xmpp.catching_up import catch_up
 from xmpp.client import Client, Sent
+from xmpp.owner import Account as Account
 from xmpp.owner import Owner
 from xmpp.peers import Peers
 from xmpp.reconnecting import pause_s
@@ -39,32 +37,6 @@ FORGET_S = 10.0
 ASK_AFTER = 0.5
 # What the server says when it is not the password's fault (RFC 6120 §6.5).
 _PASSING = frozenset({"temporary-auth-failure", "aborted"})
-
-
-@dataclass(frozen=True)
-class Account:
-    """What a session needs to know. `host` "" means: as the domain's SRV records say. `cursor` and `since` are those of
-    its Archive; `version` is the account's and its server's."""
-
-    id: uuid.UUID
-    jid: str
-    password: str = field(repr=False)
-    host: str
-    port: int
-    authority: str = field(repr=False)
-    cursor: str
-    since: datetime
-    slot: int
-    version: tuple[int, int]
-
-    @property
-    def domain(self) -> str:
-        return self.jid.partition("@")[2]
-
-    @property
-    def resource(self) -> str:
-        """The same at every worker, so that the server ends an old session of ours when a new one comes."""
-        return f"portal-{self.id.hex[-8:]}"
 
 
 class Session:

@@ -16,8 +16,8 @@ from portal import clock
 from portal.events import News
 from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.models import ArchivedStanza, ImpAccount
+from xmpp.owner import Account
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
-from xmpp.session import Account
 from xmpp.states import AccountStatus
 
 # What ends with the worker that had the session: nobody else would say that it is not so any more.
