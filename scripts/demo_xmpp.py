@@ -115,7 +115,8 @@ def explain(demo: Demo, server: Prosody) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         demo = Demo()
         with DemoProsody() as server, switched_on(demo, server):
