@@ -20,12 +20,13 @@ from django.db import Error as DatabaseError
 from portal.logs import get_logger
 from portal.residents import Resident, in_database
 from xmpp.client import make_ssl_context
+from xmpp.owner import Account
 from xmpp.peers import Peer
 from xmpp.services import outbox, sessions
 from xmpp.services.accounts_news import ACCOUNTS_TOPIC
 from xmpp.services.own_presence import shown_presence
 from xmpp.services.sending import XMPP_TOPIC
-from xmpp.session import Account, Session
+from xmpp.session import Session
 from xmpp.shards import Shards, shard_of
 from xmpp.stanzas import News
 from xmpp.states import AccountStatus

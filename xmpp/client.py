@@ -37,7 +37,7 @@ SCRAM = {
 IQ_TIMEOUT_S = 30
 MANAGEMENT = "urn:xmpp:sm:3"
 _ASK = f"<r xmlns='{MANAGEMENT}'/>"
-_MESSAGE, _PRESENCE = f"{{{CLIENT}}}message", f"{{{CLIENT}}}presence"
+_MESSAGE, _PRESENCE, _IQ = (f"{{{CLIENT}}}{kind}" for kind in ("message", "presence", "iq"))
 _REQUEST, _ACK, _RESUMED = f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a", f"{{{MANAGEMENT}}}resumed"
 # We ask for acknowledgements ourselves, once for all that is sent together.
 _NO_WINDOW = 2**31
@@ -81,6 +81,8 @@ class Client(ClientXMPP):
         self.whitespace_keepalive = False
         self.heard_at = 0.0
         self._no_way = ""
+        # Without stream management: the id of each ping, and the messages that were said before it.
+        self._pinged: dict[str, Sequence[str]] = {}
         self.register_plugin("feature_mechanisms", {"use_mechs": SCRAM, "unencrypted_scram": False})
         self.plugin["feature_mechanisms"].use_mechs = SCRAM
         self.register_plugin("xep_0198", {"window": _NO_WINDOW})
@@ -162,8 +164,16 @@ class Client(ClientXMPP):
                 manager.seq = (manager.seq + 1) % MAX_SEQ
                 manager.unacked_queue.append((manager.seq, stanza))
             text += _ASK
+        else:
+            text += self._ping([stanza.stanza_id for stanza in stanzas])
         if self.transport is not None:
             self.send_raw(text)
+
+    def _ping(self, said: Sequence[str] = ()) -> str:
+        """XEP-0199. Servers take stanzas in order: with the answer, if only an error, they have all from before it."""
+        key = self.new_id()
+        self._pinged[key] = said
+        return f"<iq type='get' id='{key}'><ping xmlns='urn:xmpp:ping'/></iq>"
 
     def say_presence(self, attributes: dict[str, str], show: str = "", status: str = "") -> None:
         presence = self.Presence()
@@ -195,7 +205,7 @@ class Client(ClientXMPP):
         if self._manager.enabled_in:
             self.send_raw(_ASK)
         else:
-            self.send_raw(f"<iq type='get' id='{self.new_id()}'><ping xmlns='urn:xmpp:ping'/></iq>")
+            self.send_raw(self._ping())
 
     def acknowledge(self, handled: int) -> None:
         """Tell the server that it may forget so many of the stanzas of this session."""
@@ -210,6 +220,10 @@ class Client(ClientXMPP):
         elif xml.tag == _PRESENCE:
             self._count()
             self.listener.on_presence(xml)
+        elif xml.tag == _IQ and xml.get("id") in self._pinged:
+            self._count()
+            for stanza_id in self._pinged.pop(xml.get("id", "")):
+                self.listener.on_acked(stanza_id)
         elif xml.tag == _REQUEST:
             self.listener.on_acknowledgement_wanted()
         elif xml.tag in (_ACK, _RESUMED) and not self._has_sent(xml.get("h", "")):

@@ -23,8 +23,7 @@ from xmpp.acknowledging import Unstored
 from xmpp.archive import Archive
 from xmpp.catching_up import catch_up
 from xmpp.client import Client, Sent
-from xmpp.owner import Account as Account
-from xmpp.owner import Owner
+from xmpp.owner import Account, Owner
 from xmpp.peers import Peers
 from xmpp.reconnecting import pause_s
 from xmpp.states import AccountStatus

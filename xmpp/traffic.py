@@ -69,7 +69,8 @@ class Traffic:
 
     # --- what sessions tell -----------------------------------------------------------------------------------------
     def on_status(self, session: Session, status: AccountStatus, reason: str) -> None:
-        self._statuses[session.account.id] = StatusChange(session.account.id, status, reason)
+        account = session.account
+        self._statuses[account.id] = StatusChange(account.id, status, reason, account.version)
         self.news.set()
 
     def on_news(self, session: Session, news: News, number: int) -> None:

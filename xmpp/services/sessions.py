@@ -18,10 +18,7 @@ from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.models import ArchivedStanza, ImpAccount
 from xmpp.owner import Account
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
-from xmpp.states import AccountStatus
-
-# What ends with the worker that had the session: nobody else would say that it is not so any more.
-_LIVE = (AccountStatus.ONLINE, AccountStatus.CONNECTING, AccountStatus.RECONNECTING)
+from xmpp.states import LIVE, AccountStatus
 
 # The server's clock and ours, and between a message's arrival there and its being stored here.
 CLOCKS_DIFFER = timedelta(days=2)
@@ -123,7 +120,7 @@ def settle_unserved() -> None:
     with transaction.atomic():
         news, now = News(), clock.now()
         for status, condition in ((AccountStatus.DISABLED, unwanted), (AccountStatus.OFFLINE, ~unwanted & idle)):
-            wrong = ImpAccount.objects.filter(condition).filter(status__in=_LIVE).values_list("pk", flat=True)
+            wrong = ImpAccount.objects.filter(condition).filter(status__in=LIVE).values_list("pk", flat=True)
             ids = list(wrong[:500])
             ImpAccount.objects.filter(pk__in=ids).update(status=status, status_reason="", status_at=now)
             for key in ids:

@@ -62,6 +62,19 @@ def test_without_stream_management(settings: Any) -> None:
         assert status_of(account) == AccountStatus.ONLINE
 
 
+def test_messages_are_confirmed_without_stream_management() -> None:
+    """XEP-0199: what such a server has answered for is not sent again by the next session."""
+    with Prosody(without="smacks mam") as server, account_at(server) as account:
+        peer = UcOne(server, *server.new_account("peer"), receipts=False).connect()
+        for text in ("one", "two"):
+            with bridging(account):
+                message = send(account, peer.jid, text)
+                eventually(lambda message=message: state_of(message) == "acked")
+        peer.sync()
+        assert [each.body for each in peer.messages] == ["one", "two"]
+        peer.disconnect()
+
+
 def test_session_that_cannot_be_resumed_is_not_gone_on_with() -> None:
     """XEP-0198: a server may count stanzas without keeping sessions. Those of the next session are counted anew."""
     with (
