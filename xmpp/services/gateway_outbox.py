@@ -67,6 +67,12 @@ _INSERT = f"""
     SELECT {", ".join(_TO_XMPP)}, 'queued', 0, 0, '' FROM rows WHERE true
     ON CONFLICT DO NOTHING
 """  # noqa: S608 - made of constants
+_INSERT_THREADS = """
+    WITH {rows}
+    INSERT INTO xmpp_gatewaythread (conversation_id, member_id, position, hinted)
+    SELECT conversation_id, member_id, 0, false FROM rows WHERE true
+    ON CONFLICT DO NOTHING
+"""
 _MOVE = """
     WITH {rows}
     UPDATE xmpp_gatewaythread AS t SET position = rows.position FROM rows
@@ -177,18 +183,17 @@ def _execute(statement: str, columns: Mapping[str, str], rows: Sequence[tuple[An
 def _locked_threads(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> list[GatewayThread]:
     """Of those conversations whose users are members while the turn is ours; made where they are new."""
     users = {user for user, _ in found.values()}
-    members = set(GatewayMember.objects.filter(turn.holds(), pk__in=users).values_list("pk", flat=True))
+    members = set(GatewayMember.objects.filter(turn.holds(), pk__among=list(users)).values_list("pk", flat=True))
     theirs = [(key, user) for key, (user, _) in sorted(found.items()) if user in members]
-    fresh = [GatewayThread(conversation_id=key, member_id=user) for key, user in theirs]
-    GatewayThread.objects.bulk_create(fresh, ignore_conflicts=True)
-    rows = GatewayThread.objects.filter(pk__in=[key for key, _ in theirs], member__in=members)
-    return list(rows.select_for_update().order_by("pk"))
+    _execute(_INSERT_THREADS, {"conversation_id": "uuid", "member_id": "uuid"}, theirs)
+    rows = GatewayThread.objects.filter(pk__among=[key for key, _ in theirs], member__among=list(members))
+    return list(rows.select_for_update().order_by("pk")) if theirs else []
 
 
 def _messages_after(threads: Sequence[GatewayThread]) -> dict[uuid.UUID, list[_Text]]:
     """The next few messages of each of these, in order."""
     position = GatewayThread.objects.filter(pk=OuterRef("conversation_id")).values("position")
-    messages = Message.objects.filter(conversation_id__in=[thread.pk for thread in threads])
+    messages = Message.objects.filter(conversation_id__among=[thread.pk for thread in threads])
     place = Window(RowNumber(), partition_by=[F("conversation_id")], order_by=F("position").asc())
     after = messages.alias(passed_on=Subquery(position)).filter(position__gt=F("passed_on"))
     next_few = after.annotate(place=place).filter(place__lte=_EACH).order_by("conversation_id", "position")
