@@ -409,7 +409,7 @@ def _instant_messages(size: Size) -> None:
         size.users - 1,
         f"generate_series(1, {size.users - 1}) n",
         user_id=row_id(EndUser, "n"),
-        imp_id="'user' || n || '@im.example'",
+        imp_id="'account' || n || '@im.example'",
         status="CASE WHEN n % 1000 = 7 THEN 'authentication_failed' WHEN n % 50 = 1 THEN 'offline' ELSE 'online' END",
         **{name: sql for name, sql in _levels(size, f"n % {size.groups}").items() if name != "group_id"},
     )
