@@ -21,7 +21,7 @@ from portal.residents import Resident, in_database
 from xmpp import gateway_stanzas as stanzas
 from xmpp.component import Component, Refused, Unreachable
 from xmpp.gateway_hearing import Hearing
-from xmpp.services import gateway_members, gateway_outbox, gateways
+from xmpp.services import gateway_collecting, gateway_members, gateway_outbox, gateways
 from xmpp.services.gateway_outbox import Ending, ToSay, Turn
 from xmpp.services.gateways import GATEWAY_TOPIC, Settings
 from xmpp.states import GatewayStatus
@@ -212,11 +212,11 @@ class SmsGatewayResident(Resident):
         users = list(due)
         for start in range(0, len(users), TOGETHER):
             some = users[start : start + TOGETHER]
-            page = await in_database(gateway_outbox.collect, self._turn, some)
+            page = await in_database(gateway_collecting.collect, self._turn, some)
             while page is not None and not self.stopping.is_set():
                 if page.made:
                     await self._send(component)
-                page = await in_database(gateway_outbox.collect, self._turn, some, page.after)
+                page = await in_database(gateway_collecting.collect, self._turn, some, page.after)
 
     async def _send(self, component: Component) -> int:
         """A few lots of texts; returns how many the server has now."""

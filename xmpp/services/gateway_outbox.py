@@ -1,46 +1,35 @@
-"""What the SMS gateway has to say to XMPP clients: received texts, and what became of those that users sent.
-
-A received text becomes rows to send in a look at the conversation's positions: from where the last look ended, in the
-order of acceptance. Positions are given under the conversation's lock, so nothing is committed behind the look. The
-look is made at a wake-up, and for everybody every half a minute: a lost wake-up costs latency, never a text.
-"""
+"""What the SMS gateway has in hand for XMPP clients: received texts, whose rows gateway_collecting makes, and what
+became of those that users sent."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value, Window
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from cpaas.models import Attachment, Conversation, Message
 from cpaas.models.attachments import AttachmentState
 from cpaas.states import MessageStatus
 from portal import clock
-from portal.ids import new_id
 from portal.residents.leases import still_held
 from portal.residents.resident import lease_name
 from portal.sql import execute_planned, table_of
 from xmpp.gateway_stanzas import Refusal
-from xmpp.models import GatewayMember, GatewayThread, ImpAccount, TextFromXmpp, TextToXmpp
+from xmpp.models import GatewayThread, ImpAccount, TextFromXmpp, TextToXmpp
 from xmpp.states import GatewayState
 
 GATEWAY = "sms-gateway"
-# A file is fetched from the carrier after its text came; what takes longer is passed on without.
-_FILES_WAIT = timedelta(minutes=2)
 _LATE = timedelta(seconds=60)
 _KEPT = timedelta(days=7)
 # So long a text is tried again that the server cannot take just now.
 _TRIED_FOR = timedelta(days=1)
 # A text that was in hand so often when the server ended the connection over one is the one.
 _MOST_TRIES = 3
-# Conversations looked through in one transaction, and messages of each; stanzas sent together.
-_TOGETHER = 100
-_EACH = 50
+# Stanzas sent together.
 _MOST = 200
 _ENDED = (MessageStatus.DELIVERED, MessageStatus.UNDELIVERED, MessageStatus.FAILED)
 _OPEN = (GatewayState.QUEUED, GatewayState.SENDING)
@@ -53,34 +42,9 @@ _NOTE_CONFIRMED = """
         JOIN xmpp_impaccount a ON a.user_id = t.account_id AND lower(a.imp_id) = rows.jid
     )
 """
-_TO_XMPP = {
-    "id": "uuid",
-    "created_at": "timestamptz",
-    "account_id": "uuid",
-    "conversation_id": "uuid",
-    "message_id": "uuid",
-    "part": "smallint",
-}
-_INSERT = f"""
-    WITH {{rows}}
-    INSERT INTO xmpp_texttoxmpp ({", ".join(_TO_XMPP)}, state, epoch, tries, error)
-    SELECT {", ".join(_TO_XMPP)}, 'queued', 0, 0, '' FROM rows WHERE true
-    ON CONFLICT DO NOTHING
-"""  # noqa: S608 - made of constants
-_INSERT_THREADS = """
-    WITH {rows}
-    INSERT INTO xmpp_gatewaythread (conversation_id, member_id, position, hinted)
-    SELECT conversation_id, member_id, 0, false FROM rows WHERE true
-    ON CONFLICT DO NOTHING
-"""
-_MOVE = """
-    WITH {rows}
-    UPDATE xmpp_gatewaythread AS t SET position = rows.position FROM rows
-    WHERE t.conversation_id = rows.conversation_id
-"""
 
 
-class _Text(NamedTuple):
+class Text(NamedTuple):
     """What is read of a message."""
 
     pk: uuid.UUID
@@ -127,110 +91,7 @@ class Ending:
     refusal: Refusal | None
 
 
-@dataclass(frozen=True)
-class Page:
-    """How many rows a look has made, and what to give as `after` for the next one."""
-
-    made: int
-    after: uuid.UUID | None
-
-
-def collect(turn: Turn, user_ids: Collection[uuid.UUID], after: uuid.UUID | None = None) -> Page | None:
-    """Make rows of what these members received since the last look, a page of conversations at a time; None when there
-    was nothing after `after`."""
-    passed_on = GatewayThread.objects.filter(pk=OuterRef("pk")).values("position")
-    conversations = Conversation.objects.filter(user__among=list(user_ids), number__user_id=F("user_id"))
-    news = conversations.alias(passed_on=Coalesce(Subquery(passed_on), Value(0))).filter(
-        last_position__gt=F("passed_on")
-    )
-    page = news.filter(pk__gt=after) if after else news
-    # Read before the messages: all up to that position are committed. Not every position has one.
-    rows = list(page.order_by("pk").values_list("pk", "user_id", "last_position")[:_TOGETHER])
-    if not rows:
-        return None
-    made, has_more = _collect(turn, {key: (user, last) for key, user, last in rows})
-    return Page(made, after if has_more else rows[-1][0])
-
-
-def _collect(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> tuple[int, bool]:
-    """`found`: user and last position by conversation. Returns how many rows, and whether one has more than fits."""
-    rows: list[tuple[Any, ...]] = []
-    moved: list[tuple[uuid.UUID, int]] = []
-    has_more = False
-    with transaction.atomic():
-        threads = _locked_threads(turn, found)
-        messages = _messages_after(threads)
-        for thread in threads:
-            mine = messages.get(thread.pk, [])
-            position, is_through = _pass_on(thread, mine, rows)
-            if is_through and len(mine) < _EACH:
-                position = max(position, found[thread.pk][1])
-            if position > thread.position:
-                has_more = has_more or len(mine) == _EACH
-                moved.append((thread.pk, position))
-        _execute(_INSERT, _TO_XMPP, rows)
-        _execute(_MOVE, {"conversation_id": "uuid", "position": "integer"}, moved)
-    return len(rows), has_more
-
-
-def _execute(statement: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """A statement about all these rows; they go as one value, since a placeholder for each takes ten times as long."""
-    if rows:
-        table, values = table_of("rows", columns, rows)
-        execute_planned(statement.format(rows=table), values)
-
-
-def _locked_threads(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> list[GatewayThread]:
-    """Of those conversations whose users are members while the turn is ours; made where they are new."""
-    users = {user for user, _ in found.values()}
-    members = set(GatewayMember.objects.filter(turn.holds(), pk__among=list(users)).values_list("pk", flat=True))
-    theirs = [(key, user) for key, (user, _) in sorted(found.items()) if user in members]
-    _execute(_INSERT_THREADS, {"conversation_id": "uuid", "member_id": "uuid"}, theirs)
-    rows = GatewayThread.objects.filter(pk__among=[key for key, _ in theirs], member__among=list(members))
-    return list(rows.select_for_update().order_by("pk")) if theirs else []
-
-
-def _messages_after(threads: Sequence[GatewayThread]) -> dict[uuid.UUID, list[_Text]]:
-    """The next few messages of each of these, in order."""
-    position = GatewayThread.objects.filter(pk=OuterRef("conversation_id")).values("position")
-    messages = Message.objects.filter(conversation_id__among=[thread.pk for thread in threads])
-    place = Window(RowNumber(), partition_by=[F("conversation_id")], order_by=F("position").asc())
-    after = messages.alias(passed_on=Subquery(position)).filter(position__gt=F("passed_on"))
-    next_few = after.annotate(place=place).filter(place__lte=_EACH).order_by("conversation_id", "position")
-    found: dict[uuid.UUID, list[_Text]] = {}
-    for conversation_id, *rest in next_few.values_list("conversation_id", *_Text._fields):
-        found.setdefault(conversation_id, []).append(_Text(*rest))
-    return found
-
-
-def _pass_on(thread: GatewayThread, messages: Sequence[_Text], rows: list[tuple[Any, ...]]) -> tuple[int, bool]:
-    """Add the rows of a conversation; returns the position that the look reached, and whether it saw all of them.
-
-    It stops before a held text, which may be delivered later and then comes first (R8), and before one whose files are
-    still being fetched.
-    """
-    passed = thread.position
-    for message in messages:
-        parts = _parts(message) if message.status == MessageStatus.RECEIVED else []
-        if message.status == MessageStatus.HELD or parts is None:
-            return passed, False
-        passed = message.position
-        rows += [(new_id(), clock.now(), thread.member_id, thread.pk, message.pk, part) for part in parts]
-    return passed, True
-
-
-def _parts(message: _Text) -> list[int] | None:
-    """The stanzas of a message: 0 for its text, 1 and on for its files; None while a file is being fetched."""
-    files = list(_files(message.pk)) if message.file_count else []
-    is_young = clock.now() - message.created_at < _FILES_WAIT
-    if is_young and any(file.state == AttachmentState.WAITING for file in files):
-        return None
-    stored = [file.position + 1 for file in files if file.state == AttachmentState.STORED]
-    has_text = bool(message.text.strip()) or len(stored) < max(len(files), 1)
-    return [0] * has_text + stored
-
-
-def _files(message_id: uuid.UUID) -> QuerySet[Attachment]:
+def files_of(message_id: uuid.UUID) -> QuerySet[Attachment]:
     return Attachment.objects.filter(message_id=message_id).order_by("position")
 
 
@@ -259,9 +120,7 @@ def _to_say(rows: Sequence[tuple[uuid.UUID, uuid.UUID, int, str]]) -> list[ToSay
     """Of stanzas: id, message, part and the account's JID."""
     messages = {
         message.pk: message
-        for message in map(
-            _Text._make, _messages([message_id for _, message_id, *_ in rows]).values_list(*_Text._fields)
-        )
+        for message in map(Text._make, _messages([message_id for _, message_id, *_ in rows]).values_list(*Text._fields))
     }
     with_files = [message.pk for message in messages.values() if message.file_count]
     files = Attachment.objects.filter(message_id__among=with_files, state=AttachmentState.STORED) if with_files else ()
@@ -282,9 +141,9 @@ def _messages(ids: list[uuid.UUID]) -> QuerySet[Message]:
     return Message.objects.filter(pk__among=ids)
 
 
-def _body(message: _Text) -> str:
+def _body(message: Text) -> str:
     """The text, and a word on files that are not there."""
-    missing = message.file_count and _files(message.pk).exclude(state=AttachmentState.STORED).count()
+    missing = message.file_count and files_of(message.pk).exclude(state=AttachmentState.STORED).count()
     note = "(A file that came with this text could not be fetched.)" if missing else ""
     return "\n".join(part for part in (message.text, note) if part) or "(This text is empty.)"
 
