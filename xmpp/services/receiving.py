@@ -274,10 +274,3 @@ def _tell(told: Sequence[tuple[_Place, Received]]) -> None:
             if isinstance(party, uuid.UUID):
                 news.add(party, "im.created", message.id)
     news.write()
-
-
-def note_activity(
-    conversation_id: uuid.UUID, user_id: uuid.UUID, *, at: datetime, received: Sequence[datetime] = ()
-) -> None:
-    """A message of that time came into the conversation of this user; `received` are those written by others."""
-    received_rows.raise_participants([(conversation_id, user_id, at, len(received), max(received, default=None))])
