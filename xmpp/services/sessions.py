@@ -27,12 +27,12 @@ CLOCKS_DIFFER = timedelta(days=2)
 _NOTE_STATUSES = f"""
     WITH {{rows}}
     UPDATE xmpp_impaccount AS a SET status = rows.status, status_reason = rows.reason, status_at = rows.at
-    FROM rows WHERE a.user_id = rows.user_id AND {HELD_SQL}
+    FROM rows WHERE a.user_id = rows.account_id AND {HELD_SQL}
         AND (a.status <> rows.status OR a.status_reason <> rows.reason)
         AND (rows.version IS NULL OR rows.version = a.version AND rows.of_server = (
             SELECT c.version FROM xmpp_broadworksconnection c WHERE c.system_provider_id = a.system_provider_id
         ))
-    RETURNING a.user_id
+    RETURNING user_id
 """  # noqa: S608 - made of constants
 
 
@@ -102,7 +102,7 @@ def note_statuses(changes: Collection[StatusChange], holder: str) -> None:
     ]
     if not rows:
         return
-    columns = {"user_id": "uuid", "status": "text", "reason": "text", "at": "timestamptz"}
+    columns = {"account_id": "uuid", "status": "text", "reason": "text", "at": "timestamptz"}
     columns |= {"version": "integer", "of_server": "integer"}
     table, values = table_of("rows", columns, rows)
     with transaction.atomic():
