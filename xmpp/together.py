@@ -33,9 +33,10 @@ async def do_all(work: Callable[[Sequence[T]], Awaitable[None]], items: Sequence
         await work(items)
     except AWAY:
         raise
-    except Exception:
+    except Exception as error:
         if len(items) == 1:
-            logger.exception("xmpp_not_stored", what=type(items[0]).__name__)
+            # Without its words: a database quotes the row that it refuses, and with it the message.
+            logger.error("xmpp_not_stored", what=type(items[0]).__name__, error=type(error).__name__)
             return
         for item in items:
             await do_all(work, [item])
