@@ -128,23 +128,23 @@ def give_up(message_id: uuid.UUID, reason: str) -> None:
 def expire(account_ids: Collection[uuid.UUID] | None = None) -> None:
     """What waited for a session for too long fails: late is worse than a red mark (R34).
 
-    With ids, also what former sessions of these accounts sent so long ago and nobody confirmed.
+    With ids, also what former sessions of these accounts sent and nobody confirmed.
     """
-    overdue = XmppDelivery.objects.filter(at__lt=clock.now() - timedelta(seconds=settings.QUEUE_TTL_S))
-    waiting = overdue.filter(state__in=(DeliveryState.QUEUED, DeliveryState.SENDING))
-    if account_ids is None:
-        _fail(waiting, "The message waited too long for the XMPP server.")
-        return
-    its = Q(account__among=list(account_ids))
-    _fail(waiting.filter(its), "The message waited too long for the XMPP server.")
-    _fail(overdue.filter(its, state=DeliveryState.SENT), "The connection was lost. Perhaps the message arrived.")
+    late = clock.now() - timedelta(seconds=settings.QUEUE_TTL_S)
+    waiting = Q(state=DeliveryState.QUEUED, message__created_at__lt=late) | Q(state=DeliveryState.SENDING, at__lt=late)
+    _fail(XmppDelivery.objects.filter(waiting), "The message waited too long for the XMPP server.")
+    if account_ids is not None:
+        left = XmppDelivery.objects.filter(account__among=list(account_ids), message__created_at__lt=late)
+        unconfirmed = left.filter(state__in=(DeliveryState.SENDING, DeliveryState.SENT))
+        _fail(unconfirmed, "The connection was lost. Perhaps the message arrived.")
 
 
 def _fail(rows: TenantQuerySet[XmppDelivery], reason: str) -> None:
-    for message_id in list(rows.values_list("pk", flat=True)[:500]):
+    for message_id, state, at in list(rows.values_list("pk", "state", "at")[:500]):
         with transaction.atomic():
             # Unless it was claimed meanwhile.
-            if rows.filter(pk=message_id).update(state=DeliveryState.FAILED, at=clock.now()):
+            as_found = XmppDelivery.objects.filter(pk=message_id, state=state, at=at)
+            if as_found.update(state=DeliveryState.FAILED, at=clock.now()):
                 _settle([message_id], MessageStatus.FAILED, reason)
 
 

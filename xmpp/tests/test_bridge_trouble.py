@@ -147,7 +147,8 @@ def test_a_stanza_id_used_again(account: ImpAccount, uc_one: Connect) -> None:
 def test_r34_what_nobody_confirmed_for_hours_is_not_sent_again(account: ImpAccount, uc_one: Connect) -> None:
     peer = uc_one()
     old = send(account, peer.jid, "Of yesterday")
-    XmppDelivery.objects.update(state="sent", at=clock.now() - timedelta(hours=5))
+    XmppDelivery.objects.update(state="sent")
+    ImMessage.objects.update(created_at=clock.now() - timedelta(hours=5))
     with bridging(account):
         send(account, peer.jid, "Of today")
         peer.wait_text("Of today")
@@ -158,7 +159,7 @@ def test_r34_what_nobody_confirmed_for_hours_is_not_sent_again(account: ImpAccou
 
 def test_r34_what_waited_for_hours_fails(account: ImpAccount, uc_one: Connect) -> None:
     late = send(account, "nobody@im.example", "Late")
-    XmppDelivery.objects.update(at=clock.now() - timedelta(hours=5))
+    ImMessage.objects.update(created_at=clock.now() - timedelta(hours=5))
     with bridging(account):
         eventually(lambda: state_of(late) == "failed")
     late.refresh_from_db()

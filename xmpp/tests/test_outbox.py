@@ -65,10 +65,21 @@ def test_another_worker_releases_nothing(account: ImpAccount) -> None:
 def test_what_was_claimed_meanwhile_does_not_expire(account: ImpAccount) -> None:
     """R34: the four hours end while it is being sent; it is not failed and then delivered."""
     message = send(account, "at the last moment")
-    XmppDelivery.objects.update(at=clock.now() - timedelta(hours=5))
+    ImMessage.objects.update(created_at=clock.now() - timedelta(hours=5))
     outbox.claim_queued([account.pk], holder=HOLDER, limit=10)
     outbox.expire()
     assert states() == {message.pk: "sending"}
+
+
+@pytest.mark.django_db
+def test_what_was_claimed_and_released_does_not_wait_anew(account: ImpAccount) -> None:
+    """R34: four hours from when it was written, however often a session came and went."""
+    message = send(account, "for hours")
+    ImMessage.objects.update(created_at=clock.now() - timedelta(hours=5))
+    outbox.claim_queued([account.pk], holder=HOLDER, limit=10)
+    outbox.release([message.pk])
+    outbox.expire()
+    assert states() == {message.pk: "failed"}
 
 
 @pytest.mark.django_db
