@@ -10,10 +10,12 @@ import asyncio
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
+from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from portal.residents import in_database
 from portal.scoping import parse_id
@@ -157,7 +159,8 @@ class Traffic:
             if said.receipt_to:
                 receipts[session].append(Sent(build_receipt(to=said.receipt_to, origin_id=said.origin_id)))
         for session, confirmed in receipts.items():
-            session.say(confirmed)
+            with suppress(NotConnectedError):  # its lease was lost meanwhile; the messages are stored
+                session.say(confirmed)
 
     async def _store_heard(self, heard: Sequence[Heard], cursors: Mapping[uuid.UUID, str] | None = None) -> None:
         if heard:
