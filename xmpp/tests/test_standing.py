@@ -25,7 +25,7 @@ from xmpp.tests.factories import ImpAccountFactory, lease_shards
 from xmpp.tests.messaging import get
 from xmpp.tests.running import wait_online
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.core]
+pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[Any], APIClient]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from defusedxml.ElementTree import fromstring
 
 from portal import clock
 from portal.models import EndUser
@@ -14,7 +15,7 @@ from presence.services.own import set_own_status
 from presence.services.reading import presences
 from presence.states import Status
 from xmpp.models import ImpAccount, Subscription
-from xmpp.peers import Peer
+from xmpp.peers import Peer, Peers
 from xmpp.services.own_presence import shown_presence
 from xmpp.services.rosters import forget_peers, note_peers, note_subscription
 from xmpp.services.sending import send_message
@@ -123,8 +124,14 @@ def test_only_a_change_is_written(mary: EndUser, tom: EndUser) -> None:
     hear(mary, "away", "Lunch")
     hear(mary, "dnd", jid="nobody@im.example")
     assert Subscription.objects.get().presence_at == first
-    hear(mary, "away", "x" * 1000)
-    assert Subscription.objects.get().message == "x" * 500
+
+
+def test_a_long_status_is_cut() -> None:
+    """S0.26: a row holds 500 characters of it."""
+    stanza = fromstring(f"<presence xmlns='jabber:client'><status>{'x' * 1000}</status></presence>")
+    peer = Peers().note(TOM, "uc-one", stanza)
+    assert peer is not None
+    assert peer.message == "x" * 500
 
 
 def test_presence_of_somebody_who_is_no_user_stands_in_the_conversation(api: Any, mary: EndUser) -> None:
