@@ -30,7 +30,7 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class Incoming:
     """A message that came by XMPP: the columns of `ImMessage` that differ from one to the next."""
 
     id: uuid.UUID
@@ -122,7 +122,7 @@ def find_known(rows: Iterable[tuple[uuid.UUID, str, str, uuid.UUID | None]]) -> 
     return [Known(*row) for row in rows_of_known] if ids else []
 
 
-def insert_messages(messages: Sequence[Received]) -> None:
+def insert_messages(messages: Sequence[Incoming]) -> None:
     """Write messages that came by XMPP."""
     if messages:
         rows = [tuple(getattr(message, name) for name in _RECEIVED) for message in messages]

@@ -23,7 +23,7 @@ from xmpp.models import ArchivedStanza, ImMessage, ImParticipant, XmppDelivery
 from xmpp.services import received_rows
 from xmpp.services.conversations import Pair, Party, lock_conversations
 from xmpp.services.jids import users_of_jids
-from xmpp.services.received_rows import Known, Received
+from xmpp.services.received_rows import Incoming, Known
 from xmpp.stanzas import Said
 from xmpp.states import DeliveryState
 from xmpp.states import before as states_before
@@ -80,7 +80,7 @@ def _places(heard: Sequence[Heard]) -> list[_Place]:
     return places
 
 
-def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
+def _store(places: Sequence[_Place]) -> list[tuple[_Place, Incoming]]:
     """Write what is not known yet; returns it."""
     conversations = lock_conversations({place.pair for place in places})
     # Not before: another session may be storing the same at this moment.
@@ -88,7 +88,7 @@ def _store(places: Sequence[_Place]) -> list[tuple[_Place, Received]]:
     known = _AlreadyStored(places, conversations)
     times = _Times(set(conversations.values()))
     archived: list[tuple[uuid.UUID, str, uuid.UUID]] = []
-    told: list[tuple[_Place, Received]] = []
+    told: list[tuple[_Place, Incoming]] = []
     for place in places:
         conversation_id = conversations[place.pair]
         message_id = known.find(place, conversation_id)
@@ -220,10 +220,10 @@ class _Times:
         return at
 
 
-def _received(place: _Place, conversation_id: uuid.UUID, times: _Times, origin_id: str) -> Received:
+def _received(place: _Place, conversation_id: uuid.UUID, times: _Times, origin_id: str) -> Incoming:
     said = place.heard.said
     at = times.of(said, conversation_id)
-    return Received(
+    return Incoming(
         # Where it stands in the conversation: by when it was sent, not by when we heard of it.
         id=new_id_at(at),
         created_at=times.now,
@@ -245,7 +245,7 @@ def _note_seen(message_ids: Collection[uuid.UUID]) -> None:
         rows.update(state=DeliveryState.ACKED)
 
 
-def _raise_conversations(told: Sequence[tuple[_Place, Received]]) -> dict[uuid.UUID, datetime]:
+def _raise_conversations(told: Sequence[tuple[_Place, Incoming]]) -> dict[uuid.UUID, datetime]:
     """Both users of a conversation see what is new; who did not write it has something to read. Returns when each
     of those received the last."""
     newest: dict[tuple[uuid.UUID, uuid.UUID], datetime] = {}
@@ -267,7 +267,7 @@ def _raise_conversations(told: Sequence[tuple[_Place, Received]]) -> dict[uuid.U
     return received
 
 
-def _tell(told: Sequence[tuple[_Place, Received]]) -> None:
+def _tell(told: Sequence[tuple[_Place, Incoming]]) -> None:
     news = News()
     for place, message in told:
         for party in place.pair:

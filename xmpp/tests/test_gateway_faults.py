@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.faults.tcp_gate import Gate
 from tests.faults.web_process import wait_until_alone
 from tests.prosody import Prosody
 from tests.sandbox_process import SandboxProcess
+from tests.xmpp_peer import UcOne
 from xmpp.gateway import SmsGatewayResident
 from xmpp.models import SmsGateway, TextToXmpp
 from xmpp.tests.gateway_town import Town
@@ -75,6 +76,21 @@ def busy(town: Town, started: list[ResidentsProcess]) -> ResidentsProcess:
     return next(each for each in started if f":{each._process.pid}:" in holder)
 
 
+def send_until_all_are_taken(town: Town, peer: UcOne, texts: Mapping[str, str]) -> None:
+    """As a client does: what was not taken is sent again, with the same id. Each text goes out once."""
+
+    def all_sent() -> bool:
+        missing = set(texts.values()) - set(town.sent())
+        for key, text in texts.items():
+            if text in missing:
+                peer.send(town.address(), text, id=key)
+        peer.sync()
+        return not missing
+
+    eventually(all_sent)
+    assert Counter(town.sent()) == Counter(texts.values())
+
+
 def test_killed_under_traffic_nothing_is_missing_and_no_text_is_sent_twice(town: Town, tmp_path: Path) -> None:
     """`kill -9` of the worker that has the gateway, with texts in both directions: another takes over. What a client
     repeats is known by its id, what was received comes with the same id if it comes again."""
@@ -91,17 +107,7 @@ def test_killed_under_traffic_nothing_is_missing_and_no_text_is_sent_twice(town:
         inbound.join()
         eventually(lambda: holder_of(town) and f":{victim._process.pid}:" not in holder_of(town))
         town.wait_status("online")
-
-        def all_sent() -> bool:
-            missing = set(ids.values()) - set(town.sent())
-            for key, text in ids.items():
-                if text in missing:
-                    peer.send(town.address(), text, id=key)
-            peer.sync()
-            return not missing
-
-        eventually(all_sent)
-        assert Counter(town.sent()) == Counter(ids.values())
+        send_until_all_are_taken(town, peer, ids)
         eventually(lambda: not TextToXmpp.objects.filter(state__in=["queued", "sending"]).exists())
         peer.sync()
         by_id = {each.id: each.body for each in peer.messages}
@@ -223,17 +229,7 @@ def test_with_the_database_away_nothing_is_lost_and_nothing_comes_twice(town: To
                 gate.cut()
         assert peer.wait_error("out-29").error_type == "wait"
         gate.open()
-
-        def all_sent() -> bool:
-            missing = set(ids.values()) - set(town.sent())
-            for key, text in ids.items():
-                if text in missing:
-                    peer.send(town.address(), text, id=key)
-            peer.sync()
-            return not missing
-
-        eventually(all_sent)
-        assert Counter(town.sent()) == Counter(ids.values())
+        send_until_all_are_taken(town, peer, ids)
         eventually(lambda: TextToXmpp.objects.count() == 30)
         eventually(lambda: not TextToXmpp.objects.filter(state__in=["queued", "sending"]).exists())
         peer.sync()
