@@ -165,11 +165,11 @@ def worker_of(holder: str) -> str:
 
 
 def _parts(names: Iterable[str], holder: str, providers: Mapping[uuid.UUID, SystemProvider]) -> str:
-    """What tells leases of one kind apart: ranges of numbers, names of system providers. A worker's own name, as its
-    sign of life has, says nothing more."""
+    """What tells leases of one kind apart: ranges of numbers, names of system providers. Other ids, such as a worker's
+    own name, say nothing to a reader."""
     given = [name for name in names if name not in ("", holder)]
     keys = {name: parse_id(name) for name in given if not name.isdigit()}
-    words = (str(providers.get(key, name)) if key else name for name, key in keys.items())
+    words = [str(providers[key]) if key else name for name, key in keys.items() if key is None or key in providers]
     return ", ".join([*_ranges(int(name) for name in given if name.isdigit()), *sorted(words)])
 
 
