@@ -213,7 +213,8 @@ def _queue(accounts: list[Any], jids: list[str]) -> None:
     """Messages of users as the API leaves them, without a wake-up."""
     from portal.models import EndUser
     from xmpp.models import ImMessage, XmppDelivery
-    from xmpp.services.sending import Route, send_to
+    from xmpp.services.routing import Route
+    from xmpp.services.sending import send_to
 
     firsts = [
         send_to(user=EndUser(pk=account.pk), route=Route(jid, own=False, jid=jid), text="first")

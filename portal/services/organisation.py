@@ -20,14 +20,19 @@ Organisation = tuple[uuid.UUID, str]
 
 def organisation_of(group: Group) -> Organisation:
     """Of a linked group its reseller and enterprise, else the group itself."""
-    return (group.reseller_id, group.enterprise) if group.enterprise else (group.pk, "")
+    return home_of(group.pk, group.reseller_id, group.enterprise)
+
+
+def home_of(group_id: uuid.UUID, reseller_id: uuid.UUID, enterprise: str) -> Organisation:
+    """The organisation of a user of this group."""
+    return (reseller_id, enterprise) if enterprise else (group_id, "")
 
 
 def organisations_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Organisation]:
     """The organisation of each of these users, in one query."""
     rows = EndUser.objects.filter(pk__among=list(user_ids))
     columns = rows.values_list("pk", "group_id", "reseller_id", "group__enterprise")
-    return {key: (reseller, enterprise) if enterprise else (group, "") for key, group, reseller, enterprise in columns}
+    return {key: home_of(group, reseller, enterprise) for key, group, reseller, enterprise in columns}
 
 
 def same_organisation(one: str, other: str) -> Q:

@@ -25,7 +25,8 @@ from tests.stack_process import own_broker
 from tests.xmpp_peer import UcOne
 from xmpp.models import ImMessage, ImpAccount, XmppDelivery
 from xmpp.services.ownership import LEASE_PREFIX
-from xmpp.services.sending import Route, send_to
+from xmpp.services.routing import Route
+from xmpp.services.sending import send_to
 from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 

@@ -58,8 +58,14 @@ def is_bare_jid(text: str) -> bool:
     return len(text) <= LONGEST_JID and bool(local_part(name)) and bool(_PART.fullmatch(home))
 
 
-def parse_jid(user: EndUser, value: str, field: str) -> str:
-    """The bare JID in `value`, as servers write it, on the XMPP server of the user's provider.
+def domain_of(user: EndUser) -> str:
+    """The domain of the XMPP server of the user's provider; "" when it has none."""
+    connections = BroadworksConnection.objects.filter(pk=user.system_provider_id)
+    return connections.values_list("imp_domain", flat=True).first() or ""
+
+
+def parse_jid(value: str, field: str, *, domain: str) -> str:
+    """The bare JID in `value`, as servers write it; it must be on the server of this domain (S0.29).
 
     Raises Problem `invalid`, `domain_not_allowed` (400).
     """
@@ -68,8 +74,6 @@ def parse_jid(user: EndUser, value: str, field: str) -> str:
     jid = f"{local_part(name)}@{home}"
     if not is_bare_jid(jid):
         raise invalid(**{field: "This is not a JID. It looks like name@example.com."})
-    connections = BroadworksConnection.objects.filter(pk=user.system_provider_id)
-    domain = connections.values_list("imp_domain", flat=True).first() or ""
     if home != domain.lower():
         raise Problem(
             "domain_not_allowed",

@@ -1,26 +1,25 @@
-"""Sending an instant message: who gets it, which platforms carry it, one row for all of them (S0.32-S0.35)."""
+"""Sending an instant message: one row for whoever gets it, whatever platforms carry it (S0.35)."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
 from portal import clock
 from portal.events import News, wake
 from portal.ids import new_id_at
-from portal.models import EndUser, UserSettings
+from portal.models import EndUser
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
-from portal.services.organisation import get_colleague, get_colleagues
+from portal.services.organisation import get_colleagues
 from portal.xml_text import require_legal
 from presence.services.online import online_among
 from xmpp.models import ImMessage, ImReceiver, XmppDelivery
-from xmpp.services.conversations import Party, lock_conversations, lock_group
-from xmpp.services.jids import jids_of, parse_jid, users_of_jids
+from xmpp.services.conversations import lock_conversations, lock_group
 from xmpp.services.received_rows import Activity, raise_participants
+from xmpp.services.routing import Route, route_by_name
 from xmpp.stanzas import escaped
 
 # As it is written to the stream. Servers take 256 kB in one stanza, with all that is around the text.
@@ -30,15 +29,6 @@ LONGEST_CLIENT_ID = 255
 MOST_MEMBERS = 100
 # The topic the bridge listens to.
 XMPP_TOPIC = "xmpp"
-
-
-@dataclass(frozen=True)
-class Route:
-    """Who gets a message and how: through our own platform, as a stanza to `jid` ("" for none), or both."""
-
-    peer: Party
-    own: bool
-    jid: str
 
 
 def send_message(*, user: EndUser, to: object, text: str, client_id: str = "") -> ImMessage:
@@ -74,7 +64,7 @@ def _send(user: EndUser, to: object, text: str, client_id: str) -> ImMessage:
         if len(members) < len(names):
             raise conflict("group_not_on_xmpp", "Group chat is not supported with XMPP.")
         return _send_to_group(user, members, text, client_id)
-    return send_to(user=user, route=_route_by_name(user, names[0]), text=text, client_id=client_id)
+    return send_to(user=user, route=route_by_name(user, names[0]), text=text, client_id=client_id)
 
 
 def _names(user: EndUser, to: object) -> list[str]:
@@ -101,20 +91,9 @@ def _name(value: object) -> str | None:
     return str(key) if key else None
 
 
-def _route_by_name(user: EndUser, name: str) -> Route:
-    if "@" not in name:
-        return route_to(user=user, peer=get_colleague(user, name), jid="")
-    jid = parse_jid(user, name, "to")
-    key = users_of_jids([jid], [user.pk]).get((user.pk, jid))
-    if key == user.pk:
-        raise invalid(to="This is your own JID.")
-    peer = EndUser.objects.filter(pk=key).first() if key else None
-    return route_to(user=user, peer=peer, jid=jid)
-
-
 def send_to(*, user: EndUser, route: Route, text: str, client_id: str = "") -> ImMessage:
     """Send a text that may be sent along `route`, in one transaction. Raises IntegrityError for a used `client_id`."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         pair = (user.pk, route.peer)
         message = _create(
             lock_conversations([pair])[pair],
@@ -186,26 +165,3 @@ def require_text(text: str) -> None:
     require_legal(text, "text")
     if len(escaped(text).encode()) > LONGEST_BYTES:
         raise Problem("too_large", "A message may have up to 64 kB; of & < > and quotes fewer.", status=413)
-
-
-def route_to(*, user: EndUser, peer: EndUser | None, jid: str) -> Route:
-    """How a message of `user` to one person goes, by the user's priority and by what both have (S0.32-S0.35).
-
-    `jid` is that of somebody who is no user of ours. Raises Problem `not_reachable` (409).
-    """
-    priority = UserSettings.objects.filter(pk=user.pk).values_list("im_priority", flat=True).first() or "both"
-    jids = jids_of([user.pk, *([peer.pk] if peer is not None else [])])
-    peer_jid = jids.get(peer.pk, "") if peer is not None else jid
-    by_own = peer is not None and peer.is_active and priority != "xmpp"
-    by_xmpp = bool(peer_jid) and priority != "own" and user.pk in jids
-    if not (by_own or by_xmpp):
-        raise conflict("not_reachable", _why_not(peer, peer_jid, priority))
-    return Route(peer.pk if peer is not None else jid, by_own, peer_jid if by_xmpp else "")
-
-
-def _why_not(peer: EndUser | None, peer_jid: str, priority: str) -> str:
-    if priority == "own":
-        return "This contact has XMPP only, and your IM priority is your own platform only. Change it in the settings."
-    if not peer_jid and peer is not None:
-        return f"{peer.name} has no XMPP, and your IM priority is XMPP only. Change it in the settings."
-    return "You have no XMPP. Ask your administrator to enable Integrated IM&P."

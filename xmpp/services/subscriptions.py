@@ -22,7 +22,7 @@ from portal.services import audit
 from portal.services.organisation import get_colleague
 from presence.services.telling import tell_presence_changed
 from xmpp.models import ImpAccount, Subscription
-from xmpp.services.jids import jids_of, parse_jid, users_of_jids
+from xmpp.services.jids import domain_of, jids_of, parse_jid, users_of_jids
 from xmpp.services.sending import XMPP_TOPIC
 from xmpp.states import Direction, SubscriptionState
 
@@ -113,8 +113,10 @@ def subscribe(*, user: EndUser, peer_id: str = "", jid: str = "") -> tuple[Subsc
 def _jid_to_watch(user: EndUser, peer_id: str, jid: str) -> str:
     if bool(peer_id) == bool(jid):
         raise invalid(user="Give a user or a JID.")
-    found = jids_of([get_colleague(user, peer_id).pk]) if peer_id else {None: parse_jid(user, jid, "jid")}
-    watched = next(iter(found.values()), "")
+    if peer_id:
+        watched = next(iter(jids_of([get_colleague(user, peer_id).pk]).values()), "")
+    else:
+        watched = parse_jid(jid, "jid", domain=domain_of(user))
     if not watched:
         raise conflict("not_on_xmpp", "This user has no XMPP.")
     if users_of_jids([watched], [user.pk]).get((user.pk, watched)) == user.pk:

@@ -10,7 +10,8 @@ from portal.residents.database import close_database_threads
 from portal.tests.residents import eventually, hosting
 from xmpp.bridge import Bridge
 from xmpp.models import ImMessage, ImpAccount
-from xmpp.services.sending import route_to, send_to
+from xmpp.services.routing import route_to_jid
+from xmpp.services.sending import send_to
 from xmpp.states import AccountStatus
 
 
@@ -41,7 +42,7 @@ def status_of(account: ImpAccount) -> str:
 
 def send(user: EndUser, jid: str, text: str) -> ImMessage:
     """A text of the user to somebody who is no user of ours."""
-    return send_to(user=user, route=route_to(user=user, peer=None, jid=jid), text=text)
+    return send_to(user=user, route=route_to_jid(user, jid), text=text)
 
 
 def heard(text: str) -> ImMessage:

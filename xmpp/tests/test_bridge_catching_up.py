@@ -19,7 +19,8 @@ from xmpp.archive import FROM_THE_START, PAGE
 from xmpp.models import ArchivedStanza, ImMessage, ImpAccount, XmppDelivery
 from xmpp.services import sessions
 from xmpp.services.retention import purge
-from xmpp.services.sending import Route, send_to
+from xmpp.services.routing import Route
+from xmpp.services.sending import send_to
 from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 from xmpp.tests.running import bridging, status_of, wait_online

@@ -21,7 +21,8 @@ from tests.xmpp_peer import UcOne
 from xmpp import bridge, reconnecting
 from xmpp.client import Client
 from xmpp.models import BroadworksConnection, ImMessage, ImpAccount, XmppDelivery
-from xmpp.services.sending import Route, send_to
+from xmpp.services.routing import Route
+from xmpp.services.sending import send_to
 from xmpp.states import AccountStatus
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 from xmpp.tests.running import bridging, status_of, wait_online, wait_status

@@ -15,7 +15,8 @@ from portal.tests.residents import eventually
 from tests.prosody import Prosody
 from tests.xmpp_peer import UcOne
 from xmpp.models import ImMessage, ImpAccount, Subscription, XmppDelivery
-from xmpp.services.sending import Route, send_to
+from xmpp.services.routing import Route
+from xmpp.services.sending import send_to
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 from xmpp.tests.running import bridging
 

@@ -16,7 +16,8 @@ from xmpp.models import ImMessage, ImpAccount, XmppDelivery
 from xmpp.services import outbox
 from xmpp.services.ownership import shard_lease
 from xmpp.services.receiving import Heard, store_heard
-from xmpp.services.sending import Route, send_to
+from xmpp.services.routing import Route
+from xmpp.services.sending import send_to
 from xmpp.shards import shard_of
 from xmpp.stanzas import Said
 from xmpp.states import DeliveryState
