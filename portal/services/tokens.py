@@ -21,10 +21,18 @@ from portal.scoping import Actor
 from portal.services import audit, second_factor
 from portal.services.accounts import account_named, require_password
 from portal.services.throttling import check_attempts, forgive_attempt
+from portal.sql import columns_of, execute_planned, load
 
 STAFF_PREFIX = "pps_"
 DEVICE_PREFIX = "ppd_"
 _USED_RESOLUTION = timedelta(minutes=1)
+
+# Each call of each client asks it; by the ORM it took a third of a short call.
+_DEVICE = f"""
+    SELECT {columns_of(Device, "d")}, {columns_of(EndUser, "u")}
+    FROM portal_device d JOIN portal_enduser u ON u.id = d.user_id WHERE d.digest = %(digest)s
+"""  # noqa: S608 - made of names of columns
+_DEVICE_COLUMNS = len(Device._meta.concrete_fields)
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def log_in_device(*, login: str, password: str, device: str) -> tuple[IssuedToke
 
 def device_of_token(plain: str) -> Device:
     """The device behind a token; its user under `.user`. Raises Problem `unauthenticated` or `token_expired` (401)."""
-    row = Device.objects.select_related("user").filter(digest=digest_of(plain)).first()
+    row = _device_with(digest_of(plain))
     if row is None or not row.user.is_active:
         raise unauthenticated()
     _require_unexpired(row.expires_at)
@@ -143,6 +151,15 @@ def device_of_token(plain: str) -> Device:
     if now - row.last_used_at > _USED_RESOLUTION:
         Device.objects.filter(pk=row.pk).update(last_used_at=now, expires_at=_device_expiry(now))
     return row
+
+
+def _device_with(digest: str) -> Device | None:
+    rows = execute_planned(_DEVICE, {"digest": digest})
+    if not rows:
+        return None
+    device = load(Device, rows[0][:_DEVICE_COLUMNS])
+    device.user = load(EndUser, rows[0][_DEVICE_COLUMNS:])
+    return device
 
 
 def revoke_device(*, device: Device) -> None:

@@ -12,10 +12,16 @@ from portal.events import News
 from portal.models import EndUser, UserSettings
 from portal.problems import not_found
 from portal.scoping import TenantQuerySet, parse_id
+from portal.sql import as_uuid, execute_planned, no_key_lock, table_of
 from xmpp.models import ImConversation, ImMessage, ImParticipant
 from xmpp.services.seeing import shown_messages
 from xmpp.states import MessageStatus
 
+# Each message asks it; by the ORM it took as long as all that is written.
+_LOCK = """
+    WITH {wanted} SELECT c.key, c.id FROM xmpp_imconversation c WHERE c.key IN (SELECT key FROM wanted)
+    ORDER BY c.id {lock}
+"""
 # One side of a conversation of two: a user of ours, or the bare JID of somebody else.
 Party = uuid.UUID | str
 Pair = tuple[uuid.UUID, Party]
@@ -42,8 +48,9 @@ def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, uuid.UUID]:
 
 
 def _lock(keys: Collection[str]) -> dict[str, uuid.UUID]:
-    rows = ImConversation.objects.filter(key__among=list(keys)).order_by("pk").select_for_update(no_key=True)
-    return dict(rows.values_list("key", "pk"))
+    table, values = table_of("wanted", {"key": "text"}, [(key,) for key in keys])
+    rows = execute_planned(_LOCK.format(wanted=table, lock=no_key_lock("c")), values)
+    return {key: as_uuid(pk) for key, pk in rows}
 
 
 def group_key(user_ids: Iterable[uuid.UUID]) -> str:

@@ -10,11 +10,16 @@ from encodings.idna import nameprep
 from portal.models import EndUser
 from portal.problems import Problem, invalid
 from portal.services.organisation import organisations_of
+from portal.sql import as_uuid, execute_for
 from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.stanzas import LONGEST_JID
 
 # What neither part may hold (RFC 7622 §3.3.1), white space and what cannot be seen.
 _PART = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+""")
+
+_JIDS = """
+    SELECT user_id, imp_id FROM xmpp_impaccount WHERE user_id {among} AND assigned AND enabled AND imp_id <> ''
+"""
 
 
 def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
@@ -36,8 +41,8 @@ def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> 
 
 def jids_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """The JIDs of those of these users who have Integrated IM&P now (S0.8), in lower case."""
-    rows = ImpAccount.objects.filter(pk__among=list(user_ids), assigned=True, enabled=True).exclude(imp_id="")
-    return {key: jid.lower() for key, jid in rows.values_list("pk", "imp_id")}
+    rows = execute_for(_JIDS, user_ids, {}) if user_ids else []
+    return {as_uuid(key): jid.lower() for key, jid in rows}
 
 
 def local_part(text: str) -> str:

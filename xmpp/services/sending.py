@@ -14,6 +14,7 @@ from portal.models import EndUser
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import parse_id
 from portal.services.organisation import get_colleagues
+from portal.sql import insert
 from portal.xml_text import require_legal
 from presence.services.online import online_among
 from xmpp.models import ImMessage, ImReceiver, XmppDelivery
@@ -105,7 +106,7 @@ def send_to(*, user: EndUser, route: Route, text: str, client_id: str = "") -> I
             only_sender=not route.own,
         )
         if route.jid:
-            XmppDelivery.objects.create(message=message, account_id=user.pk, to_jid=route.jid, at=message.at)
+            insert(XmppDelivery(message=message, account_id=user.pk, to_jid=route.jid, at=message.at))
             transaction.on_commit(lambda: wake(XMPP_TOPIC), robust=True)
         _tell(message, user, [route.peer] if route.own and isinstance(route.peer, uuid.UUID) else [])
     return message
@@ -136,7 +137,7 @@ def _not_online(members: Collection[EndUser]) -> Problem:
 
 def _create(conversation_id: uuid.UUID, user: EndUser, text: str, client_id: str, **columns: bool) -> ImMessage:
     now = clock.now()
-    return ImMessage.objects.create(
+    message = ImMessage(
         id=new_id_at(now),
         conversation_id=conversation_id,
         sender=user,
@@ -146,6 +147,8 @@ def _create(conversation_id: uuid.UUID, user: EndUser, text: str, client_id: str
         at=now,
         **columns,
     )
+    insert(message)
+    return message
 
 
 def _tell(message: ImMessage, sender: EndUser, receivers: Collection[uuid.UUID]) -> None:
