@@ -67,7 +67,18 @@ def execute_for(statement: str, ids: Collection[uuid.UUID], values: Mapping[str,
     """
     if connection.vendor == "postgresql":
         return execute_prepared(statement.format(among="= ANY(%(ids)s::uuid[])"), {**values, "ids": id_array(ids)})
-    named = {f"id{n}": key for n, key in enumerate(ids)}
+    return _execute_in(statement, ids, values)
+
+
+def execute_for_texts(statement: str, texts: Collection[str], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """As `execute_for`, about the rows with these texts."""
+    if connection.vendor == "postgresql":
+        return execute_prepared(statement.format(among="= ANY(%(texts)s::text[])"), {**values, "texts": list(texts)})
+    return _execute_in(statement, texts, values)
+
+
+def _execute_in(statement: str, keys: Collection[Any], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    named = {f"key{n}": key for n, key in enumerate(keys)}
     among = f"IN ({', '.join(f'%({name})s' for name in named)})"
     return execute(statement.format(among=among), {**values, **named})
 

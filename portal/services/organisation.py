@@ -13,7 +13,12 @@ from django.db.models import F, Q, QuerySet
 from portal.models import EndUser, Group
 from portal.problems import not_found
 from portal.scoping import TenantQuerySet, parse_id
+from portal.sql import as_uuid, execute_for
 
+_HOMES = """
+    SELECT u.id, u.group_id, u.reseller_id, g.enterprise
+    FROM portal_enduser u JOIN portal_group g ON g.id = u.group_id WHERE u.id {among}
+"""
 # Two users are of the same organisation when this is the same of both.
 Organisation = tuple[uuid.UUID, str]
 
@@ -30,9 +35,11 @@ def home_of(group_id: uuid.UUID, reseller_id: uuid.UUID, enterprise: str) -> Org
 
 def organisations_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Organisation]:
     """The organisation of each of these users, in one query."""
-    rows = EndUser.objects.filter(pk__among=list(user_ids))
-    columns = rows.values_list("pk", "group_id", "reseller_id", "group__enterprise")
-    return {key: home_of(group, reseller, enterprise) for key, group, reseller, enterprise in columns}
+    rows = execute_for(_HOMES, user_ids, {}) if user_ids else []
+    return {
+        as_uuid(key): home_of(as_uuid(group), as_uuid(reseller), enterprise)
+        for key, group, reseller, enterprise in rows
+    }
 
 
 def same_organisation(one: str, other: str) -> Q:

@@ -12,16 +12,13 @@ from portal.events import News
 from portal.models import EndUser, UserSettings
 from portal.problems import not_found
 from portal.scoping import TenantQuerySet, parse_id
-from portal.sql import as_uuid, execute_planned, no_key_lock, table_of
+from portal.sql import as_uuid, execute_for_texts, no_key_lock
 from xmpp.models import ImConversation, ImMessage, ImParticipant
 from xmpp.services.seeing import shown_messages
 from xmpp.states import MessageStatus
 
 # Each message asks it; by the ORM it took as long as all that is written.
-_LOCK = """
-    WITH {wanted} SELECT c.key, c.id FROM xmpp_imconversation c WHERE c.key IN (SELECT key FROM wanted)
-    ORDER BY c.id {lock}
-"""
+_LOCK = "SELECT c.key, c.id FROM xmpp_imconversation c WHERE c.key {among} ORDER BY c.id {lock}"
 # One side of a conversation of two: a user of ours, or the bare JID of somebody else.
 Party = uuid.UUID | str
 Pair = tuple[uuid.UUID, Party]
@@ -48,8 +45,7 @@ def lock_conversations(pairs: Collection[Pair]) -> dict[Pair, uuid.UUID]:
 
 
 def _lock(keys: Collection[str]) -> dict[str, uuid.UUID]:
-    table, values = table_of("wanted", {"key": "text"}, [(key,) for key in keys])
-    rows = execute_planned(_LOCK.format(wanted=table, lock=no_key_lock("c")), values)
+    rows = execute_for_texts(_LOCK.replace("{lock}", no_key_lock("c")), keys, {}) if keys else []
     return {key: as_uuid(pk) for key, pk in rows}
 
 

@@ -10,13 +10,14 @@ from encodings.idna import nameprep
 from portal.models import EndUser
 from portal.problems import Problem, invalid
 from portal.services.organisation import organisations_of
-from portal.sql import as_uuid, execute_for
-from xmpp.models import BroadworksConnection, ImpAccount
+from portal.sql import as_uuid, execute_for, execute_for_texts
+from xmpp.models import BroadworksConnection
 from xmpp.stanzas import LONGEST_JID
 
 # What neither part may hold (RFC 7622 §3.3.1), white space and what cannot be seen.
 _PART = re.compile(r"""[^\s"&'/:<>@\x00-\x1f\x7f]+""")
 
+_OWNERS = "SELECT user_id, lower(imp_id) FROM xmpp_impaccount WHERE lower(imp_id) {among} AND imp_id <> ''"
 _JIDS = """
     SELECT user_id, imp_id FROM xmpp_impaccount WHERE user_id {among} AND assigned AND enabled AND imp_id <> ''
 """
@@ -28,8 +29,8 @@ def users_of_jids(jids: Collection[str], account_ids: Collection[uuid.UUID]) -> 
     Users of other organisations do not exist for each other (R42): between them there are only JIDs, as with anybody
     who is no user of ours.
     """
-    rows = ImpAccount.objects.filter(imp_id__lower__among=list(jids)).exclude(imp_id="")
-    owners = {jid.lower(): key for key, jid in rows.values_list("pk", "imp_id")}
+    rows = execute_for_texts(_OWNERS, jids, {}) if jids else []
+    owners = {jid: as_uuid(key) for key, jid in rows}
     homes = organisations_of({*owners.values(), *account_ids})
     return {
         (account_id, jid): owner

@@ -33,6 +33,10 @@ _CLAIMED = f"""
     SELECT d.message_id FROM xmpp_xmppdelivery d JOIN xmpp_impaccount a ON a.user_id = d.account_id
     WHERE d.account_id {{among}} AND d.state = 'sending' AND {HELD_SQL}
 """  # noqa: S608 - made of constants
+_MOVE = """
+    UPDATE xmpp_xmppdelivery SET state = %(state)s, at = %(at)s
+    WHERE message_id {among} AND state IN ({earlier}) RETURNING message_id
+"""
 # Of an account.
 _MOST_UNFINISHED = 20_000
 OPEN = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)
@@ -76,11 +80,16 @@ def release_unwritten(account_ids: Collection[uuid.UUID], *, written: Collection
 def _claim(
     states: Sequence[DeliveryState], account_ids: Collection[uuid.UUID], *, holder: str, limit: int
 ) -> list[Outgoing]:
-    statement = _CLAIM.replace("{states}", ", ".join(f"'{state}'" for state in states))
+    statement = _CLAIM.replace("{states}", _listed(states))
     values = {"limit": limit, **held_values(holder)}
     rows = execute_for(statement, list(account_ids), values) if account_ids else []
     found = [Outgoing(as_uuid(key), as_uuid(account), to_jid, text) for key, account, to_jid, text in rows]
     return sorted(found, key=lambda text: text.message_id)
+
+
+def _listed(states: Collection[DeliveryState]) -> str:
+    """As words of a statement, for which an index with a condition on them is found."""
+    return ", ".join(f"'{state}'" for state in states)
 
 
 def note_states(states: Iterable[tuple[uuid.UUID, DeliveryState]]) -> None:
@@ -95,8 +104,8 @@ def note_states(states: Iterable[tuple[uuid.UUID, DeliveryState]]) -> None:
 
 def _move(message_ids: Collection[uuid.UUID], state: DeliveryState) -> int:
     """How many of these deliveries are in this state now, and were not before."""
-    rows = XmppDelivery.objects.filter(pk__among=list(message_ids), state__in=before(state))
-    return rows.update(state=state, at=clock.now())
+    statement = _MOVE.replace("{earlier}", _listed(before(state)))
+    return len(execute_for(statement, message_ids, {"state": state, "at": clock.now()})) if message_ids else 0
 
 
 def note_received(receipts: Collection[tuple[uuid.UUID, str]]) -> None:

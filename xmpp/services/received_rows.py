@@ -4,12 +4,12 @@ server's own ceiling leaves no room for a statement a message)."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from portal.sql import as_uuid, execute_planned, table_of
+from portal.sql import as_time, as_uuid, execute_for, execute_planned, table_of
 from xmpp.models import ImMessage
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
 
@@ -88,6 +88,11 @@ _FIND_KNOWN = """
         (SELECT m.id FROM xmpp_immessage m WHERE m.id = rows.message_id AND m.conversation_id = rows.conversation_id)
     FROM rows
 """
+# Of two users both have it, but for who was not to see the last one (S0.34).
+_NEWEST = """
+    SELECT conversation_id, max(last_message_at) FROM xmpp_imparticipant
+    WHERE conversation_id {among} AND last_message_at IS NOT NULL GROUP BY conversation_id
+"""
 _RAISE = """
     WITH {rows}
     UPDATE xmpp_imparticipant AS p SET
@@ -135,6 +140,12 @@ def insert_archived(rows: Sequence[tuple[uuid.UUID, str, uuid.UUID]]) -> None:
     if rows:
         table, values = table_of("rows", {"account_id": "uuid", "stanza_id": "text", "message_id": "uuid"}, rows)
         execute_planned(_INSERT_ARCHIVED.format(rows=table), values)
+
+
+def newest_of(conversation_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, datetime]:
+    """When the last message of each of these conversations was sent."""
+    rows = execute_for(_NEWEST, conversation_ids, {}) if conversation_ids else []
+    return {as_uuid(key): as_time(at) for key, at in rows}
 
 
 def raise_participants(rows: Sequence[Activity]) -> None:

@@ -19,7 +19,7 @@ from portal import clock
 from portal.events import News
 from portal.ids import new_id_at
 from portal.scoping import parse_id
-from xmpp.models import ArchivedStanza, ImMessage, ImParticipant, XmppDelivery
+from xmpp.models import ArchivedStanza, ImMessage, XmppDelivery
 from xmpp.services import received_rows
 from xmpp.services.conversations import Pair, Party, lock_conversations
 from xmpp.services.jids import users_of_jids
@@ -204,10 +204,7 @@ class _Times:
 
     def __init__(self, conversation_ids: Collection[uuid.UUID]) -> None:
         self.now = clock.now()
-        rows = ImParticipant.objects.filter(conversation__among=conversation_ids, last_message_at__isnull=False)
-        # Of two users both have it, but for who was not to see the last one (S0.34).
-        newest = rows.order_by("last_message_at").values_list("conversation_id", "last_message_at")
-        self._last = {key: at for key, at in newest if at is not None}
+        self._last = received_rows.newest_of(conversation_ids)
 
     def of(self, said: Said, conversation_id: uuid.UUID) -> datetime:
         """Not later than now, however the sender's clock goes, nor absurdly early."""

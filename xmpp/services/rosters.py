@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q
 
 from portal import clock
 from portal.models import UserSettings
+from portal.sql import as_uuid, execute_for
 from presence.services.telling import tell_presence_changed
 from xmpp.models import ImpAccount, Subscription
 from xmpp.services.jids import users_of_jids
@@ -23,6 +23,16 @@ from xmpp.states import Direction, SubscriptionState
 
 if TYPE_CHECKING:
     from xmpp.peers import Peer
+
+
+# Asked every second.
+_WISHES = """
+    SELECT s.id, s.user_id, s.jid, s.wish, s.wish = 'unsubscribe' AND NOT EXISTS (
+        SELECT 1 FROM xmpp_subscription w
+        WHERE w.user_id = s.user_id AND w.jid = s.jid AND w.direction = 'in' AND w.state = 'accepted'
+    )
+    FROM xmpp_subscription s WHERE s.user_id {among} AND s.wish <> '' ORDER BY s.id LIMIT 500
+"""
 
 
 @dataclass(frozen=True)
@@ -38,13 +48,10 @@ class Wish:
 
 
 def open_wishes(account_ids: Collection[uuid.UUID]) -> list[Wish]:
-    watched_by = Subscription.objects.filter(
-        user=OuterRef("user"), jid=OuterRef("jid"), direction=Direction.IN, state=SubscriptionState.ACCEPTED
-    )
-    forget = Q(wish="unsubscribe") & ~Exists(watched_by)
-    rows = Subscription.objects.filter(user__among=list(account_ids)).exclude(wish="").order_by("pk")
-    found = rows.annotate(forget=ExpressionWrapper(forget, BooleanField()))
-    return [Wish(*row) for row in found.values_list("pk", "user_id", "jid", "wish", "forget")[:500]]
+    rows = execute_for(_WISHES, account_ids, {}) if account_ids else []
+    return [
+        Wish(as_uuid(key), as_uuid(account_id), jid, kind, bool(forget)) for key, account_id, jid, kind, forget in rows
+    ]
 
 
 def fulfilled(wish: Wish) -> None:

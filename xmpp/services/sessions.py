@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
-from django.db.models.functions import Mod
 
 from portal import clock
 from portal.events import News
@@ -23,6 +22,15 @@ from xmpp.states import LIVE, AccountStatus
 # The server's clock and ours, and between a message's arrival there and its being stored here.
 CLOCKS_DIFFER = timedelta(days=2)
 
+# Asked every second.
+_VERSIONS = """
+    WITH {held}
+    SELECT a.user_id, a.version, b.version FROM xmpp_impaccount a
+    JOIN portal_enduser u ON u.id = a.user_id
+    JOIN xmpp_broadworksconnection b ON b.system_provider_id = a.system_provider_id
+    WHERE a.slot %% %(shards)s IN (SELECT shard FROM held) AND a.assigned AND a.enabled AND u.is_active
+        AND a.password <> '' AND a.imp_id <> '' AND a.status <> %(refused)s
+"""
 # Reconnecting may go on for hours with ever the same reason: what is as before is not told again.
 _NOTE_STATUSES = f"""
     WITH {{rows}}
@@ -52,14 +60,10 @@ def versions_of(shards: Collection[int]) -> dict[uuid.UUID, tuple[int, int]]:
 
     Those are on, have a password that the server did not refuse, and a server.
     """
-    rows = (
-        ImpAccount.objects.annotate(shard=Mod(F("slot"), settings.XMPP_SHARDS))
-        .filter(shard__in=list(shards), assigned=True, enabled=True, user__is_active=True)
-        .exclude(Q(password="") | Q(imp_id="") | Q(status=AccountStatus.AUTHENTICATION_FAILED))
-        .filter(system_provider__broadworks__isnull=False)
-    )
-    found = rows.values_list("pk", "version", "system_provider__broadworks__version")
-    return {key: (version, of_server) for key, version, of_server in found}
+    table, values = table_of("held", {"shard": "integer"}, [(shard,) for shard in shards])
+    values |= {"shards": settings.XMPP_SHARDS, "refused": AccountStatus.AUTHENTICATION_FAILED}
+    rows = execute_planned(_VERSIONS.format(held=table), values) if shards else []
+    return {as_uuid(key): (version, of_server) for key, version, of_server in rows}
 
 
 def accounts(ids: Collection[uuid.UUID]) -> list[Account]:
