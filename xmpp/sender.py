@@ -99,7 +99,7 @@ class Sender:
         texts = await in_database(outbox.claim_queued, ready, holder=self._holder, limit=BATCH)
         if await self._write(texts) > 1:
             # There may be more, for sessions that are online by then.
-            self._pace.done()
+            self._pace.done(len(texts))
             self.work.set()
 
     async def _release_unwritten(self, online: set[uuid.UUID]) -> None:

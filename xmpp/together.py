@@ -55,10 +55,10 @@ class Pace:
             await asyncio.sleep(self._next - loop.time())
         self._began = loop.time()
 
-    def done(self) -> None:
-        """This run is over."""
+    def done(self, count: int) -> None:
+        """This run is over, with so many done. After as many as there may be, the next is as full already."""
         now = asyncio.get_running_loop().time()
-        self._next = now + max(GATHER_S, REST * (now - self._began))
+        self._next = now if count >= BATCH else now + max(GATHER_S, REST * (now - self._began))
 
 
 class Together(Generic[T]):
@@ -92,7 +92,7 @@ class Together(Generic[T]):
             for _, done in batch:
                 if not done.done():  # else the caller has gone
                     _settle(done, error)
-            self._pace.done()
+            self._pace.done(len(batch))
 
 
 def _settle(done: asyncio.Future[None], error: Exception | None) -> None:

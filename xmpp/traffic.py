@@ -101,11 +101,12 @@ class Traffic:
         async with self._storing:
             while self._inbox or self._statuses or self.sender.has_states or self._roster:
                 await self._pace.begin()
+                count = len(self._inbox)
                 await self._store_statuses()
                 await self.sender.store_states()
                 await self._store_inbox()
                 await self._store_roster()
-                self._pace.done()
+                self._pace.done(count)
 
     async def begin(self, session: Session) -> None:
         """A new session is about to hear how its peers are; what an earlier one heard is no longer known."""
