@@ -1,6 +1,7 @@
 """Secrets at rest: `key id : Fernet token`, a list of keys with the newest first, a command that re-encrypts (R9).
 
-The key id stands before each token so that `check` can tell which secrets no known key can read.
+The key id stands before each token so that `check` can tell which secrets no known key can read. A row's secret is
+decrypted when it is asked for, not when the row is read: one that cannot be decrypted is the trouble of its row only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
+
+UNDECRYPTABLE = "It cannot be decrypted. Set it anew."
+
+
+class Undecryptable(ImproperlyConfigured):
+    """A stored secret whose key is not in the list, or that is damaged."""
 
 
 def key_id(key: str) -> str:
@@ -45,17 +53,17 @@ def encrypt(plain: str) -> str:
 
 
 def decrypt(stored: str) -> str:
-    """The plain text of what `encrypt` made. Raises ImproperlyConfigured when its key is not in the list."""
+    """The plain text of what `encrypt` made. Raises Undecryptable."""
     if not stored:
         return ""
     name, _, token = stored.partition(":")
     fernet = _ring(tuple(settings.ENCRYPTION_KEYS)).get(name)
     if fernet is None:
-        raise ImproperlyConfigured(f"A stored secret needs encryption key {name}, which PORTAL_ENCRYPTION_KEYS lacks.")
+        raise Undecryptable(f"A stored secret needs encryption key {name}, which PORTAL_ENCRYPTION_KEYS lacks.")
     try:
         return fernet.decrypt(token.encode()).decode()
     except InvalidToken as error:
-        raise ImproperlyConfigured(f"A stored secret is damaged (key {name}).") from error
+        raise Undecryptable(f"A stored secret is damaged (key {name}).") from error
 
 
 def mask(secret: str) -> str:
@@ -65,30 +73,76 @@ def mask(secret: str) -> str:
     return "••••" + (secret[-4:] if len(secret) >= 12 else "")
 
 
-class EncryptedJSONField(models.TextField[dict[str, str], dict[str, str]]):
+def readable(row: models.Model, name: str) -> Any:
+    """The secret `name` of a row; None when it cannot be decrypted."""
+    try:
+        return getattr(row, name)
+    except Undecryptable:
+        return None
+
+
+def mask_of(row: models.Model, name: str) -> str:
+    """`mask` of the secret `name` of a row, a text; in words when it cannot be decrypted."""
+    secret = readable(row, name)
+    return UNDECRYPTABLE if secret is None else mask(secret)
+
+
+class Sealed(str):
+    """A secret as the database has it."""
+
+
+class _OpenedWhenRead(DeferredAttribute):
+    field: Any
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        value = super().__get__(instance, cls)
+        if isinstance(value, Sealed):
+            value = instance.__dict__[self.field.attname] = self.field.opened(value)
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
+class _Secret:
+    """What both kinds of encrypted fields have: what was not asked for is saved as it was read."""
+
+    descriptor_class: type = _OpenedWhenRead
+    attname: str
+
+    def from_db_value(self, value: str | None, *_: Any) -> str:
+        return Sealed(value or "")
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return model_instance.__dict__[self.attname]
+
+
+class EncryptedJSONField(_Secret, models.TextField[dict[str, str], dict[str, str]]):
     """A JSON object of names and texts, encrypted as a whole. Python sees the plain dict, the database one token."""
 
-    def from_db_value(self, value: str | None, *_: Any) -> dict[str, str]:
-        return json.loads(decrypt(value)) if value else {}
+    def opened(self, sealed: str) -> dict[str, str]:
+        return json.loads(decrypt(sealed)) if sealed else {}
 
     def to_python(self, value: Any) -> dict[str, str]:
         return value if isinstance(value, dict) else {}
 
     def get_prep_value(self, value: Any) -> str:
+        if isinstance(value, Sealed):
+            return str(value)
         return encrypt(json.dumps(value)) if value else ""
 
     def value_to_string(self, obj: models.Model) -> str:
         raise TypeError("A secret is never serialised.")
 
 
-class EncryptedTextField(models.TextField[str, str]):
+class EncryptedTextField(_Secret, models.TextField[str, str]):
     """One encrypted text."""
 
-    def from_db_value(self, value: str | None, *_: Any) -> str:
-        return decrypt(value or "")
+    def opened(self, sealed: str) -> str:
+        return decrypt(sealed)
 
     def get_prep_value(self, value: Any) -> str:
-        return encrypt(value or "")
+        return str(value) if isinstance(value, Sealed) else encrypt(value or "")
 
     def value_to_string(self, obj: models.Model) -> str:
         raise TypeError("A secret is never serialised.")

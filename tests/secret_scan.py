@@ -121,6 +121,8 @@ def _learn_secrets() -> None:
     from xmpp.services import passwords
 
     def learn_field(field: Any, value: Any) -> None:
+        if isinstance(value, encryption.Sealed):
+            return
         kind = f"{field.model.__name__}.{field.name}"
         for name, text in (value if isinstance(value, dict) else {"": value}).items():
             if name not in IDENTIFIERS:

@@ -107,6 +107,8 @@ class SmsGatewayResident(Resident):
         await self._wait(LOOK_S * 5)
 
     async def _connected(self, chosen: Settings) -> None:
+        if chosen.secret is None:
+            raise Refused(gateways.SECRET_UNDECRYPTABLE)
         hearing = await self._hearing_for(chosen.domain)
         component = Component(
             domain=chosen.domain,

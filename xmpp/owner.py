@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Account:
-    """What a session needs to know. `host` "" means: as the domain's SRV records say. `cursor` and `since` are those of
-    its Archive; `version` is the account's and its server's."""
+    """What a session needs to know. `host` "" means: as the domain's SRV records say; `password` None: it cannot be
+    decrypted. `cursor` and `since` are those of its Archive; `version` is the account's and its server's."""
 
     id: uuid.UUID
     jid: str
-    password: str = field(repr=False)
+    password: str | None = field(repr=False)
     host: str
     port: int
     authority: str = field(repr=False)

@@ -36,6 +36,7 @@ FORGET_S = 10.0
 ASK_AFTER = 0.5
 # What the server says when it is not the password's fault (RFC 6120 §6.5).
 _PASSING = frozenset({"temporary-auth-failure", "aborted"})
+_UNDECRYPTABLE = "The password cannot be decrypted. Set it anew."
 
 
 class Session:
@@ -69,6 +70,11 @@ class Session:
     async def run(self) -> None:
         """Stay connected. Returns after `close`, or when nothing but a change of the account helps (S0.12)."""
         failures = 0
+        if self.account.password is None:
+            # Not refused for good: the next worker may have the key.
+            self.is_refused = True
+            self._tell(AccountStatus.OFFLINE, _UNDECRYPTABLE)
+            return
         self._tell(AccountStatus.CONNECTING, "")
         try:
             while True:
@@ -117,7 +123,7 @@ class Session:
         if self._client is None:
             account = self.account
             context = self._owner.ssl_context(account.authority)
-            self._client = Client(f"{account.jid}/{account.resource}", account.password, context, self)
+            self._client = Client(f"{account.jid}/{account.resource}", account.password or "", context, self)
         return self._client
 
     async def _until_online_or_ended(self, client: Client) -> None:

@@ -16,7 +16,7 @@ from portal.admin.forms import StaffForm, show_problem
 from portal.admin.scoped import actor, visible
 from portal.admin.site import site
 from portal.admin.writing import forbid
-from portal.encryption import mask
+from portal.encryption import mask_of
 from portal.extensions import Notice, Section
 from portal.models import Group, Licence, PortalAccount, SystemProvider
 from portal.problems import Problem
@@ -52,7 +52,7 @@ class ConnectionForm(StaffForm):
 
     def _field(self, name: str, connection: BroadworksConnection | None) -> forms.Field:
         if name == "password":
-            kept = f"Stored: {mask(connection.password)}. Leave it empty to keep it." if connection else ""
+            kept = f"Stored: {mask_of(connection, 'password')}. Leave it empty to keep it." if connection else ""
             widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
             return forms.CharField(label="Password", required=False, strip=False, widget=widget, help_text=kept)
         model_field: Any = BroadworksConnection._meta.get_field(name)

@@ -16,7 +16,7 @@ from portal.admin.navigation import Entry
 from portal.admin.pages import Button, Detail
 from portal.admin.scoped import actor
 from portal.admin.site import site
-from portal.encryption import mask
+from portal.encryption import mask_of
 from xmpp.models import BroadworksConnection
 
 _OWNERS = frozenset({"operator", "system_provider"})
@@ -69,7 +69,7 @@ class BroadworksConnectionAdmin(TenantScopedAdmin):
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         said = f": {row.status_detail}" if row.status_detail else ""
         state = Detail("State", f"{_state(row)[0]}{said}")
-        return [state, *super().get_details(request, row), Detail("Password", mask(row.password))]
+        return [state, *super().get_details(request, row), Detail("Password", mask_of(row, "password"))]
 
     def get_buttons(self, request: HttpRequest, row: Any) -> list[Button]:
         if not actor(request).may_write:

@@ -17,7 +17,7 @@ from portal.admin.pages import Detail
 from portal.admin.row_actions import row_action
 from portal.admin.scoped import actor
 from portal.admin.site import site
-from portal.encryption import mask
+from portal.encryption import mask_of
 from portal.problems import Problem
 from xmpp.models import SmsGateway
 from xmpp.services import gateways
@@ -49,11 +49,11 @@ class GatewayForm(StaffModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        stored = self.instance.secret
+        stored = mask_of(self.instance, "secret")
         secret = self.fields["secret"]
         secret.required = not stored
         secret.help_text = (
-            f"Stored: {mask(stored)}. Leave it empty to keep it."
+            f"Stored: {stored}. Leave it empty to keep it."
             if stored
             else "As it stands in the server's configuration of the component."
         )
@@ -84,7 +84,7 @@ class SmsGatewayAdmin(TenantScopedAdmin):
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
         said = f": {row.status_detail}" if row.status_detail else ""
         state = Detail("State", f"{_state(row)}{said}")
-        return [state, *super().get_details(request, row), Detail("Secret", mask(row.secret))]
+        return [state, *super().get_details(request, row), Detail("Secret", mask_of(row, "secret"))]
 
     def perform_create(self, request: HttpRequest, form: Any) -> SmsGateway:
         return gateways.create_gateway(actor=actor(request), **values_of(form, _FIELDS))

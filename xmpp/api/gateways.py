@@ -10,7 +10,7 @@ from rest_framework import serializers
 from portal.api.base import ActionView, CollectionView, ItemView, RowsView
 from portal.api.fields import Id, Text, Time, Visible
 from portal.api.strict import ListQuery, StrictModelSerializer, StrictSerializer
-from portal.encryption import mask
+from portal.encryption import mask_of
 from portal.models import SystemProvider
 from portal.scoping import TenantQuerySet
 from xmpp.models import SmsGateway
@@ -22,8 +22,8 @@ _KEPT = "Shown masked; left out or blank: kept."
 class Secret(serializers.CharField):
     """What the server asks the component for: shown by its last four characters only (R9)."""
 
-    def to_representation(self, value: Any) -> str:
-        return mask(value)
+    def get_attribute(self, instance: Any) -> str:
+        return mask_of(instance, "secret")
 
 
 class GatewayStatusSerializer(StrictSerializer):

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from portal.encryption import EncryptedTextField
+from portal.encryption import EncryptedTextField, readable
 from portal.scoping import TenantModel
 
 PORT = [MinValueValidator(1), MaxValueValidator(65535)]
@@ -77,6 +77,11 @@ class BroadworksConnection(TenantModel):
 
     def __str__(self) -> str:
         return self.host or self.imp_domain
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there is one, be it one that cannot be decrypted."""
+        return bool(readable(self, "password") != "")
 
     @property
     def tag_names(self) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from portal import clock
 from portal.background import few_at_once
+from portal.encryption import Undecryptable
 from portal.problems import Problem
 from xmpp.broadworks import BroadworksError, Doubtful, Server, Unreachable, commands, run
 from xmpp.models import BroadworksConnection, ImpAccount
@@ -24,6 +25,7 @@ from xmpp.services.passwords import is_managed, new_password
 from xmpp.states import Work
 
 _PAUSE = timedelta(minutes=1)
+_UNDECRYPTABLE = "The IM&P password cannot be decrypted. Set it anew."
 
 
 @few_at_once(2)
@@ -48,12 +50,12 @@ def _claim_one() -> tuple[ImpAccount, uuid.UUID] | None:
 
 def _work(account: ImpAccount, claim: uuid.UUID) -> None:
     connection = connection_of(account.system_provider_id)
-    server = server_of(connection)
     # What is doubtful is set right also where the service was switched off meanwhile: it may go on again.
     if not account.is_on and account.work != Work.RESTORE:
         _finish(account, claim, work="")
         return
     try:
+        server = server_of(connection)
         if account.work == Work.GENERATE:
             _generate(account, claim, connection, server)
         elif account.work == Work.RESTORE:
@@ -62,6 +64,8 @@ def _work(account: ImpAccount, claim: uuid.UUID) -> None:
             _name(account, claim, connection, server)
         else:
             update_devices(account, connection, claim)
+    except Undecryptable:
+        try_later(account, claim, _UNDECRYPTABLE)
     except (BroadworksError, Problem) as error:
         try_later(account, claim, error.detail)
         if isinstance(error, Unreachable | Doubtful):

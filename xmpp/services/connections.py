@@ -14,6 +14,7 @@ from django.db.models import F
 from portal import clock
 from portal.addresses import ForbiddenAddress, check_host
 from portal.background import few_at_once, run_soon
+from portal.encryption import readable
 from portal.models import SystemProvider
 from portal.problems import Problem, conflict, invalid
 from portal.scoping import Actor, require_writer
@@ -45,6 +46,7 @@ CONNECTION_FIELDS = PLAIN_FIELDS | {"password"}
 # Where the password goes: whoever changes one of these has to know it (else it could be had by pointing it elsewhere).
 _PLACE = {"host", "port", "transport", "tls", "soap_path"}
 _SESSION_FIELDS = {"imp_domain", "xmpp_host", "xmpp_port", "xmpp_ca"}
+_UNDECRYPTABLE = "The password for BroadWorks cannot be decrypted. Set it anew."
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _HOST = re.compile(r"[0-9A-Za-z.:-]{1,253}")
 
@@ -56,15 +58,21 @@ def connection_of(system_provider_id: uuid.UUID) -> BroadworksConnection | None:
 
 
 def server_of(connection: BroadworksConnection | None) -> Server | None:
-    """BroadWorks as the client reaches it, None when everything is only ours."""
+    """BroadWorks as the client reaches it, None when everything is only ours.
+
+    Raises Problem `broadworks_refused` (502) when the stored password cannot be decrypted.
+    """
     if connection is None or not connection.host:
         return None
+    password = readable(connection, "password")
+    if password is None:
+        raise Problem("broadworks_refused", _UNDECRYPTABLE, status=502)
     return Server(
         host=connection.host,
         port=connection.port,
         transport=connection.transport,
         username=connection.username,
-        password=connection.password,
+        password=password,
         tls=connection.tls,
         path=connection.soap_path,
     )
@@ -115,7 +123,7 @@ def update_connection(
     draft = BroadworksConnection.objects.select_related("system_provider").get(pk=connection.pk)
     seen = _secretly(draft)
     _, after = _merge(draft, changes)
-    if _PLACE & set(after) and connection.password and draft.host and not changes.get("password"):
+    if _PLACE & set(after) and connection.has_password and draft.host and not changes.get("password"):
         raise invalid(password="Enter the password again: it will be used at another address.")  # noqa: S106
     _probe(draft)
     with transaction.atomic():
@@ -179,7 +187,7 @@ def _merge(connection: BroadworksConnection, changes: Mapping[str, Any]) -> tupl
     if changes.get("password"):
         connection.password = changes["password"]
         after["password"] = "replaced"  # noqa: S105
-    validate(connection, exclude={"imp_domain", "system_provider"})
+    validate(connection, exclude={"imp_domain", "system_provider", "password"})
     _check_names(connection)
     return before, after
 
@@ -191,7 +199,7 @@ def _check_names(connection: BroadworksConnection) -> None:
         raise invalid(imp_domain="This is not a domain name.")
     for name in ("host", "xmpp_host"):
         require_host(getattr(connection, name), name)
-    if connection.host and not (connection.username and connection.password):
+    if connection.host and not (connection.username and connection.has_password):
         raise invalid(username="BroadWorks needs the login of an administrator, with its password.")
     if not connection.soap_path.startswith("/") or not connection.soap_path.isprintable():
         raise invalid(soap_path="The path starts with a slash.")
@@ -234,7 +242,7 @@ def _probe(connection: BroadworksConnection) -> None:
 
 
 def _secretly(connection: BroadworksConnection) -> tuple[Any, ...]:
-    return tuple(getattr(connection, name) for name in sorted(CONNECTION_FIELDS))
+    return tuple(readable(connection, name) for name in sorted(CONNECTION_FIELDS))
 
 
 def _let_connect_again(connection: BroadworksConnection) -> None:

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from portal import clock
 from portal.addresses import ForbiddenAddress, check_host
+from portal.encryption import readable
 from portal.events import wake
 from portal.models import Lease, SystemProvider
 from portal.outside import refuse_open_transaction
@@ -28,6 +29,7 @@ from xmpp.states import GatewayStatus
 
 # The topic that gateways listen to.
 GATEWAY_TOPIC = "sms-gateway"
+SECRET_UNDECRYPTABLE = "The secret cannot be decrypted. Set it anew."  # noqa: S105 - a sentence
 _FIELDS = {"enabled", "domain", "host", "port"}
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})+")
@@ -37,12 +39,12 @@ _NOT_ONE = "The secret has 8 to 200 letters, digits and signs, without spaces."
 
 @dataclass(frozen=True)
 class Settings:
-    """What a gateway connects with."""
+    """What a gateway connects with. `secret` None: it cannot be decrypted."""
 
     domain: str
     host: str
     port: int
-    secret: str = field(repr=False)
+    secret: str | None = field(repr=False)
     version: int
 
 
@@ -130,8 +132,7 @@ def test_gateway(*, actor: Actor | None, gateway: SmsGateway) -> SmsGateway:
         return row
     status, detail = asyncio.run(_probe(_settings(row)))
     note_status(row.pk, row.version, status, detail)
-    row.refresh_from_db()
-    return row
+    return SmsGateway.objects.get(pk=row.pk)
 
 
 def _has_worker(row: SmsGateway) -> bool:
@@ -142,6 +143,8 @@ async def _probe(settings: Settings) -> tuple[GatewayStatus, str]:
     # Imported when it is needed: web processes seldom do, and slixmpp is large.
     from xmpp.component import Component, Refused, Unreachable
 
+    if settings.secret is None:
+        return GatewayStatus.REFUSED, SECRET_UNDECRYPTABLE
     component = Component(
         domain=settings.domain, secret=settings.secret, host=settings.host, port=settings.port, listener=_Deaf()
     )
@@ -184,12 +187,12 @@ def note_off(system_provider_id: uuid.UUID) -> None:
 
 
 def _settings(row: SmsGateway) -> Settings:
-    return Settings(row.domain, row.host, row.port, row.secret, row.version)
+    return Settings(row.domain, row.host, row.port, readable(row, "secret"), row.version)
 
 
 def _merge(row: SmsGateway, plain: Mapping[str, Any], secret: str) -> tuple[dict[str, Any], dict[str, Any]]:
     before, after = apply_changes(row, plain, allowed=_FIELDS)
-    if secret and secret != row.secret:
+    if secret and secret != readable(row, "secret"):
         row.secret = secret
         after["credentials"] = "replaced: secret"
     return before, after
@@ -198,7 +201,10 @@ def _merge(row: SmsGateway, plain: Mapping[str, Any], secret: str) -> tuple[dict
 def _check(actor: Actor | None, gateway: SmsGateway) -> None:
     if not _DOMAIN.fullmatch(gateway.domain):
         raise invalid(domain="Give a domain such as sms.example.com.")
-    if not _SECRET.fullmatch(gateway.secret):
+    secret = readable(gateway, "secret")
+    if secret is None:
+        raise invalid(secret=SECRET_UNDECRYPTABLE)
+    if not _SECRET.fullmatch(secret):
         raise Problem("invalid", _NOT_ONE, errors={"secret": [_NOT_ONE]})
     if not 1 <= gateway.port <= 65535:
         raise invalid(port="A port is a number from 1 to 65535.")

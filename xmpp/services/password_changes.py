@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from portal import clock
 from portal.background import run_soon
+from portal.encryption import readable
 from portal.models import EndUser
 from portal.problems import Problem, conflict
 from portal.scoping import Actor
@@ -77,7 +78,11 @@ def hold_new(account: ImpAccount, connection: BroadworksConnection | None, passw
 
 def tell(change: Change, login: str) -> None:
     """Tell BroadWorks, when there is one. Raises as `begin_change`, after `give_up`."""
-    server = server_of(change.connection)
+    try:
+        server = server_of(change.connection)
+    except Problem:
+        give_up(change, is_doubtful=False)
+        raise
     if server is None:
         return
     try:
@@ -123,7 +128,7 @@ def give_up(change: Change, *, is_doubtful: bool) -> None:
     """Drop the pending password; where BroadWorks may have it, or another one, the present one is to be set again."""
     unsure = is_doubtful or change.former_work == Work.RESTORE
     held = ImpAccount.objects.filter(pk=change.account.pk, claim=change.claim)
-    if unsure and change.account.password:
+    if unsure and readable(change.account, "password"):
         if not held.update(pending_password="", claim=None, work=Work.RESTORE, work_due_at=clock.now()):
             _restore_after_all(change)
         run_soon(WORK_TASK)

@@ -9,6 +9,7 @@ import string
 
 from portal import clock
 from portal.background import run_soon
+from portal.encryption import readable
 from portal.models import EndUser
 from portal.problems import Problem, conflict, invalid, not_found
 from portal.scoping import Actor, require_writer
@@ -78,7 +79,7 @@ def check_password(user: EndUser, password: str, retype: str | None = None) -> N
 def refuse_as_login(user: EndUser, password: str) -> Problem | None:
     """R1 from the other side: the XMPP password becomes no login password either (extensions.login_password_rules)."""
     account = None if user._state.adding else account_of(user)
-    if account is None or not account.password or account.password != password:
+    if account is None or not password or readable(account, "password") != password:
         return None
     return invalid(password="This is the user's XMPP password. Choose another one.")  # noqa: S106
 

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from portal import clock
+from portal.encryption import readable
 from portal.events import News
 from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.models import ArchivedStanza, ImpAccount
@@ -85,7 +86,7 @@ def _account(row: ImpAccount, since: datetime) -> Account:
     return Account(
         id=row.pk,
         jid=row.imp_id.lower(),
-        password=row.password,
+        password=readable(row, "password"),
         host=connection.xmpp_host,
         port=connection.xmpp_port,
         authority=connection.xmpp_ca,
