@@ -53,6 +53,9 @@ def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) 
     cursor_type = psycopg.Cursor if isinstance(values, Mapping) else psycopg.RawCursor
     connection.close_if_health_check_failed()
     connection.ensure_connection()
+    if connection.queries_logged:
+        # Django's own cursors count what they run; whoever counts queries counts these too.
+        connection.queries_log.append({"sql": statement, "time": ""})
     with connection.wrap_database_errors, cursor_type(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
         # Its `description` would be made for each column first.
