@@ -50,7 +50,7 @@ def log(api, tenant):
     return ask
 
 
-def unassigned(number, *, to: str = "+12015550100", text: str = "Anybody there?", sid: str = "lost") -> None:
+def unassigned(number, *, to: str = "+12125550199", text: str = "Anybody there?", sid: str = "lost") -> None:
     """A text to a number of nobody, through the platform of `number`."""
     words = InboundText(sid=sid, sender=REMOTE, recipients=(to,), text=text)
     request = WebhookRequest({}, sid.encode(), "application/json")
@@ -194,7 +194,7 @@ def test_a_text_to_no_number_of_ours_is_in_the_log(log, number, conversation, ap
     unassigned(number)
     rows = log()
     assert [(row["status"], row["from"], row["to"], row["text"]) for row in rows[:1]] == [
-        ("unassigned", REMOTE, "+12015550100", "Anybody there?")
+        ("unassigned", REMOTE, "+12125550199", "Anybody there?")
     ]
     assert len(rows) == 2
     assert [row["sid"] for row in log(status="unassigned", to="0100")] == ["lost"]

@@ -200,7 +200,7 @@ def test_s1_59_a_text_in_a_queue_waits_for_an_agent(api, tenant):
     assert "live queue" in advice["sentence"]
 
 
-def lost(number, sid: str = "lost", to: str = "+12015550100") -> WebhookEvent:
+def lost(number, sid: str = "lost", to: str = "+12125550199") -> WebhookEvent:
     """A text to a number of nobody, in the words of the carrier."""
     body = f'{{"referenceId": "{sid}", "from": "17036089795", "to": ["{to[1:]}"], "text": "Anybody?"}}'.encode()
     text = InboundText(sid=sid, sender=REMOTE, recipients=(to,), text="Anybody?")
@@ -217,16 +217,16 @@ def test_a_text_to_nobody_is_taken_in_once_the_number_is_there(api, tenant, numb
     call = lost(number)
     client = api(tenant.token)
     [row] = client.get(f"{BASE}dead-letters/").json()["results"]
-    assert (row["id"], row["state"], row["recipient"]) == (str(call.pk), "unassigned", "+12015550100")
+    assert (row["id"], row["state"], row["recipient"]) == (str(call.pk), "unassigned", "+12125550199")
     url = f"{BASE}dead-letters/{call.pk}/replay/"
     problem(client.post(url), 409, "unassigned")
-    added = CpaasNumberFactory(user=tenant.user, platform=number.platform, number="+12015550100")
+    added = CpaasNumberFactory(user=tenant.user, platform=number.platform, number="+12125550199")
     assert client.post(url).json()["state"] == "replayed"
     problem(client.post(url), 409, "already_replayed")
     message = Message.objects.get(number=added)
     assert (message.text, message.status, message.created_at) == ("Anybody?", "received", call.created_at)
     # The carrier's own repetition, under another nonce.
-    text = InboundText(sid="lost", sender=REMOTE, recipients=("+12015550100",), text="Anybody?")
+    text = InboundText(sid="lost", sender=REMOTE, recipients=("+12125550199",), text="Anybody?")
     take_in(platform_id=number.platform_id, nonce="n2", request=WebhookRequest({}, b"{}", ""), events=[text])
     assert Message.objects.count() == 1
     assert AuditEntry.objects.filter(action="replay").count() == 1
@@ -236,7 +236,7 @@ def test_a_text_to_nobody_is_taken_in_once_the_number_is_there(api, tenant, numb
 
 def test_r37_a_text_to_nobody_that_waited_in_the_spool_stands_where_it_came(api, tenant, number):
     newer, earlier = lost(number, "newer"), timezone.now() - timedelta(hours=1)
-    text = InboundText(sid="older", sender=REMOTE, recipients=("+12015550100",), text="Anybody?")
+    text = InboundText(sid="older", sender=REMOTE, recipients=("+12125550199",), text="Anybody?")
     request = WebhookRequest({}, b"{}", "")
     take_in(platform_id=number.platform_id, nonce="o", request=request, events=[text], received_at=earlier)
     older = WebhookEvent.objects.get(sid="older")
