@@ -197,7 +197,7 @@ def test_a_text_to_no_number_of_ours_is_in_the_log(log, number, conversation, ap
         ("unassigned", REMOTE, "+12125550199", "Anybody there?")
     ]
     assert len(rows) == 2
-    assert [row["sid"] for row in log(status="unassigned", to="0100")] == ["lost"]
+    assert [row["sid"] for row in log(status="unassigned", to="0199")] == ["lost"]
     assert log(status="unassigned", to="0101") == []
     assert log("reseller", status="unassigned") == []
     opened = api(tenant.token).get(f"{URL}{rows[0]['id']}/")
