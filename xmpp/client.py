@@ -80,6 +80,8 @@ class Client(ClientXMPP):
         self.enable_plaintext = False
         self.whitespace_keepalive = False
         self.heard_at = 0.0
+        # Nothing is read from this connection for now.
+        self.is_paused = False
         self._no_way = ""
         # Without stream management: the id of each ping, and the messages that were said before it.
         self._pinged: dict[str, Sequence[str]] = {}
@@ -114,6 +116,7 @@ class Client(ClientXMPP):
 
     async def open(self, host: str, port: int) -> None:
         """Try once to connect; what comes of it is told to the listener. With `host` "" the domain's SRV records."""
+        self.is_paused = False
         if host:
             self.connect(host, port)
         else:
@@ -155,6 +158,17 @@ class Client(ClientXMPP):
     def data_received(self, data: bytes | str) -> None:
         self.heard_at = self.loop.time()
         super().data_received(data)
+
+    def pause_reading(self) -> None:
+        if self.transport is not None:
+            self.transport.pause_reading()
+            self.is_paused = True
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and self.is_paused:
+            self.is_paused = False
+            self.heard_at = self.loop.time()
+            self.transport.resume_reading()
 
     def say(self, stanzas: Sequence[Sent]) -> None:
         """Send messages, all in one go, and ask the server whether it has them."""

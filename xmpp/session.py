@@ -186,7 +186,7 @@ class Session:
     def check_alive(self) -> None:
         """Called now and then: a connection that answers nothing is dead, whatever TCP says."""
         client = self._client
-        if client is None or not self.is_online:
+        if client is None or not self.is_online or client.is_paused:
             return
         silent_s = client.loop.time() - client.heard_at
         if silent_s > settings.XMPP_SILENCE_S:
@@ -235,6 +235,15 @@ class Session:
         self._unstored.remove(numbers)
         if self._unstored.owes_answer:
             self.on_acknowledgement_wanted()
+
+    def pause_reading(self) -> None:
+        """More came than can be stored: what else the server has for us stays there."""
+        if self._client is not None:
+            self._client.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._client is not None:
+            self._client.resume_reading()
 
     # --- Listener ---------------------------------------------------------------------------------------------------
     def may_write(self) -> bool:

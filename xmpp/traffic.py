@@ -32,6 +32,10 @@ from xmpp.stanzas import LONGEST_JID, News, Received, Refused, Said, build_recei
 from xmpp.states import AccountStatus
 from xmpp.together import AWAY, BATCH, Pace, Together, do_all
 
+# With so many stanzas to be stored, the sessions that bring more are not read until half of them are. A stanza may have
+# 256 kB, and what is not read stays with the server, which is told to forget only what is stored.
+MOST_WAITING = 5000
+
 
 class _Told(NamedTuple):
     """What a session heard, with its number in the stream."""
@@ -62,6 +66,8 @@ class Traffic:
         self.sender = Sender(living, holder, count, self.news)
         self._sessions, self._holder, self._count = living, holder, count
         self._inbox: list[_Told] = []
+        # Those not read until less waits.
+        self._paused: set[Session] = set()
         self._storing, self._pace = asyncio.Lock(), Pace()
         self._forget_peers: Together[uuid.UUID] = Together(lambda ids: in_database(rosters.forget_peers, ids))
         self._store_pages: Together[_Page] = Together(self._store_together)
@@ -77,6 +83,9 @@ class Traffic:
 
     def on_news(self, session: Session, news: News, number: int) -> None:
         self._inbox.append(_Told(session, news, number))
+        if len(self._inbox) >= MOST_WAITING:
+            session.pause_reading()
+            self._paused.add(session)
         self.news.set()
 
     def on_peer(self, session: Session, jid: str, peer: Peer) -> None:
@@ -150,6 +159,10 @@ class Traffic:
             numbers[told.session].append(told.number)
         for session, its in numbers.items():
             session.stored(its, marks.get(session.account.id, ""))
+        if len(self._inbox) <= MOST_WAITING // 2:
+            paused, self._paused = self._paused, set()
+            for session in paused:
+                session.resume_reading()
 
     async def _store_told(self, batch: Sequence[_Told]) -> None:
         messages = [(told.session, told.news) for told in batch if isinstance(told.news, Said)]
