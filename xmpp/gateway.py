@@ -40,7 +40,8 @@ LOTS = 10
 
 
 class SmsGatewayResident(Resident):
-    """Counters: in (texts from XMPP), refused, out (to XMPP), told (receipts and failures), bounced, logins."""
+    """Counters: in (texts from XMPP), refused, out (to XMPP), told (receipts and failures), bounced, dropped (of what
+    came, beyond what may wait), logins."""
 
     name = gateway_outbox.GATEWAY
     title = "SMS gateway"

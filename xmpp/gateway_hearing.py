@@ -21,7 +21,8 @@ from xmpp.together import Together
 
 logger = get_logger(__name__)
 
-# So many texts are taken together, so many wait; what is more is asked to come again.
+# So many texts are taken together, so many wait; what is more is asked to come again. As much else may be under way
+# (receipts, presence); what is more is dropped then, as it is when the database is away.
 TOGETHER = 100
 MOST_WAITING = 2000
 FINISH_S = 5
@@ -42,7 +43,8 @@ class Speaker(Protocol):
 
 class Hearing:
     """Ears for one domain, over any number of connections one after the other: what was heard on one that broke is
-    taken all the same, and answered on the next. `count(name)` is told of texts taken (`in`), `refused`, `bounced`."""
+    taken all the same, and answered on the next. `count(name)` is told of texts taken (`in`), `refused`, `bounced`,
+    `dropped`."""
 
     def __init__(self, *, system_provider_id: uuid.UUID, domain: str, count: Callable[[str], None]) -> None:
         self.domain = domain
@@ -68,6 +70,8 @@ class Hearing:
             self._take_in_line(news)
         elif isinstance(news, Unwelcome):
             self._refuse(news, news.refusal)
+        elif news is not None and self._is_overwhelmed:
+            self._count("dropped")
         elif isinstance(news, Confirmed):
             with suppress(ValueError):
                 self._do(self._confirm((news.sender, uuid.UUID(news.id))))
@@ -76,7 +80,9 @@ class Hearing:
 
     def on_presence(self, stanza: Element) -> None:
         asked = stanzas.read_presence(stanza, self.domain)
-        if asked is not None:
+        if asked is not None and self._is_overwhelmed:
+            self._count("dropped")
+        elif asked is not None:
             self._do(self._answer(asked))
 
     async def finish(self) -> None:
@@ -155,6 +161,10 @@ class Hearing:
     def _say_presence(self, jid: str, remote: str, kinds: Sequence[str], status: str = "") -> None:
         sender = stanzas.address_of(remote, self.domain)
         self._say(stanzas.build_presence(to=jid, sender=sender, kinds=kinds, status=status))
+
+    @property
+    def _is_overwhelmed(self) -> bool:
+        return len(self._tasks) >= MOST_WAITING
 
     @property
     def _can_say(self) -> bool:

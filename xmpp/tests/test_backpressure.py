@@ -1,21 +1,27 @@
-"""The bridge keeps no more in memory than it can store soon: what is more stays at the servers, which keep it."""
+"""With the database slow or away, bridge and gateway keep no more in memory than a bound. Servers keep the rest."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
+from xml.etree.ElementTree import Element
 
 import pytest
 from django.db import connection as database
 
+from portal.residents.database import close_database_threads
 from portal.sql import execute
 from portal.tests.residents import eventually
 from tests.faults.tcp_gate import Gate
 from tests.prosody import Prosody
 from tests.xmpp_peer import UcOne
-from xmpp import traffic
+from xmpp import gateway_hearing, traffic
+from xmpp.gateway_hearing import Hearing
 from xmpp.models import BroadworksConnection, ImMessage, ImpAccount
 from xmpp.tests.running import bridging, heard, wait_online
 from xmpp.traffic import Traffic
@@ -25,6 +31,7 @@ Connect = Callable[..., UcOne]
 # As large texts as clients send, so that few are read in one go.
 TEXTS = [f"{n} {'x' * 20_000}" for n in range(150)]
 BOUND = 10
+DOMAIN = "sms.im.example"
 MUCH_MORE = 60
 
 
@@ -104,3 +111,23 @@ def test_a_connection_that_breaks_while_it_is_not_read(prosody: Prosody, account
             require_all_once()
             peer.send(account.imp_id, "and on")
             heard("and on")
+
+
+def test_the_gateway_drops_what_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presence and receipts, of which it has no room for any number while the database hangs."""
+    monkeypatch.setattr(gateway_hearing, "MOST_WAITING", BOUND)
+    counts: Counter[str] = Counter()
+    number = f"+17036089795@{DOMAIN}"
+    probe = Element("presence", {"from": "mary@im.example", "to": number, "type": "probe"})
+
+    async def hear() -> None:
+        hearing = Hearing(system_provider_id=uuid4(), domain=DOMAIN, count=lambda name: counts.update([name]))
+        for _ in range(BOUND * 3):
+            hearing.on_presence(probe)
+        await hearing.finish()
+        hearing.on_presence(probe)
+        await hearing.finish()
+
+    asyncio.run(hear())
+    assert counts == {"dropped": BOUND * 2}
+    close_database_threads()
