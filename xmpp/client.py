@@ -22,6 +22,7 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
+from xmpp.guarded import Guarded
 from xmpp.listener import Listener
 from xmpp.stanzas import CLIENT
 
@@ -68,7 +69,7 @@ class Sent(str):
         return made
 
 
-class Client(ClientXMPP):
+class Client(Guarded, ClientXMPP):
     """One stream of one account. It connects once for each `open`; when to try again is not its matter."""
 
     _is_disposed = False

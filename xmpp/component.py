@@ -7,6 +7,7 @@ addresses it ever saw. Service discovery and pings are answered here.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from slixmpp.xmlstream.matcher import MatchXPath
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp.gateway_stanzas import COMPONENT
+from xmpp.guarded import Guarded
 
 DISCO = "http://jabber.org/protocol/disco#info"
 PING = "urn:xmpp:ping"
@@ -63,20 +65,31 @@ class Listener(Protocol):
     def on_presence(self, stanza: Element) -> None: ...
 
 
-class Component(ComponentXMPP):
+class Component(Guarded, ComponentXMPP):
     """One connection, from `open` to its end: `closed` is set then, and `stream_error` the server's reason if it gave
     one. Another try is another object.
 
-    `patience_s`: whoever was stopped for longer than that may not act any more (its lease is over), so nothing leaves.
+    `may_be_private`: the server may stand in our own network. `patience_s`: whoever was stopped for longer than that
+    may not act any more (its lease is over), so nothing leaves.
     """
 
     def __init__(
-        self, *, domain: str, secret: str, host: str, port: int, listener: Listener, patience_s: float = 60
+        self,
+        *,
+        domain: str,
+        secret: str,
+        host: str,
+        port: int,
+        listener: Listener,
+        may_be_private: bool = False,
+        patience_s: float = 60,
     ) -> None:
         super().__init__(domain, secret, host, port)  # type: ignore[no-untyped-call]
         self.whitespace_keepalive = False
         self.closed = asyncio.Event()
         self.stream_error = ""
+        self.may_be_private = may_be_private
+        self._no_way = ""
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listener, self._patience_s = listener, patience_s
         self._awake_at = time.monotonic()
@@ -188,9 +201,13 @@ class Component(ComponentXMPP):
             self._opened.set_exception(error)
 
     def _on_connection_failed(self, error: object) -> None:
-        self.cancel_connection_attempt()
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        self._settle(Unreachable(f"No connection: {reason}."))
+        """One address of the server did not answer; the others are tried."""
+        self._no_way = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+    def reschedule_connection_attempt(self) -> None:
+        # slixmpp has tried all addresses, and would begin again by itself.
+        self._current_connection_attempt = None
+        self._settle(Unreachable(f"No connection: {self._no_way}."))
 
     def _on_disconnected(self, _: object) -> None:
         self._settle(Unreachable("The server closed the connection."))

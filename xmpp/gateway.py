@@ -117,6 +117,7 @@ class SmsGatewayResident(Resident):
             host=chosen.host,
             port=chosen.port,
             listener=hearing,
+            may_be_private=chosen.may_be_private,
             patience_s=settings.LEASE_TTL_S,
         )
         try:

@@ -103,6 +103,8 @@ class SmsGateway(TenantModel):
     enabled = models.BooleanField(default=True)
     domain = models.CharField(max_length=255, help_text="For example sms.example.com.")
     host = models.CharField("server", max_length=255)
+    # The operator named the server, so it may stand in our own network.
+    host_by_operator = models.BooleanField(default=False, editable=False)
     port = models.PositiveIntegerField(default=5347)
     secret = EncryptedTextField(blank=True, default="")
     version = models.PositiveIntegerField(default=0, editable=False)

@@ -39,13 +39,15 @@ _NOT_ONE = "The secret has 8 to 200 letters, digits and signs, without spaces."
 
 @dataclass(frozen=True)
 class Settings:
-    """What a gateway connects with. `secret` None: it cannot be decrypted."""
+    """What a gateway connects with. `secret` None: it cannot be decrypted. `may_be_private`: the host may lead into our
+    own network."""
 
     domain: str
     host: str
     port: int
     secret: str | None = field(repr=False)
     version: int
+    may_be_private: bool
 
 
 def create_gateway(
@@ -67,7 +69,8 @@ def create_gateway(
     gateway = SmsGateway(
         system_provider=system_provider, domain=domain.lower(), host=host, port=port, secret=secret, enabled=enabled
     )
-    _check(actor, gateway)
+    gateway.host_by_operator = _is_operator(actor)
+    _check(gateway)
     try:
         with transaction.atomic():
             SystemProvider.objects.select_for_update().get(pk=system_provider.pk)
@@ -92,12 +95,12 @@ def update_gateway(*, actor: Actor | None, gateway: SmsGateway, changes: Mapping
         plain["domain"] = str(plain["domain"]).lower()
     secret = changes.get("secret") or ""
     draft = SmsGateway.objects.get(pk=gateway.pk)
-    _merge(draft, plain, secret)
-    _check(actor, draft)
+    _merge(actor, draft, plain, secret)
+    _check(draft)
     try:
         with transaction.atomic():
             row = SmsGateway.objects.select_for_update().get(pk=gateway.pk)
-            before, after = _merge(row, plain, secret)
+            before, after = _merge(actor, row, plain, secret)
             if not after:
                 return row
             row.version += 1
@@ -146,7 +149,12 @@ async def _probe(settings: Settings) -> tuple[GatewayStatus, str]:
     if settings.secret is None:
         return GatewayStatus.REFUSED, SECRET_UNDECRYPTABLE
     component = Component(
-        domain=settings.domain, secret=settings.secret, host=settings.host, port=settings.port, listener=_Deaf()
+        domain=settings.domain,
+        secret=settings.secret,
+        host=settings.host,
+        port=settings.port,
+        listener=_Deaf(),
+        may_be_private=settings.may_be_private,
     )
     try:
         await component.open()
@@ -187,18 +195,26 @@ def note_off(system_provider_id: uuid.UUID) -> None:
 
 
 def _settings(row: SmsGateway) -> Settings:
-    return Settings(row.domain, row.host, row.port, readable(row, "secret"), row.version)
+    return Settings(row.domain, row.host, row.port, readable(row, "secret"), row.version, row.host_by_operator)
 
 
-def _merge(row: SmsGateway, plain: Mapping[str, Any], secret: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _is_operator(actor: Actor | None) -> bool:
+    return actor is None or actor.actor_level == "operator"
+
+
+def _merge(
+    actor: Actor | None, row: SmsGateway, plain: Mapping[str, Any], secret: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     before, after = apply_changes(row, plain, allowed=_FIELDS)
+    if "host" in after:
+        row.host_by_operator = _is_operator(actor)
     if secret and secret != readable(row, "secret"):
         row.secret = secret
         after["credentials"] = "replaced: secret"
     return before, after
 
 
-def _check(actor: Actor | None, gateway: SmsGateway) -> None:
+def _check(gateway: SmsGateway) -> None:
     if not _DOMAIN.fullmatch(gateway.domain):
         raise invalid(domain="Give a domain such as sms.example.com.")
     secret = readable(gateway, "secret")
@@ -211,7 +227,7 @@ def _check(actor: Actor | None, gateway: SmsGateway) -> None:
     require_host(gateway.host, "host")
     validate(gateway)
     # Components speak without TLS, so they are near; but only the operator knows what else is near.
-    if actor is not None and actor.actor_level != "operator":
+    if not gateway.host_by_operator:
         try:
             check_host(gateway.host)
         except ForbiddenAddress as error:

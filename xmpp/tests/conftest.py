@@ -16,6 +16,12 @@ from xmpp.models import BroadworksConnection, ImpAccount
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
 
+@pytest.fixture(autouse=True)
+def private_allowed(settings: Any) -> None:
+    """As where the XMPP server stands in the own network; the tests' one does."""
+    settings.PORTAL_ALLOW_PRIVATE_URLS = True
+
+
 @pytest.fixture
 def group(prosody: Prosody) -> Group:
     """A group whose system provider is connected to the server."""

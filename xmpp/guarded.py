@@ -1,0 +1,35 @@
+"""A stream that connects to no address that it must not (portal.addresses): checked when it connects, since names may
+lead somewhere else by then. The address that was checked is the one that is connected to."""
+
+from __future__ import annotations
+
+import socket
+
+from slixmpp.xmlstream import XMLStream
+
+from portal.addresses import ForbiddenAddress, check_address
+
+
+class Guarded(XMLStream):
+    """`may_be_private`: it was the operator who named the server."""
+
+    may_be_private = False
+
+    async def _attempt_connection(self, host: str, port: int, tls: bool, server_hostname: str | None) -> bool:
+        """All addresses of a host, which slixmpp got from a record of the domain or was told. Whatever fails is told as
+        `connection_failed`."""
+        try:
+            found = await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            self.event("connection_failed", f"The name {host} was not found")
+            return False
+        for address in dict.fromkeys(str(each[4][0]) for each in found):
+            try:
+                if not self.may_be_private:
+                    check_address(address, host)
+            except ForbiddenAddress as error:
+                self.event("connection_failed", str(error).rstrip("."))
+                continue
+            if await super()._attempt_connection(address, port, tls, server_hostname):
+                return True
+        return False
