@@ -75,6 +75,7 @@ class TextToXmpp(Row):
                 fields=["account", "id"], condition=models.Q(state__in=["queued", "sending"]), name="text_to_xmpp_open"
             ),
             models.Index(fields=["created_at"], name="text_to_xmpp_age"),
+            models.Index(fields=["account"], name="text_to_xmpp_account"),  # for deleting a user
         ]
 
     def __str__(self) -> str:
@@ -108,6 +109,7 @@ class TextFromXmpp(Row):
         indexes = [
             models.Index(fields=["account", "message_id"], condition=models.Q(told=False), name="text_from_xmpp_open"),
             models.Index(fields=["created_at"], name="text_from_xmpp_age"),
+            models.Index(fields=["account"], name="text_from_xmpp_account"),  # for deleting a user
         ]
 
     def __str__(self) -> str:

@@ -58,11 +58,8 @@ class ImParticipant(Row):
             models.CheckConstraint(condition=Q(user=None) ^ Q(jid=""), name="im_participant_is_one"),
         ]
         indexes = [
-            models.Index(
-                fields=["user", "-last_message_at", "-id"],
-                condition=Q(last_message_at__isnull=False),
-                name="im_participant_list",
-            )
+            # Of all, so that it serves a user's deletion too.
+            models.Index(fields=["user", "-last_message_at", "-id"], name="im_participant_list")
         ]
 
     def __str__(self) -> str:
@@ -150,7 +147,9 @@ class XmppDelivery(TenantModel):
                 fields=["account", "message"],
                 condition=Q(state__in=["queued", "sending", "sent"]),
                 name="xmpp_delivery_open",
-            )
+            ),
+            # For deleting a user.
+            models.Index(fields=["account"], name="xmpp_delivery_account"),
         ]
 
     def __str__(self) -> str:
