@@ -50,6 +50,7 @@ SCHEDULE: dict[str, Schedule] = {
     "cpaas.tasks.place_messages": schedule(60),
     "xmpp.tasks.work_accounts": schedule(_SWEEP_S),
     "xmpp.tasks.check_connections": schedule(600),
+    "xmpp.tasks.settle_abandoned": schedule(_SWEEP_S),
     "xmpp.tasks.auto_subscribe": schedule(60),
     "xmpp.tasks.purge": crontab(minute="25", hour="3"),
 }

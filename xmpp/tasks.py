@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from xmpp.services import account_work, auto_subscribing, connections, retention
+from xmpp.services import account_work, auto_subscribing, connections, retention, sessions
 
 
 @shared_task(name="xmpp.tasks.work_accounts")
@@ -17,6 +17,12 @@ def work_accounts() -> None:
 def auto_subscribe() -> None:
     """Ask for the presence of those whom users came to monitor, or who came to have XMPP (S0.30)."""
     auto_subscribing.subscribe_all()
+
+
+@shared_task(name="xmpp.tasks.settle_abandoned")
+def settle_abandoned() -> None:
+    """Tell the users of accounts whose bridges have all gone (S0.13)."""
+    sessions.settle_abandoned()
 
 
 @shared_task(name="xmpp.tasks.purge")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.functions import Mod
 
 from portal import clock
 from portal.encryption import readable
@@ -17,9 +18,12 @@ from portal.events import News
 from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.models import ArchivedStanza, ImpAccount
 from xmpp.owner import Account
+from xmpp.services.members import abandoned_shards
 from xmpp.services.ownership import HELD_SQL, held_values, lock_accounts
+from xmpp.services.standing import NOBODY
 from xmpp.states import LIVE, AccountStatus
 
+SETTLED_TOGETHER = 500
 # The server's clock and ours, and between a message's arrival there and its being stored here.
 CLOCKS_DIFFER = timedelta(days=2)
 
@@ -131,6 +135,32 @@ def settle_unserved() -> None:
             for key in ids:
                 news.add(key, "xmpp.updated", key)
         news.write()
+
+
+def settle_abandoned() -> None:
+    """Accounts of which nobody keeps the session any more are offline, and their users are told: the bridges that had
+    them did not say that they ended. A bridge that comes back says how they stand then."""
+    while _settle_some_abandoned() == SETTLED_TOGETHER:
+        pass
+
+
+def _settle_some_abandoned() -> int:
+    live = ImpAccount.objects.filter(status__in=LIVE).alias(shard=Mod(F("slot"), settings.XMPP_SHARDS))
+    with transaction.atomic():
+        found = live.filter(shard__in=abandoned_shards()).order_by("pk").values_list("pk", flat=True)
+        ids = list(found[:SETTLED_TOGETHER])
+        # A bridge that takes a shard now says how its accounts stand after us, since it locks them too. One that took
+        # it before we had the lock is seen here.
+        lock_accounts(ids)
+        lost = list(live.filter(shard__in=abandoned_shards(), pk__in=ids).values_list("pk", flat=True))
+        news = News()
+        for key in lost:
+            news.add(key, "xmpp.updated", key)
+        ImpAccount.objects.filter(pk__in=lost).update(
+            status=AccountStatus.OFFLINE, status_reason=NOBODY, status_at=clock.now()
+        )
+        news.write()
+    return len(ids)
 
 
 def leave(account_ids: Collection[uuid.UUID], holder: str) -> None:

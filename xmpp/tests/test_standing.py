@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from portal import clock
+from portal.beat import SCHEDULE
 from portal.events import render
-from portal.models import EndUser, Event, PortalAccount
+from portal.models import EndUser, Event, Lease, PortalAccount
 from portal.tests.admin_walk import browser, list_of, url_of
 from portal.tests.factories import EndUserFactory, device_token
 from portal.tests.residents import eventually
@@ -18,8 +20,12 @@ from portal.tests.tenants import LEVELS, Tenant
 from tests.faults.residents_process import ResidentsProcess
 from tests.faults.web_process import wait_until_alone
 from xmpp.models import ImpAccount
+from xmpp.services import sessions
 from xmpp.services.accounts import tell_user
+from xmpp.services.ownership import shard_lease
+from xmpp.services.sessions import settle_abandoned
 from xmpp.services.standing import NOBODY
+from xmpp.shards import shard_of
 from xmpp.states import LIVE, AccountStatus
 from xmpp.tests.factories import ImpAccountFactory, lease_shards
 from xmpp.tests.messaging import get
@@ -68,6 +74,39 @@ def test_s0_13_killed_bridges_leave_nobody_online(api: Api, account: ImpAccount,
     eventually(lambda: shown(api, account.user) == ("offline", NOBODY), "shown as offline")
     account.refresh_from_db()
     assert account.status == AccountStatus.ONLINE
+
+
+def test_s0_13_clients_are_told_when_the_last_bridge_has_gone(mary: EndUser, tom: EndUser, settings: Any) -> None:
+    """By an event, once, and only of accounts that nobody serves any more."""
+    lease_shards(ended_s=settings.LEASE_TTL_S + 1)
+    served = ImpAccount.objects.get(user=tom)
+    Lease.objects.filter(name=shard_lease(shard_of(served.slot))).update(deadline=clock.now())
+    ImpAccount.objects.update(status=AccountStatus.ONLINE)
+    for _ in range(2):
+        settle_abandoned()
+    [event] = Event.objects.all()
+    assert (event.user, event.type) == (mary, "xmpp.updated")
+    assert ImpAccount.objects.get(user=mary).status_reason == NOBODY
+    assert ImpAccount.objects.get(user=tom).status == AccountStatus.ONLINE
+    assert "xmpp.tasks.settle_abandoned" in SCHEDULE
+
+
+def test_what_ended_for_good_stays_so(mary: EndUser) -> None:
+    ImpAccount.objects.update(status=AccountStatus.AUTHENTICATION_FAILED, status_reason="Refused")
+    settle_abandoned()
+    assert not Event.objects.exists()
+    assert ImpAccount.objects.get().status_reason == "Refused"
+
+
+def test_many_accounts_are_settled(mary: EndUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few in each transaction."""
+    monkeypatch.setattr(sessions, "SETTLED_TOGETHER", 2)
+    for n in range(4):
+        ImpAccountFactory(user=EndUserFactory(group=mary.group), imp_id=f"u{n}@im.example")
+    ImpAccount.objects.update(status=AccountStatus.RECONNECTING)
+    settle_abandoned()
+    assert set(ImpAccount.objects.values_list("status", flat=True)) == {AccountStatus.OFFLINE}
+    assert Event.objects.count() == 5
 
 
 # --- The staff site -----------------------------------------------------------------------------------------------
