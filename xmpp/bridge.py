@@ -24,11 +24,12 @@ from xmpp.owner import Account
 from xmpp.peers import Peer
 from xmpp.services import outbox, sessions
 from xmpp.services.accounts_news import ACCOUNTS_TOPIC
+from xmpp.services.chat_states import CHAT_STATES_TOPIC
 from xmpp.services.own_presence import shown_presence
 from xmpp.services.sending import XMPP_TOPIC
 from xmpp.session import Session
 from xmpp.shards import Shards, shard_of
-from xmpp.stanzas import News
+from xmpp.stanzas import ChatState, News
 from xmpp.states import AccountStatus
 from xmpp.traffic import Traffic
 
@@ -70,6 +71,7 @@ class Bridge(Resident):
             _again(self._look, LOOK_S, self._look_again),
             _again(traffic.store, COALESCE_S, traffic.news),
             _again(traffic.sender.send, LOOK_S, traffic.sender.work),
+            _again(traffic.chat_states.say, CHORES_S, traffic.chat_states.work),
             _again(traffic.fulfil_wishes, LOOK_S, traffic.wishes),
             _again(traffic.tell_peers, COALESCE_S),
             _again(traffic.tell_own, COALESCE_S),
@@ -93,6 +95,8 @@ class Bridge(Resident):
         if topics & {XMPP_TOPIC, "*"}:
             self._traffic.sender.work.set()
             self._traffic.wishes.set()
+        if topics & {CHAT_STATES_TOPIC, "*"}:
+            self._traffic.chat_states.work.set()
         if topics & {ACCOUNTS_TOPIC, "*"}:
             self._look_again.set()
 
@@ -185,6 +189,9 @@ class Bridge(Resident):
 
     def on_news(self, session: Session, news: News, number: int) -> None:
         self._traffic.on_news(session, news, number)
+
+    def on_chat_state(self, session: Session, heard: ChatState) -> None:
+        self._traffic.on_chat_state(session, heard)
 
     def on_acked(self, session: Session, message_id: str) -> None:
         self._traffic.sender.on_acked(session, message_id)

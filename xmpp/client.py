@@ -69,6 +69,10 @@ class Sent(str):
         return made
 
 
+class Passing(Sent):
+    """Worth nothing later: not sent again when the session goes on after its connection broke."""
+
+
 class Client(Guarded, ClientXMPP):
     """One stream of one account. It connects once for each `open`; when to try again is not its matter."""
 
@@ -246,10 +250,21 @@ class Client(Guarded, ClientXMPP):
             self._forget_session()
             self.cut()
             self.listener.on_stream_error("The server confirmed more than it was sent.")
+        elif xml.tag == _RESUMED:
+            self._forget_passing(int(xml.get("h", "0")))
+            super()._spawn_event(xml)
         elif xml.tag == _ACK:
             self._manager._handle_ack({"h": int(xml.get("h", "0"))})
         else:
             super()._spawn_event(xml)
+
+    def _forget_passing(self, confirmed: int) -> None:
+        """Of what the server did not get, and so has not counted, only what is worth sending again."""
+        self._manager._handle_ack({"h": confirmed})
+        queue = self._manager.unacked_queue
+        left = [entry for entry in queue if not isinstance(entry[1], Passing)]
+        queue.clear()
+        queue.extend(left)
 
     def _count(self) -> None:
         if self._manager.enabled_in:

@@ -6,11 +6,12 @@ import uuid
 from typing import Any
 
 from portal import extensions
-from portal.events import Rendered, Wanted, register_renderer
+from portal.events import Rendered, Wanted, register_live_source, register_renderer
 from portal.models import EndUser, UserSettings
 from presence.sources import register_source
 from xmpp.api.im_objects import conversation_objects, message_objects
 from xmpp.api.subscriptions import subscription_objects
+from xmpp.live import LiveChatStates
 from xmpp.models import ImParticipant, Subscription
 from xmpp.presence_source import XmppPresence
 from xmpp.services import retention
@@ -20,6 +21,7 @@ from xmpp.services.seeing import messages_shown_to
 
 def connect() -> None:
     register_source(XmppPresence())
+    register_live_source(LiveChatStates())
     extensions.register_follower(EndUser, subscribe_of_user)
     extensions.register_follower(UserSettings, subscribe_of_user)
     extensions.purges.append(lambda as_of, dry_run: retention.purge(as_of=as_of, dry_run=dry_run).as_dict())

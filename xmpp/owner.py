@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xmpp.peers import Peer
-from xmpp.stanzas import News
+from xmpp.stanzas import ChatState, News
 from xmpp.states import AccountStatus
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Owner(Protocol):
     def on_news(self, session: Session, news: News, number: int) -> None:
         """Something was said; the owner calls `session.stored` with this number once it is in the database."""
 
+    def on_chat_state(self, session: Session, heard: ChatState) -> None: ...
     def on_acked(self, session: Session, message_id: str) -> None: ...
     def on_peer(self, session: Session, jid: str, peer: Peer) -> None: ...
     def on_subscription(self, session: Session, jid: str, kind: str) -> None: ...

@@ -271,6 +271,10 @@ class Session:
             return
         if news is None or self._client is None:
             return
+        if isinstance(news, stanzas.ChatState):
+            # The server may forget it at once: it is worth nothing later.
+            self._owner.on_chat_state(self, news)
+            return
         result = stanza.find(f"{{{stanzas.ARCHIVE}}}result")
         if result is not None:
             self._archive.add(news, stanzas.archived_at(result))

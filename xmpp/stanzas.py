@@ -1,4 +1,5 @@
-"""What is said on an XMPP stream, built and read without any I/O (RFC 6121, XEP-0184, 0203, 0280, 0313, 0359).
+"""What is said on an XMPP stream, built and read without any I/O (RFC 6121, XEP-0085, 0184, 0203, 0280, 0313,
+0359).
 
 Whatever comes from the server may be forged, malformed or huge: readers return None for what means nothing to us, and
 trust ids, carbons and archive results only from the account's own server.
@@ -72,6 +73,15 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class ChatState:
+    """Whether somebody at `peer` is writing at the moment (XEP-0085); `stanza_id` is the sender's, "" without one."""
+
+    peer: str
+    is_composing: bool
+    stanza_id: str = ""
+
+
+@dataclass(frozen=True)
 class ArchivePage:
     """The end of an archive page: the id of its last message ("" when it was empty), and whether it was the last."""
 
@@ -80,6 +90,8 @@ class ArchivePage:
 
 
 News = Said | Received | Refused
+# Beside what is to be stored, and acknowledged only then, what is worth nothing later.
+Word = News | ChatState
 
 
 def bare(jid: str) -> str:
@@ -87,7 +99,7 @@ def bare(jid: str) -> str:
     return jid.partition("/")[0].lower()
 
 
-def read_message(stanza: Element, own: str) -> News | None:
+def read_message(stanza: Element, own: str) -> Word | None:
     """What a `<message/>` of the stream says to the account with the bare JID `own`; None when nothing to us."""
     sender = stanza.get("from", "")
     if not sender or bare(sender) == own:
@@ -112,12 +124,15 @@ def _find(parent: Element, namespace: str, *names: str) -> Element | None:
     return next((element for element in found if element is not None), None)
 
 
-def _read_forwarded(wrapper: Element, own: str, via: Via) -> News | None:
+def _read_forwarded(wrapper: Element, own: str, via: Via) -> Word | None:
     forwarded = wrapper.find(f"{{{FORWARD}}}forwarded")
     inner = forwarded.find(f"{{{CLIENT}}}message") if forwarded is not None else None
     if forwarded is None or inner is None:
         return None
     news = _read_plain(inner, own)
+    if isinstance(news, ChatState):
+        # Peers may write to one client alone (RFC 6121 §5.1); what is archived is over.
+        return news if via == "carbon" else None
     if not isinstance(news, Said):
         # Receipts matter from the archive too: they may have come while nobody was there to hear them.
         return news if via == "archive" and isinstance(news, Received) else None
@@ -128,7 +143,7 @@ def _read_forwarded(wrapper: Element, own: str, via: Via) -> News | None:
     return replace(news, via=via, at=at, stanza_id=stanza_id, receipt_to="")
 
 
-def _read_plain(stanza: Element, own: str) -> News | None:
+def _read_plain(stanza: Element, own: str) -> Word | None:
     sender, receiver = bare(stanza.get("from", "")), bare(stanza.get("to", "")) or own
     outgoing = sender == own and receiver != own
     peer = receiver if outgoing else sender
@@ -139,7 +154,8 @@ def _read_plain(stanza: Element, own: str) -> News | None:
         return _read_error(stanza, peer)
     text = stanza.findtext(f"{{{CLIENT}}}body")
     if not text:
-        return None if outgoing else _read_receipt(stanza, peer)
+        # Beside a body a chat state says nothing: the message ends the writing.
+        return None if outgoing else _read_receipt(stanza, peer) or _read_chat_state(stanza, peer)
     origin = stanza.find(f"{{{STANZA_ID}}}origin-id")
     sent_id = _short(stanza.get("id"))
     wants_receipt = stanza.find(f"{{{RECEIPTS}}}request") is not None and bool(sent_id) and not outgoing
@@ -172,6 +188,13 @@ def _read_receipt(stanza: Element, peer: str) -> Received | None:
     receipt = stanza.find(f"{{{RECEIPTS}}}received")
     origin_id = _short(receipt.get("id")) if receipt is not None else ""
     return Received(peer, origin_id) if origin_id else None
+
+
+def _read_chat_state(stanza: Element, peer: str) -> ChatState | None:
+    state = _find(stanza, CHAT_STATES, "composing", "active", "paused", "inactive", "gone")
+    if state is None or stanza.find(f"{{{DELAY}}}delay") is not None:
+        return None
+    return ChatState(peer, state.tag == f"{{{CHAT_STATES}}}composing", _short(stanza.get("id")))
 
 
 def _is_neighbour(jid: str, own: str) -> bool:
@@ -231,6 +254,12 @@ def build_receipt(*, to: str, origin_id: str) -> str:
     """The answer to a message that asked for one, for the sender's other clients too."""
     receipt = f"<received xmlns='{RECEIPTS}' id='{escaped(origin_id)}'/>"
     return f"<message to='{escaped(to)}' type='chat'>{receipt}<store xmlns='urn:xmpp:hints'/></message>"
+
+
+def build_chat_state(*, to: str, state: str, stanza_id: str) -> str:
+    """A word on whether we are writing, `composing`, `paused` or `active`, which no server is to keep (XEP-0334)."""
+    said = f"<{state} xmlns='{CHAT_STATES}'/><no-store xmlns='urn:xmpp:hints'/>"
+    return f"<message to='{escaped(to)}' type='chat' id='{escaped(stanza_id)}'>{said}</message>"
 
 
 def escaped(text: str) -> str:

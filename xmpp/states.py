@@ -62,6 +62,14 @@ class Direction(models.TextChoices):
     IN = "in", "In"
 
 
+class ChatStateName(models.TextChoices):
+    """What a client of ours says of its user's writing (XEP-0085)."""
+
+    COMPOSING = "composing", "Composing"
+    PAUSED = "paused", "Paused"
+    ACTIVE = "active", "Active"
+
+
 class MessageStatus(models.TextChoices):
     """What became of an instant message, as its sender sees it."""
 

@@ -19,6 +19,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from portal.residents import in_database
 from portal.scoping import parse_id
+from xmpp.chat_states import ChatStates
 from xmpp.client import Sent
 from xmpp.peers import Peer
 from xmpp.sender import Sender
@@ -28,7 +29,7 @@ from xmpp.services.receiving import Heard
 from xmpp.services.rosters import Wish
 from xmpp.services.sessions import StatusChange
 from xmpp.session import Session
-from xmpp.stanzas import LONGEST_JID, News, Received, Refused, Said, build_receipt
+from xmpp.stanzas import LONGEST_JID, ChatState, News, Received, Refused, Said, build_receipt
 from xmpp.states import AccountStatus
 from xmpp.together import AWAY, BATCH, Pace, Together, do_all
 
@@ -58,12 +59,13 @@ class Traffic:
     """Of the sessions in `living`, which `holder` acts for. `count(name, by)` adds to the bridge's counters.
 
     `news` is set when something waits to be stored, `wishes` when a word about a subscription may wait to be said.
-    `sender` is where messages go out.
+    `sender` is where messages go out, `chat_states` who is writing one.
     """
 
     def __init__(self, living: Mapping[uuid.UUID, Session], holder: str, count: Callable[[str, int], None]) -> None:
         self.news, self.wishes = asyncio.Event(), asyncio.Event()
         self.sender = Sender(living, holder, count, self.news)
+        self.chat_states = ChatStates(living, holder)
         self._sessions, self._holder, self._count = living, holder, count
         self._inbox: list[_Told] = []
         # Those not read until less waits.
@@ -86,6 +88,12 @@ class Traffic:
         if len(self._inbox) >= MOST_WAITING:
             session.pause_reading()
             self._paused.add(session)
+        if isinstance(news, Said) and self.chat_states.heard:
+            self.chat_states.end(session, news)
+        self.news.set()
+
+    def on_chat_state(self, session: Session, heard: ChatState) -> None:
+        self.chat_states.hear(session, heard)
         self.news.set()
 
     def on_peer(self, session: Session, jid: str, peer: Peer) -> None:
@@ -108,14 +116,21 @@ class Traffic:
     async def store(self) -> None:
         """Store all that was told. Raises DatabaseError; what was not stored waits for the next call."""
         async with self._storing:
-            while self._inbox or self._statuses or self.sender.has_states or self._roster:
+            while self._has_news():
                 await self._pace.begin()
                 count = len(self._inbox)
                 await self._store_statuses()
                 await self.sender.store_states()
+                # What was said before is stored with this batch: it would end the writing that was heard after it.
+                writing = self.chat_states.take() if len(self._inbox) <= BATCH else {}
                 await self._store_inbox()
+                await self.chat_states.store(writing)
                 await self._store_roster()
                 self._pace.done(count)
+
+    def _has_news(self) -> bool:
+        waiting = self._inbox or self._statuses or self.sender.has_states or self._roster
+        return bool(waiting) or self.chat_states.is_due
 
     async def begin(self, session: Session) -> None:
         """A new session is about to hear how its peers are; what an earlier one heard is no longer known."""

@@ -3,7 +3,7 @@
 from portal.events.live import LiveNews, register_live_source
 from portal.events.publishing import News, publish
 from portal.events.rendering import Rendered, Viewer, Wanted, register_renderer, render
-from portal.events.wake import wake
+from portal.events.wake import wake, wake_live
 
 __all__ = [
     "LiveNews",
@@ -16,4 +16,5 @@ __all__ = [
     "register_renderer",
     "render",
     "wake",
+    "wake_live",
 ]

@@ -20,7 +20,7 @@ from django.db import DatabaseError, close_old_connections
 from portal.events import live, reading
 from portal.events.live import LiveState
 from portal.events.reading import Reading, Wanted
-from portal.events.wake import listen
+from portal.events.wake import LIVE, listen
 from portal.logs import get_logger
 
 # Rendering is Python's work, so more threads would only take turns. Asked together, many streams cost far less.
@@ -180,7 +180,9 @@ class Hub:
         if "*" in topics:
             self._sweep_now.set()
         for topic in topics:
-            for subscription in self._subscriptions.get(topic, ()):
+            for subscription in self._subscriptions.get(topic.removeprefix(LIVE), ()):
+                if topic.startswith(LIVE):
+                    subscription.is_live = not subscription.is_poll
                 self._look_again(subscription)
 
     def _look_again(self, subscription: Subscription) -> None:

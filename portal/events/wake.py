@@ -1,7 +1,7 @@
 """Wake-ups: a hint, after commit, that a row wants attention. Lost ones cost latency, never data (architecture 3.3).
 
-A topic is `user:<id>` (an event stream has news), `dispatch` (a text is queued), `queue` (of a contact centre, has
-changed) or `services` (staff changed one).
+A topic is `user:<id>` (an event stream has news), `live:user:<id>` (something live that may be its first),
+`dispatch` (a text is queued), `queue` (of a contact centre, has changed) or `services` (staff changed one).
 The road is Redis when configured, else PostgreSQL LISTEN/NOTIFY, else listeners poll every 0.5 s (SQLite).
 """
 
@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 
 import psycopg
@@ -23,6 +24,8 @@ from django.db import DatabaseError, connection
 from portal.logs import get_logger
 
 CHANNEL = "portal_wake"
+# Before the topic of a user: streams ask their live sources too, which they do not while there is nothing for them.
+LIVE = "live:"
 POLL_S = 0.5
 EVERYTHING = frozenset({"*"})
 # After each wake-up through Redis: under load so many a second go out, each for many topics.
@@ -45,6 +48,11 @@ def wake(*topics: str) -> None:
         _courier.send(topics)
     elif connection.vendor == "postgresql":
         _notify(topics)
+
+
+def wake_live(user_ids: Iterable[uuid.UUID]) -> None:
+    """Tell the streams of these users that something live (portal.events.live) is different, be it their first."""
+    wake(*(f"{LIVE}user:{user_id}" for user_id in user_ids))
 
 
 def _notify(topics: Iterable[str]) -> None:

@@ -13,16 +13,17 @@ from rest_framework.response import Response
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from portal.api.base import UserView
-from portal.api.fields import Boolean, Id, Text
+from portal.api.fields import Boolean, Choice, Id, Text
 from portal.api.idempotency import idempotent
 from portal.api.parsing import JSONObjectParser
 from portal.api.strict import ListQuery, StrictSerializer
 from portal.scoping import get_visible
 from xmpp.api.im_objects import conversation_objects, message_objects
 from xmpp.api.shapes import ImConversationShape, ImMessageShape
-from xmpp.services import conversations, sending
+from xmpp.services import chat_states, conversations, sending
 from xmpp.services.conversations import get_conversation, shown_conversations
 from xmpp.services.seeing import shown_messages
+from xmpp.states import ChatStateName
 
 _ONE = {"type": "string", "description": "Id of a user of the organisation, or a JID."}
 
@@ -63,6 +64,10 @@ class DockedSerializer(StrictSerializer):
 
 class ImReadSerializer(StrictSerializer):
     up_to = Id(help_text="Id of a message: this one and older ones are read.")
+
+
+class ChatStateSerializer(StrictSerializer):
+    state = Choice(choices=ChatStateName.choices, help_text="Whether the user is writing at the moment (XEP-0085).")
 
 
 class Conversations(UserView):
@@ -129,6 +134,19 @@ class ConversationRead(_One):
         return self.show(pk)
 
 
+class ConversationState(UserView):
+    """Says whether the user is writing, to the other of the two, by the platforms a message would go by now. It is
+    soon forgotten, and the same again within a few seconds does nothing; in a group chat nobody is told."""
+
+    serializer_class = ChatStateSerializer
+    answers = {"POST": {204: None}}
+
+    def post(self, request: Request, pk: str) -> Response:
+        row = get_conversation(self.user, pk)
+        chat_states.say_state(user=self.user, row=row, state=self.read_body()["state"])
+        return Response(status=204)
+
+
 class Messages(UserView):
     """Sends an instant message, by the platforms of the user's IM priority (S0.32). Several users make a group chat,
     which our own platform carries, for who is online in it (S0.3, S0.4)."""
@@ -151,5 +169,6 @@ urlpatterns = [
     path("im/conversations/<str:pk>/", ConversationItem.as_view()),
     path("im/conversations/<str:pk>/messages/", ConversationMessages.as_view()),
     path("im/conversations/<str:pk>/read/", ConversationRead.as_view()),
+    path("im/conversations/<str:pk>/state/", ConversationState.as_view()),
     path("im/messages/", Messages.as_view()),
 ]

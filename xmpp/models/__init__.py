@@ -1,7 +1,15 @@
 from xmpp.models.accounts import ImpAccount
 from xmpp.models.connections import BroadworksConnection, SmsGateway
 from xmpp.models.gateway import GatewayMember, GatewayThread, TextFromXmpp, TextToXmpp
-from xmpp.models.im import ArchivedStanza, ImConversation, ImMessage, ImParticipant, ImReceiver, XmppDelivery
+from xmpp.models.im import (
+    ArchivedStanza,
+    ImChatState,
+    ImConversation,
+    ImMessage,
+    ImParticipant,
+    ImReceiver,
+    XmppDelivery,
+)
 from xmpp.models.subscriptions import Subscription
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "BroadworksConnection",
     "GatewayMember",
     "GatewayThread",
+    "ImChatState",
     "ImConversation",
     "ImMessage",
     "ImParticipant",

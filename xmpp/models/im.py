@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from portal.models.base import Row
 from portal.scoping import TenantModel
-from xmpp.states import DeliveryState, MessageStatus
+from xmpp.states import ChatStateName, DeliveryState, MessageStatus
 
 
 class ImConversation(Row):
@@ -64,6 +64,34 @@ class ImParticipant(Row):
 
     def __str__(self) -> str:
         return self.jid or str(self.user_id)
+
+
+class ImChatState(TenantModel):
+    """Whether one of a conversation of two is writing at the moment (XEP-0085). Of no worth a minute later; beside the
+    participant, whose row the messages themselves change.
+
+    `composing_at` is when it was heard last, None when they have stopped; a message they sent after that ends it too.
+    `state` is what a client of ours said last, at `said_at`. While `is_due` the bridge has to say it to `to_jid`.
+    """
+
+    participant = models.OneToOneField(ImParticipant, models.CASCADE, primary_key=True, related_name="+")
+    composing_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=9, choices=ChatStateName.choices, default=ChatStateName.ACTIVE)
+    said_at = models.DateTimeField(null=True)
+    to_jid = models.CharField(max_length=320, blank=True, default="")
+    is_due = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = "chat state"
+        indexes = [
+            models.Index(
+                fields=["composing_at"], condition=Q(composing_at__isnull=False), name="im_chat_state_composing"
+            ),
+            models.Index(fields=["said_at"], condition=Q(is_due=True), name="im_chat_state_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} {self.state}"
 
 
 class ImMessage(Row):

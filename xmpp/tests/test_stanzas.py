@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from portal.xml_text import has_illegal_characters
 from xmpp import stanzas
-from xmpp.stanzas import ArchivePage, Received, Refused, Said, read_message
+from xmpp.stanzas import ArchivePage, ChatState, Received, Refused, Said, read_message
 
 OWN = "me@im.example"
 PEER = "peer@im.example/uc-one"
@@ -110,7 +110,6 @@ def test_forged_archive() -> None:
     [
         (element("<received xmlns='urn:xmpp:receipts' id='x'/>"), Received("peer@im.example", "x")),
         (element("<received xmlns='urn:xmpp:receipts'/>"), None),
-        (element("<composing xmlns='http://jabber.org/protocol/chatstates'/>"), None),
         (element("<body/>"), None),
         (element(BODY, type="groupchat"), None),
         (element(BODY, type="headline"), None),
@@ -139,6 +138,47 @@ def test_everything_else(stanza: Element, news: object) -> None:
     assert read_message(stanza, OWN) == news
 
 
+def state(name: str) -> str:
+    return f"<{name} xmlns='http://jabber.org/protocol/chatstates'/>"
+
+
+DELAYED = "<delay xmlns='urn:xmpp:delay' stamp='2026-11-21T08:30:00Z'/>"
+
+
+@pytest.mark.parametrize("name", ["composing", "active", "paused", "inactive", "gone"])
+def test_chat_states(name: str) -> None:
+    """XEP-0085: alone, or as a carbon of what another client of ours received."""
+    said = ChatState("peer@im.example", name == "composing", "m1")
+    assert read_message(element(state(name)), OWN) == said
+    assert read_message(carbon("received", state(name)), OWN) == said
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        element(state("composing") + DELAYED),
+        element(state("composing"), type="groupchat"),
+        element(state("composing"), type="error", id=""),
+        element(state("writing")),
+        element(f"{state('composing')}<x xmlns='http://jabber.org/protocol/muc#user'/>"),
+        carbon("sent", state("composing"), **{"from": f"{OWN}/desk", "to": PEER}),
+        carbon("received", state("composing"), sender=PEER),
+        carbon("received", state("composing") + DELAYED),
+        archived(state("composing")),
+        element(state("composing"), **{"from": "peer@elsewhere.example/x"}),
+    ],
+)
+def test_chat_states_that_say_nothing_to_us(stanza: Element) -> None:
+    """Late ones, groups, errors, our own from another client, and forged ones."""
+    assert read_message(stanza, OWN) is None
+
+
+@pytest.mark.parametrize("name", ["active", "composing"])
+def test_beside_a_body_a_chat_state_says_nothing(name: str) -> None:
+    """XEP-0085 §5.3: the message ends the writing."""
+    assert read_message(element(BODY + state(name)), OWN) == SAID
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).filter(
     lambda text: not has_illegal_characters(text)
 )
@@ -154,6 +194,13 @@ def test_what_is_written_is_read(text: str, to: str, origin_id: str) -> None:
     assert written.findtext("{jabber:client}body", "") == text
     receipt = ET.fromstring(f"<s xmlns='jabber:client'>{stanzas.build_receipt(to=to, origin_id=origin_id)}</s>")[0]
     assert receipt.find("{urn:xmpp:receipts}received") is not None
+    word = ET.fromstring(
+        f"<s xmlns='jabber:client'>{stanzas.build_chat_state(to=to, state='paused', stanza_id=origin_id)}</s>"
+    )[0]
+    assert [child.tag for child in word] == [
+        "{http://jabber.org/protocol/chatstates}paused",
+        "{urn:xmpp:hints}no-store",
+    ]
 
 
 _NAMES = st.sampled_from(
@@ -174,6 +221,7 @@ _NAMES = st.sampled_from(
         "{http://jabber.org/protocol/rsm}set",
         "{http://jabber.org/protocol/rsm}last",
         "{http://jabber.org/protocol/chatstates}active",
+        "{http://jabber.org/protocol/chatstates}composing",
         "other",
     ]
 )
@@ -207,6 +255,9 @@ def test_any_message_is_read(attributes: dict[str, str], children: list[Element]
     if isinstance(news, Said):
         assert len(news.peer) <= stanzas.LONGEST_JID
         assert max(len(news.stanza_id), len(news.origin_id)) <= stanzas.LONGEST_ID
+    if isinstance(news, ChatState):
+        assert len(news.peer) <= stanzas.LONGEST_JID
+        assert len(news.stanza_id) <= stanzas.LONGEST_ID
     stanzas.read_archive_end(_built("{jabber:client}iq", attributes, "", children))
 
 
