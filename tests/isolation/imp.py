@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from portal.events import publish
 from portal.models import EndUser, SystemProvider
-from xmpp.models import ImConversation, ImMessage, ImParticipant, ImReceiver, SmsGateway, Subscription
+from xmpp.models import ImChatState, ImConversation, ImMessage, ImParticipant, ImReceiver, SmsGateway, Subscription
 from xmpp.states import GatewayStatus, PasswordState
 from xmpp.tests.factories import BroadworksConnectionFactory, ImpAccountFactory
 
@@ -75,7 +75,11 @@ def _conversation(party: Party, n: int, *, is_group: bool = False) -> None:
     first, second = party.rows[EndUser][:2]
     publish(first.pk, "im_conversation.updated", conversation.pk)
     for user in (first, second):
-        party.add(ImParticipant.objects.create(conversation=conversation, user=user, last_message_at=timezone.now()))
+        place = ImParticipant(conversation=conversation, user=user, last_message_at=timezone.now())
+        place.save()
+        party.add(place)
+    if not is_group:
+        ImChatState.objects.create(participant=place, composing_at=timezone.now())
     for text in ("whispers", "answers"):
         message = party.add(
             ImMessage.objects.create(

@@ -65,6 +65,7 @@ def test_what_is_live_names_no_stranger_whomever_one_monitors(world: World) -> N
     [news] = live.news([(user, {})])
     told = {data["user"] for kind, data in news.events if kind == "presence.updated"}
     assert told == {str(key) for key in EndUser.objects.filter(group=user.group).values_list("pk", flat=True)}
+    assert {kind for kind, _ in news.events} >= {"presence.updated", "im.chat_state"}
     answer = Answer(200, json.dumps(news.events).encode(), "", frozenset())
     assert viewer.seen(answer) == []
 

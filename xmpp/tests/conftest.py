@@ -9,6 +9,7 @@ import pytest
 
 from portal.models import EndUser, Group
 from portal.tests.factories import EndUserFactory, GroupFactory
+from tests.faults.tcp_gate import Gate
 from tests.prosody import Prosody
 from tests.sandbox_process import BroadworksControl, SandboxProcess
 from tests.xmpp_peer import UcOne
@@ -45,6 +46,14 @@ def account(prosody: Prosody, user: EndUser) -> ImpAccount:
 def colleague(prosody: Prosody, group: Group) -> ImpAccount:
     """The account of another user of the group."""
     return ImpAccountFactory.at_server(prosody, user=EndUserFactory(group=group))
+
+
+@pytest.fixture
+def gate(prosody: Prosody, account: ImpAccount) -> Iterator[Gate]:
+    """What the portal connects through to the server."""
+    with Gate((prosody.host, prosody.port)) as gate:
+        BroadworksConnection.objects.update(xmpp_port=gate.port)
+        yield gate
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ from portal.models import EndUser
 from portal.tests.factories import EndUserFactory, device_token
 from portal.tests.residents import eventually
 from portal.tests.servers import Server, StreamClient, running_server
+from tests.faults.tcp_gate import Gate
 from tests.xmpp_peer import UcOne
-from xmpp.models import ImChatState, ImMessage, ImpAccount
+from xmpp.models import ImChatState, ImMessage, ImpAccount, XmppDelivery
+from xmpp.services.chat_states import say_state
+from xmpp.services.conversations import get_conversation
 from xmpp.tests.running import bridging, heard, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,7 +69,9 @@ def test_who_writes_in_another_client_is_shown_until_the_message_comes(
         for other, its in zip(others, streams, strict=True):
             colleague = EndUserFactory(group=other.group)
             body = {"to": str(other.pk), "text": "Nobody else writes"}
-            assert server.request("POST", "/api/v1/im/messages/", body=body, token=device_token(colleague)).status == 202
+            assert (
+                server.request("POST", "/api/v1/im/messages/", body=body, token=device_token(colleague)).status == 202
+            )
             assert next_message(its)["text"] == "Nobody else writes"
 
 
@@ -125,6 +130,30 @@ def test_a_client_of_ours_is_heard_writing_in_another(
             assert (word.bare, word.type, word.body) == (account.imp_id, "chat", None)
             assert word.xml.find("{urn:xmpp:hints}no-store") is not None
     assert all(each.chat_state is None or each.body for each in peer.history())
+
+
+def test_a_word_that_was_lost_is_not_said_later(
+    user: EndUser, account: ImpAccount, gate: Gate, uc_one: Connect
+) -> None:
+    """XEP-0198: a session that goes on sends again what the server did not get, but for what is over by then."""
+    peer = uc_one()
+    with bridging(account):
+        first = send(user, peer.jid, "Hello")
+        eventually(lambda: ImMessage.objects.get(pk=first.pk).status == "delivered")
+        gate.hold()
+        say_state(user=user, row=get_conversation(user, first.conversation_id), state="composing")
+        eventually(lambda: not ImChatState.objects.filter(is_due=True).exists())
+        message = send(user, peer.jid, "Here you are")
+        eventually(lambda: XmppDelivery.objects.get(pk=message.pk).state == "sent")
+        gate.cut()
+        gate.open()
+        for text in ("Here you are", "And more"):
+            message = message if text == "Here you are" else send(user, peer.jid, text)
+            peer.wait_text(text)
+            eventually(lambda: ImMessage.objects.get(pk=message.pk).status == "delivered")  # noqa: B023
+        peer.sync()
+    assert [each.chat_state for each in peer.heard if each.chat_state] == ["active"] * 3
+    assert peer.texts_from(account.imp_id) == ["Hello", "Here you are", "And more"]
 
 
 def test_colleagues_with_sessions_of_ours_hear_each_other_once(

@@ -27,14 +27,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Connect = Callable[..., UcOne]
 
 
-@pytest.fixture
-def gate(prosody: Prosody, account: ImpAccount) -> Iterator[Gate]:
-    """What the portal connects through to the server."""
-    with Gate((prosody.host, prosody.port)) as gate:
-        BroadworksConnection.objects.update(xmpp_port=gate.port)
-        yield gate
-
-
 def test_server_restarted(own_prosody: Prosody) -> None:
     """S0.13: while the server is away the status says so and why; when it is back so is the session."""
     account = ImpAccountFactory.at_server(own_prosody)
