@@ -11,7 +11,7 @@ from typing import Self
 
 class Gate:
     """Passes connections on to `target` while open; `cut` ends all of them and refuses new ones. While it is held
-    (`hold`, `release`), connections stand and nothing comes through."""
+    (`hold`, `release`), connections stand and nothing comes through; what was held when it is cut is lost."""
 
     def __init__(self, target: tuple[str, int], host: str = "127.0.0.1") -> None:
         self._target, self._host = target, host
@@ -41,7 +41,6 @@ class Gate:
         self._passing.set()
 
     def cut(self) -> None:
-        self.release()
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -51,6 +50,7 @@ class Gate:
         for pair in pairs:
             for end in pair:
                 _close(end)
+        self.release()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
