@@ -17,6 +17,8 @@ from xmpp.stanzas import ChatState, Said, build_chat_state
 
 # What changes and goes back within so long is not told, however fast somebody changes their mind.
 COALESCE_S = 1.0
+# So many peers at a time; while the database is away, what comes after them is lost.
+MOST_HEARD = 10_000
 # By the account that heard it and the peer who said it.
 Writing = dict[tuple[uuid.UUID, str], ChatState]
 
@@ -31,7 +33,8 @@ class ChatStates:
         self._next = 0.0
 
     def hear(self, session: Session, heard: ChatState) -> None:
-        self.heard[session.account.id, heard.peer] = heard
+        if len(self.heard) < MOST_HEARD:
+            self.heard[session.account.id, heard.peer] = heard
 
     def end(self, session: Session, said: Said) -> None:
         """The message itself is heard, which ends the writing when it is stored."""
