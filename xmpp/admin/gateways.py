@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal.admin.base import TenantScopedAdmin
+from portal.admin.changelist import KeysetChangeList
 from portal.admin.forms import StaffModelForm, changes_of, values_of
 from portal.admin.navigation import Entry
 from portal.admin.pages import Detail
@@ -21,6 +22,7 @@ from portal.encryption import mask_of
 from portal.problems import Problem
 from xmpp.models import SmsGateway
 from xmpp.services import gateways
+from xmpp.services.gateway_standing import standing_of_gateway, standings_of
 from xmpp.states import GatewayStatus
 
 _OWNERS = frozenset({"operator", "system_provider"})
@@ -59,6 +61,16 @@ class GatewayForm(StaffModelForm):
         )
 
 
+class GatewayChangeList(KeysetChangeList):
+    """A page of gateways with how each stands; whether they have workers is asked once for all."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        standings = standings_of(self.result_list)
+        for row in self.result_list:
+            row.standing = standings[row.pk]
+
+
 @admin.register(SmsGateway, site=site)
 class SmsGatewayAdmin(TenantScopedAdmin):
     slug = "sms-gateways"
@@ -77,13 +89,18 @@ class SmsGatewayAdmin(TenantScopedAdmin):
     form_fields = ("enabled", "domain", "host", "port", "secret")
     autocomplete_fields = ("system_provider",)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return GatewayChangeList
+
     @admin.display(description="State")
-    def state_shown(self, row: SmsGateway) -> SafeString:
-        return format_html('<span class="p-badge {}">{}</span>', _BADGES.get(row.status, ""), _state(row))
+    def state_shown(self, row: Any) -> SafeString:
+        status = row.standing.status
+        return format_html('<span class="p-badge {}">{}</span>', _BADGES.get(status, ""), _label(status))
 
     def get_details(self, request: HttpRequest, row: Any) -> list[Detail]:
-        said = f": {row.status_detail}" if row.status_detail else ""
-        state = Detail("State", f"{_state(row)}{said}")
+        standing = standing_of_gateway(row)
+        said = f": {standing.detail}" if standing.detail else ""
+        state = Detail("State", f"{_label(standing.status)}{said}")
         return [state, *super().get_details(request, row), Detail("Secret", mask_of(row, "secret"))]
 
     def perform_create(self, request: HttpRequest, form: Any) -> SmsGateway:
@@ -108,5 +125,5 @@ class SmsGatewayAdmin(TenantScopedAdmin):
         raise Problem("unreachable", f"{tested} failed: {tested.status_detail}")
 
 
-def _state(row: SmsGateway) -> str:
-    return GatewayStatus(row.status).label if row.status else "Not yet connected"
+def _label(status: str) -> str:
+    return GatewayStatus(status).label if status else "Not yet connected"

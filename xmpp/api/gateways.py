@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Model
@@ -15,6 +16,7 @@ from portal.models import SystemProvider
 from portal.scoping import TenantQuerySet
 from xmpp.models import SmsGateway
 from xmpp.services import gateways
+from xmpp.services.gateway_standing import standings_of
 
 _KEPT = "Shown masked; left out or blank: kept."
 
@@ -27,8 +29,10 @@ class Secret(serializers.CharField):
 
 
 class GatewayStatusSerializer(StrictSerializer):
-    state = Text(source="status", help_text="disabled, connecting, online, refused, unreachable, or empty at first.")
-    detail = Text(source="status_detail")
+    state = Text(
+        source="standing.status", help_text="disabled, connecting, online, refused, unreachable, or empty at first."
+    )
+    detail = Text(source="standing.detail")
     checked_at = Time(allow_null=True)
 
 
@@ -61,6 +65,12 @@ class _Gateways(RowsView):
 
     def rows(self) -> TenantQuerySet[SmsGateway]:
         return SmsGateway.objects.select_related("system_provider")
+
+    def show(self, rows: Sequence[Any]) -> list[Any]:
+        standings = standings_of(rows)
+        for row in rows:
+            row.standing = standings[row.pk]
+        return super().show(rows)
 
 
 class Gateways(_Gateways, CollectionView):
