@@ -40,6 +40,8 @@ MANAGEMENT = "urn:xmpp:sm:3"
 _ASK = f"<r xmlns='{MANAGEMENT}'/>"
 _MESSAGE, _PRESENCE, _IQ = (f"{{{CLIENT}}}{kind}" for kind in ("message", "presence", "iq"))
 _REQUEST, _ACK, _RESUMED = f"{{{MANAGEMENT}}}r", f"{{{MANAGEMENT}}}a", f"{{{MANAGEMENT}}}resumed"
+# Of what slixmpp registers for each stream by itself: nothing of ours asks for it, and logins are dear.
+_UNUSED = {"feature_rosterver", "feature_preapproval", "feature_limits"}
 # We ask for acknowledgements ourselves, once for all that is sent together.
 _NO_WINDOW = 2**31
 
@@ -96,6 +98,10 @@ class Client(Guarded, ClientXMPP):
         self._manager: Any = self.plugin["xep_0198"]
         self._watch_stanzas()
         self._watch_stream()
+
+    def register_plugin(self, plugin: str, pconfig: dict[str, Any] | None = None, module: Any = None) -> None:
+        if plugin not in _UNUSED:
+            super().register_plugin(plugin, pconfig, module)
 
     def _watch_stanzas(self) -> None:
         for name in ("IM", "IMError", "Presence", "Roster Update"):
