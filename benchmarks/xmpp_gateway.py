@@ -31,9 +31,12 @@ def main() -> None:
         accounts = _world(prosody)
         _stop_other_residents()
         raw, one_by_one, alone, inward, outward = [], [], [], [], []
+        bare_in, bare_out = [], []
         for _ in range(ROUNDS):
             raw.append(raw_component(prosody).rate)
             one_by_one.append(raw_component(prosody, in_flight=1).rate)
+            bare_in.append(_bare_from_users(prosody, accounts))
+            bare_out.append(_bare_to_users(prosody, accounts))
             _forget()
             alone.append(_service_alone())
             _forget()
@@ -46,11 +49,15 @@ def main() -> None:
         "raw component loop": raw,
         "raw component loop, one in flight": one_by_one,
         "`send_message` alone": alone,
+        "bare component, from the users": bare_in,
         "XMPP to queued texts": inward,
+        "bare component, to the users": bare_out,
         "received texts to XMPP": outward,
     }
     rows = [("path", "stanzas or texts/s (median)", "all rounds", "of the raw loop", "of one in flight")]
     rows += [_row(name, found, raw, one_by_one) for name, found in rates.items()]
+    rows.append(_beside("XMPP to queued texts, of the bare component", inward, bare_in))
+    rows.append(_beside("received texts to XMPP, of the bare component", outward, bare_out))
     show(f"SMS gateway, {TEXTS} texts of {USERS} users each way, {ROUNDS} rounds", rows)
     print(f"Prosody uses {server_us:.0f} µs for a stanza of the raw loop")
 
@@ -59,6 +66,43 @@ def _row(name: str, rates: list[float], *others: list[float]) -> tuple[str, ...]
     ratios = [median(mine / other for mine, other in zip(rates, each, strict=True)) for each in others]
     rounds = " ".join(f"{rate:.0f}" for rate in rates)
     return name, f"{median(rates):.0f}", rounds, *(f"{ratio:.3f}" for ratio in ratios)
+
+
+def _beside(name: str, mine: list[float], bare: list[float]) -> tuple[str, ...]:
+    ratio = median(one / other for one, other in zip(mine, bare, strict=True))
+    return name, f"{ratio:.3f}", "", "", ""
+
+
+def _component(kind: str, prosody: Prosody, *jids: str) -> subprocess.Popen[str]:
+    """A bare one, started and online."""
+    address = [str(prosody.component_port), prosody.component_domain, prosody.component_secret, str(TEXTS)]
+    return _started("xmpp_component", kind, *address, *jids)
+
+
+def _bare_from_users(prosody: Prosody, accounts: list[str]) -> float:
+    component = _component("hear", prosody)
+    users = _users("write", prosody, accounts)
+    rate = _rate_said(component)
+    users.communicate("")
+    return rate
+
+
+def _bare_to_users(prosody: Prosody, accounts: list[str]) -> float:
+    component = _component("tell", prosody, *accounts[::2])
+    users = _users("hear", prosody, accounts)
+    assert component.stdin is not None
+    component.stdin.write("\n")
+    component.stdin.flush()
+    rate = _rate_said(users)
+    component.communicate("")
+    return rate
+
+
+def _rate_said(program: subprocess.Popen[str]) -> float:
+    """A second, by what the program prints in the end."""
+    output, _ = program.communicate("", timeout=600)
+    found: dict[str, Any] = json.loads(output)
+    return float(found["messages"] / found["seconds"])
 
 
 def _service_alone() -> float:
@@ -134,11 +178,15 @@ def _wait_online() -> None:
 def _users(kind: str, prosody: Prosody, accounts: list[str]) -> subprocess.Popen[str]:
     """Started and online."""
     address = [str(prosody.port), prosody.domain, str(prosody.ca_file), prosody.component_domain, str(TEXTS)]
-    command = [sys.executable, "-m", "benchmarks._baselines.xmpp_users", kind, *address, *accounts]
-    users = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert users.stdout is not None
-    assert users.stdout.readline().strip() == "online"
-    return users
+    return _started("xmpp_users", kind, *address, *accounts)
+
+
+def _started(name: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"benchmarks._baselines.{name}", *arguments]
+    program = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline().strip() == "online"
+    return program
 
 
 def _from_xmpp(prosody: Prosody, accounts: list[str]) -> float:
@@ -171,9 +219,7 @@ def _to_xmpp(prosody: Prosody, accounts: list[str]) -> float:
             )
             receive_text(platform_id=number.platform_id, text=text, news=news, at=clock.now())
         news.write()
-    output, _ = users.communicate("", timeout=600)
-    found: dict[str, Any] = json.loads(output)
-    return float(found["messages"] / found["seconds"])
+    return _rate_said(users)
 
 
 def _rate(count: Any) -> float:

@@ -109,8 +109,8 @@ async def clients(
     return await _measured(counter, passers)
 
 
-async def component(port: int, domain: str, secret: str, messages: int, in_flight: int) -> dict[str, Any]:
-    """One component that writes to itself."""
+async def open_component(port: int, domain: str, secret: str) -> asyncio.StreamWriter:
+    """A component that is online (XEP-0114)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_head(domain, "jabber:component:accept"))
     head = (await reader.readuntil(b">")) + await reader.readuntil(b">")
@@ -120,6 +120,12 @@ async def component(port: int, domain: str, secret: str, messages: int, in_fligh
     writer.write(f"<handshake>{digest}</handshake>".encode())
     await reader.readuntil(b"<handshake")
     await reader.readuntil(b">")
+    return writer
+
+
+async def component(port: int, domain: str, secret: str, messages: int, in_flight: int) -> dict[str, Any]:
+    """One component that writes to itself."""
+    writer = await open_component(port, domain, secret)
     stanza = f"<message to='b@{domain}' from='a@{domain}' type='chat' id='m'><body>Hello there</body></message>"
     counter = Counter(messages)
     return await _measured(counter, [Passer(writer.transport, counter, stanza)], in_flight=in_flight)
