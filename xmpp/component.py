@@ -27,6 +27,7 @@ PING = "urn:xmpp:ping"
 FEATURES = (DISCO, PING, "urn:xmpp:receipts", "jabber:x:oob")
 OPEN_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 20
+_MESSAGE, _PRESENCE = f"{{{COMPONENT}}}message", f"{{{COMPONENT}}}presence"
 
 _SENTENCES = {
     "not-authorized": "The server refused the secret.",
@@ -99,8 +100,6 @@ class Component(Guarded, ComponentXMPP):
 
     def _watch(self) -> None:
         hears = {
-            f"{{{COMPONENT}}}message": lambda stanza: self._listener.on_message(stanza.xml),
-            f"{{{COMPONENT}}}presence": lambda stanza: self._listener.on_presence(stanza.xml),
             f"{{{COMPONENT}}}iq/{{{DISCO}}}query": self._describe,
             f"{{{COMPONENT}}}iq/{{{PING}}}ping": self._answer_ping,
         }
@@ -175,6 +174,16 @@ class Component(Guarded, ComponentXMPP):
         for name in list(self.scheduled_events):
             self.cancel_schedule(name)
         self.closed.set()
+
+    def _spawn_event(self, xml: Element) -> None:
+        """Texts come by the thousand, past slixmpp's stanza objects as in xmpp.client."""
+        stanza: Element = self.incoming_filter(xml)  # type: ignore[no-untyped-call]
+        if stanza.tag == _MESSAGE:
+            self._listener.on_message(stanza)
+        elif stanza.tag == _PRESENCE:
+            self._listener.on_presence(stanza)
+        else:
+            super()._spawn_event(stanza)
 
     def send_raw(self, data: str | bytes) -> None:
         """The last place before the socket: a process that was stopped longer than its lease says nothing more."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, OuterRef, Subquery, Value, Window
 from django.db.models.functions import Coalesce, RowNumber
 
@@ -56,6 +56,27 @@ _MOVE = """
     UPDATE xmpp_gatewaythread AS t SET position = rows.position FROM rows
     WHERE t.conversation_id = rows.conversation_id
 """
+# What a user wrote is not passed on to the user: with nothing before it that is, the look need not be made for it. A
+# thread that a look has at this moment is left to it.
+_MOVE_OVER = """
+    WITH {rows}
+    UPDATE xmpp_gatewaythread AS t SET position = rows.newest FROM rows
+    WHERE t.conversation_id = rows.conversation_id AND t.position >= rows.oldest - 1 AND t.position < rows.newest {free}
+"""
+_FREE = """
+    AND t.conversation_id IN (
+        SELECT f.conversation_id FROM xmpp_gatewaythread f
+        WHERE f.conversation_id IN (SELECT conversation_id FROM rows) FOR NO KEY UPDATE SKIP LOCKED
+    )
+"""
+_BEGIN = """
+    WITH {rows}
+    INSERT INTO xmpp_gatewaythread (conversation_id, member_id, position, hinted)
+    SELECT conversation_id, member_id, newest, false FROM rows
+    WHERE EXISTS (SELECT 1 FROM xmpp_gatewaymember m WHERE m.account_id = rows.member_id)
+    ON CONFLICT DO NOTHING
+"""
+_WRITTEN = {"conversation_id": "uuid", "member_id": "uuid", "oldest": "integer", "newest": "integer"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,16 @@ def collect(turn: Turn, user_ids: Collection[uuid.UUID], after: uuid.UUID | None
         return None
     made, has_more = _collect(turn, {key: (user, last) for key, user, last in rows})
     return Page(made, after if has_more else rows[-1][0])
+
+
+def pass_over(written: Mapping[tuple[uuid.UUID, uuid.UUID], Sequence[int]]) -> None:
+    """Members wrote these texts: positions by conversation and member, which follow one another since the caller's
+    transaction has locked the conversations."""
+    rows = [(*key, min(positions), max(positions)) for key, positions in sorted(written.items())]
+    new = [row for row in rows if row[2] == 1]
+    _execute(_BEGIN, _WRITTEN, new)
+    free = _FREE if connection.vendor == "postgresql" else ""
+    _execute(_MOVE_OVER.replace("{free}", free), _WRITTEN, [row for row in rows if row[2] > 1])
 
 
 def _collect(turn: Turn, found: Mapping[uuid.UUID, tuple[uuid.UUID, int]]) -> tuple[int, bool]:

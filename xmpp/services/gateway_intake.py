@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from portal.problems import Problem
 from portal.sql import as_uuid, execute_planned, table_of
 from xmpp.gateway_stanzas import Refusal, Written
 from xmpp.models import ImpAccount
+from xmpp.services.gateway_collecting import pass_over
 from xmpp.services.gateway_members import accounts_on
 from xmpp.stanzas import bare
 
@@ -194,7 +196,17 @@ def _send(outgoing: Sequence[tuple[Written, Outgoing]]) -> list[Refusal | None]:
         if rows:
             table, values = table_of("rows", _TAKEN, rows)
             execute_planned(_INSERT_TAKEN.format(rows=table), values)
+            pass_over(_positions(sent))
     return [_refusal(each) if isinstance(each, Problem) else None for each in sent]
+
+
+def _positions(sent: Sequence[Message | Problem]) -> dict[tuple[uuid.UUID, uuid.UUID], list[int]]:
+    """Where these stand in their conversations, by conversation and user."""
+    found: dict[tuple[uuid.UUID, uuid.UUID], list[int]] = defaultdict(list)
+    for message in sent:
+        if isinstance(message, Message) and message.user_id is not None:
+            found[message.conversation_id, message.user_id].append(message.position)
+    return found
 
 
 def _row(text: Written, account_id: uuid.UUID, message_id: uuid.UUID) -> tuple[Any, ...]:
