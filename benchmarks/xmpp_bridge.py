@@ -263,19 +263,19 @@ def _web() -> Iterator[int]:
 
 
 async def _latencies(server: Any, accounts: list[Any], port: int) -> list[float]:
-    """From the request to the API to the peer's socket, one after the other."""
+    """From the request to the API to the peer's socket, one after the other, in conversations that there are."""
     heard: dict[str, float] = {}
     [(jid, _)] = await _peers(server, lambda key: heard.setdefault(key, time.monotonic()), count=1)
     api = http.client.HTTPConnection("127.0.0.1", port)
     tokens = await asyncio.to_thread(_tokens, accounts)
     found = []
-    for n in range(SINGLE):
+    for n in range(len(tokens) + SINGLE):
         began = time.monotonic()
         key = await asyncio.to_thread(_post, api, tokens[n % len(tokens)], jid)
         await asyncio.to_thread(_wait, lambda key=key: key in heard)
         found.append(heard[key] - began)
         await asyncio.sleep(0.05)
-    return found[SINGLE // 10 :]
+    return found[len(tokens) :]
 
 
 def _tokens(accounts: list[Any]) -> list[str]:
