@@ -55,12 +55,19 @@ def execute_prepared(statement: str, values: Sequence[Any] | Mapping[str, Any]) 
     connection.ensure_connection()
     if connection.queries_logged:
         # Django's own cursors count what they run; whoever counts queries counts these too.
-        connection.queries_log.append({"sql": statement, "time": ""})
+        connection.queries_log.append({"sql": _written_out(statement, values), "time": ""})
     with connection.wrap_database_errors, cursor_type(connection.connection) as cursor:
         cursor.execute(statement, values, prepare=True)
         # Its `description` would be made for each column first.
         result = cursor.pgresult
         return cursor.fetchall() if result and result.nfields else []
+
+
+def _written_out(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> str:
+    """With its values, as Django's cursors log it."""
+    if not isinstance(values, Mapping):
+        return statement
+    return psycopg.ClientCursor(connection.connection).mogrify(statement, values).strip()
 
 
 def execute_for(statement: str, ids: Collection[uuid.UUID], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from django.db.models import OuterRef
@@ -69,12 +69,15 @@ def number_object(number: CpaasNumber) -> dict[str, Any]:
     }
 
 
-def message_objects(messages: Iterable[MessageRow]) -> list[dict[str, Any]]:
+def message_objects(
+    messages: Iterable[MessageRow], numbers: Mapping[uuid.UUID, str] | None = None
+) -> list[dict[str, Any]]:
     """Messages with their attempts and files, in the given order; three queries however many, one if all are plain
-    texts that came in."""
+    texts that came in, and one less when the caller knows their `numbers` by id."""
     rows = list(messages)
-    number_ids = {row.number_id for row in rows}
-    numbers = dict(CpaasNumber.objects.filter(pk__among=number_ids).values_list("pk", "number"))
+    if numbers is None:
+        number_ids = {row.number_id for row in rows}
+        numbers = dict(CpaasNumber.objects.filter(pk__among=number_ids).values_list("pk", "number"))
     attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
     sent = [row.id for row in rows if row.direction == "out"]
     for attempt in Attempt.objects.filter(message_id__among=sent).order_by("n"):
@@ -103,7 +106,7 @@ def conversation_objects(seen: Iterable[tuple[Viewer, Conversation]]) -> list[di
     rows = [row for _, row in pairs]
     numbers = CpaasNumber.objects.in_bulk({row.number_id for row in rows})
     names = known_names((user, row.remote) for user, row in pairs)
-    last = _last_messages(rows)
+    last = _last_messages(rows, {key: number.number for key, number in numbers.items()})
     standing = standings(rows, numbers)
     return [
         {
@@ -204,9 +207,11 @@ def _conversation(
     }
 
 
-def _last_messages(conversations: list[Conversation]) -> dict[uuid.UUID, dict[str, Any]]:
+def _last_messages(
+    conversations: list[Conversation], numbers: Mapping[uuid.UUID, str]
+) -> dict[uuid.UUID, dict[str, Any]]:
     """The newest message of each conversation that the user may see: the end of an index range each, however long."""
     newest = Message.objects.filter(conversation=OuterRef("pk"), status__in=SHOWN_STATUSES).order_by("-position")
     ids = Conversation.objects.filter(pk__in=[row.pk for row in conversations]).values(last=newest.values("pk")[:1])
     rows = Message.objects.filter(pk__in=ids)
-    return {uuid.UUID(found["conversation"]): found for found in message_objects(rows)}
+    return {uuid.UUID(found["conversation"]): found for found in message_objects(rows, numbers)}

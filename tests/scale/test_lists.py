@@ -56,7 +56,7 @@ def _faults(case: Case, seen: set[str]) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         case.get()
     found = [] if len(captured) <= MOST_QUERIES else [f"{len(captured)} queries"]
-    new = {query["sql"] for query in captured if query["sql"].startswith("SELECT")} - seen
+    new = {query["sql"] for query in captured if query["sql"].lstrip().startswith("SELECT")} - seen
     seen |= new
     for statement in new:
         found += [f"{scan} in {statement}" for scan in scans(statement) if scan.rows > MOST_ROWS]
