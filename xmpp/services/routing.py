@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.models import EndUser
-from portal.problems import conflict, invalid
+from portal.problems import conflict, invalid, not_found
 from portal.services.organisation import Organisation, get_colleague, home_of
 from portal.sql import as_uuid, execute_planned
 from xmpp.services.conversations import Party
@@ -60,7 +60,10 @@ class _Peer:
 
 
 def _sender_of(user: EndUser) -> _Sender:
-    [(priority, domain, has_xmpp, *home)] = execute_planned(_SENDER, {"user": user.pk})
+    rows = execute_planned(_SENDER, {"user": user.pk})
+    if not rows:
+        raise not_found("User")  # deleted since the request began
+    priority, domain, has_xmpp, *home = rows[0]
     return _Sender(priority or "both", domain or "", bool(has_xmpp), _home(*home))
 
 
