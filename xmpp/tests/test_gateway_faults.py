@@ -35,13 +35,17 @@ LEASE_S = 3.0
 
 
 @pytest.fixture
-def town(own_prosody: Prosody, sandbox_process: SandboxProcess, settings: Any, live_server: LiveServer) -> Town:
+def town(
+    own_prosody: Prosody, sandbox_process: SandboxProcess, settings: Any, live_server: LiveServer
+) -> Iterator[Town]:
     sandbox_process.reset()
     settings.PORTAL_ALLOW_PRIVATE_URLS = True
     settings.PUBLIC_URL = live_server.url
     made = Town(own_prosody, sandbox_process)
     made.hook("")
-    return made
+    yield made
+    # Nothing may still come in when the database is emptied.
+    sandbox_process.reset()
 
 
 @contextmanager
