@@ -179,9 +179,11 @@ def _insert(model: type[Model]) -> str:
 def _reader(model: type[Model], vendor: str) -> tuple[list[str], list[tuple[int, Any, Callable[..., Any]]]]:
     """The names of the columns, and what is to be done with some of them to have a Python value."""
     fields = model._meta.concrete_fields
+    # A foreign key's column is read as the key it refers to.
+    columns = [field.get_col(model._meta.db_table) for field in fields]
     converters = [
-        (place, field.cached_col, convert)
-        for place, field in enumerate(fields)
-        for convert in [*connection.ops.get_db_converters(field.cached_col), *field.get_db_converters(connection)]
+        (place, column, convert)
+        for place, column in enumerate(columns)
+        for convert in [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
     ]
     return [field.attname for field in fields], converters
