@@ -24,13 +24,16 @@ Store = Callable[[Sequence[News], str], Awaitable[None]]
 class Archive:
     """The archive of one account. Results come as messages, before the answer to the query: `add` takes them.
 
+    What was archived before `begins` is not ours, when it is not known before the first session.
+
     `cursor` is the id of the newest message of which all older ones are stored; "" before the first look. Nothing that
     was archived before `since` is new: so far back is asked for when the archive no longer knows the cursor. What is
     stored already is recognised.
     """
 
-    def __init__(self, cursor: str, since: datetime, ask: Ask, store: Store) -> None:
+    def __init__(self, cursor: str, begins: datetime | None, since: datetime, ask: Ask, store: Store) -> None:
         self.cursor = cursor
+        self._begins = begins
         self._since, self._ask, self._store = since, ask, store
         self._page: list[News] = []
         self._oldest = since
@@ -41,12 +44,14 @@ class Archive:
             self._page.append(news)
 
     async def begin(self) -> None:
-        """With the account's first session begins what we know: older messages stay where they were written. To be
-        called before the first presence, so that nothing that is said to us counts as older."""
+        """Find where what is ours begins: older messages stay where they were written. To be called before the first
+        presence, so that nothing that is said to us counts as older."""
         if self.cursor:
             return
         try:
-            newest = read_archive_end(await self._ask("set", build_newest_query()))
+            # Archives may know whole seconds only.
+            until = self._begins - timedelta(seconds=1) if self._begins else None
+            newest = read_archive_end(await self._ask("set", build_newest_query(until)))
         except IqError as error:
             if error.condition in _NO_ARCHIVE:
                 return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Account:
     """What a session needs to know. `host` "" means: as the domain's SRV records say; `password` None: it cannot be
-    decrypted. `cursor` and `since` are those of its Archive; `version` is the account's and its server's."""
+    decrypted. `cursor`, `begins` and `since` are those of its Archive; `version` is the account's and its server's."""
 
     id: uuid.UUID
     jid: str
@@ -30,6 +30,7 @@ class Account:
     port: int
     authority: str = field(repr=False)
     cursor: str
+    begins: datetime | None
     since: datetime
     slot: int
     version: tuple[int, int]

@@ -45,7 +45,7 @@ class Session:
     def __init__(self, account: Account, owner: Owner) -> None:
         self.account = account
         self._archive = Archive(
-            account.cursor, account.since, self._ask, lambda page, end: owner.store(self, page, end)
+            account.cursor, account.begins, account.since, self._ask, lambda page, end: owner.store(self, page, end)
         )
         self.is_online = False
         self.is_refused = False

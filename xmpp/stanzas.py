@@ -270,25 +270,29 @@ def escaped(text: str) -> str:
 
 def build_archive_query(*, page_size: int, after: str = "", since: datetime | None = None) -> Element:
     """The `<query/>` for a page of the archive: what comes after an id, or since a time, oldest first (XEP-0313)."""
-    query = Element(f"{{{ARCHIVE}}}query")
-    form = SubElement(query, f"{{{DATA_FORM}}}x", {"type": "submit"})
-    _add_field(form, "FORM_TYPE", ARCHIVE, {"type": "hidden"})
-    if since is not None:
-        _add_field(form, "start", since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    page = SubElement(query, f"{{{RESULT_SET}}}set")
-    SubElement(page, f"{{{RESULT_SET}}}max").text = str(page_size)
+    query, page = _archive_query("start", since, page_size)
     if after:
         SubElement(page, f"{{{RESULT_SET}}}after").text = after
     return query
 
 
-def build_newest_query() -> Element:
-    """The `<query/>` for the newest message of the archive alone."""
-    query = Element(f"{{{ARCHIVE}}}query")
-    page = SubElement(query, f"{{{RESULT_SET}}}set")
-    SubElement(page, f"{{{RESULT_SET}}}max").text = "1"
+def build_newest_query(until: datetime | None) -> Element:
+    """The `<query/>` for the newest message of the archive alone, of those until a time."""
+    query, page = _archive_query("end", until, 1)
     SubElement(page, f"{{{RESULT_SET}}}before")
     return query
+
+
+def _archive_query(bound: str, at: datetime | None, page_size: int) -> tuple[Element, Element]:
+    """A `<query/>` with a time as its `start` or `end`, and the `<set/>` in it that says which page."""
+    query = Element(f"{{{ARCHIVE}}}query")
+    form = SubElement(query, f"{{{DATA_FORM}}}x", {"type": "submit"})
+    _add_field(form, "FORM_TYPE", ARCHIVE, {"type": "hidden"})
+    if at is not None:
+        _add_field(form, bound, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    page = SubElement(query, f"{{{RESULT_SET}}}set")
+    SubElement(page, f"{{{RESULT_SET}}}max").text = str(page_size)
+    return query, page
 
 
 def _add_field(form: Element, name: str, value: str, attributes: dict[str, str] | None = None) -> None:

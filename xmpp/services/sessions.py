@@ -95,6 +95,8 @@ def _account(row: ImpAccount, since: datetime) -> Account:
         port=connection.xmpp_port,
         authority=connection.xmpp_ca,
         cursor=row.archive_cursor,
+        # Without one there was nobody who could have heard it.
+        begins=row.password_set_at,
         since=since,
         slot=row.slot,
         version=(row.version, connection.version),

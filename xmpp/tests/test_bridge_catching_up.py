@@ -124,6 +124,23 @@ def test_the_first_session_begins_with_what_comes_then(account: ImpAccount, uc_o
     assert stored() == ["later", "live"]
 
 
+def test_what_is_said_before_the_first_session_to_an_account_that_is_on(account: ImpAccount, uc_one: Connect) -> None:
+    """With no bridge there for a while after the account was switched on, nothing of that while is missing."""
+    peer, desk = uc_one(), uc_one(account)
+    write(peer, account, ["before"])
+    desk.wait_text("before")
+    desk.disconnect()
+    # The archive knows whole seconds.
+    begins = clock.now() + timedelta(seconds=3)
+    ImpAccount.objects.filter(pk=account.pk).update(password_set_at=begins)
+    eventually(lambda: clock.now() > begins)
+    write(peer, account, ["meanwhile"])
+    with bridging(account):
+        write(peer, account, ["live"])
+        eventually(lambda: "live" in stored())
+    assert stored() == ["meanwhile", "live"]
+
+
 def lose_cursor(account: ImpAccount) -> None:
     """As when the archive no longer has the message at which we stopped."""
     ImpAccount.objects.filter(pk=account.pk).update(archive_cursor="long-gone")
