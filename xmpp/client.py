@@ -8,7 +8,6 @@ salted password comes from hashlib; slixmpp's loop in Python takes ten times as 
 from __future__ import annotations
 
 import hashlib
-import os
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -89,7 +88,6 @@ class Client(Guarded, ClientXMPP):
         self.heard_at = 0.0
         # Nothing is read from this connection for now.
         self.is_paused = False
-        self._no_way = ""
         # Without stream management: the id of each ping, and the messages that were said before it.
         self._pinged: dict[str, Sequence[str]] = {}
         self.register_plugin("feature_mechanisms", {"use_mechs": SCRAM, "unencrypted_scram": False})
@@ -118,7 +116,6 @@ class Client(Guarded, ClientXMPP):
         self.add_event_handler("failed_auth", self._on_failed_login)
         self.add_event_handler("no_auth", lambda _: told.on_no_tls("The server offers no SCRAM over TLS."))
         self.add_event_handler("ssl_invalid_chain", self._on_bad_certificate)
-        self.add_event_handler("connection_failed", self._on_connection_failed)
         self.add_event_handler("disconnected", lambda _: told.on_disconnected())
 
     def event(self, name: str, data: Any = {}) -> None:  # noqa: B006 - as slixmpp has it
@@ -314,14 +311,8 @@ class Client(Guarded, ClientXMPP):
         self.listener.on_no_tls(str(getattr(error, "verify_message", "") or error.reason or "TLS failed"))
         self.cut()
 
-    def _on_connection_failed(self, error: object) -> None:
-        """One address of the server did not answer; the others are tried."""
-        self._no_way = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-
-    def reschedule_connection_attempt(self) -> None:
-        # slixmpp has tried all addresses, and would begin again by itself.
-        self._current_connection_attempt = None
-        self.listener.on_unreachable(f"The XMPP server cannot be reached: {self._no_way}.")
+    def on_unreachable(self, reason: str) -> None:
+        self.listener.on_unreachable(f"The XMPP server cannot be reached: {reason}.")
 
     def _handle_stream_error(self, error: Any) -> None:
         # slixmpp would follow see-other-host to anywhere, with our credentials. The session has ended with its stream.

@@ -7,7 +7,6 @@ addresses it ever saw. Service discovery and pings are answered here.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import suppress
 from typing import Any, Protocol
@@ -85,12 +84,11 @@ class Component(Guarded, ComponentXMPP):
         may_be_private: bool = False,
         patience_s: float = 60,
     ) -> None:
-        super().__init__(domain, secret, host, port)  # type: ignore[no-untyped-call]
+        super().__init__(domain, secret, host, port)
         self.whitespace_keepalive = False
         self.closed = asyncio.Event()
         self.stream_error = ""
         self.may_be_private = may_be_private
-        self._no_way = ""
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listener, self._patience_s = listener, patience_s
         self._awake_at = time.monotonic()
@@ -106,7 +104,6 @@ class Component(Guarded, ComponentXMPP):
         for path, hear in hears.items():
             self.register_handler(Callback(path, MatchXPath(path), hear))
         self.add_event_handler("session_start", lambda _: self._settle(None))
-        self.add_event_handler("connection_failed", self._on_connection_failed)
         self.add_event_handler("disconnected", self._on_disconnected)
 
     async def open(self) -> None:
@@ -209,14 +206,8 @@ class Component(Guarded, ComponentXMPP):
         else:
             self._opened.set_exception(error)
 
-    def _on_connection_failed(self, error: object) -> None:
-        """One address of the server did not answer; the others are tried."""
-        self._no_way = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-
-    def reschedule_connection_attempt(self) -> None:
-        # slixmpp has tried all addresses, and would begin again by itself.
-        self._current_connection_attempt = None
-        self._settle(Unreachable(f"No connection: {self._no_way}."))
+    def on_unreachable(self, reason: str) -> None:
+        self._settle(Unreachable(f"No connection: {reason}."))
 
     def _on_disconnected(self, _: object) -> None:
         self._settle(Unreachable("The server closed the connection."))

@@ -3,7 +3,9 @@ lead somewhere else by then. The address that was checked is the one that is con
 
 from __future__ import annotations
 
+import os
 import socket
+from typing import Any
 
 from slixmpp.xmlstream import XMLStream
 
@@ -11,9 +13,27 @@ from portal.addresses import ForbiddenAddress, check_address
 
 
 class Guarded(XMLStream):
-    """`may_be_private`: it was the operator who named the server."""
+    """It tries all addresses once. `may_be_private`: it was the operator who named the server."""
 
     may_be_private = False
+    _no_way = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_event_handler("connection_failed", self._on_connection_failed)
+
+    def on_unreachable(self, reason: str) -> None:
+        """No address of the server answered; the last one did not because of this."""
+        raise NotImplementedError
+
+    def _on_connection_failed(self, error: object) -> None:
+        """One address did not answer; the others are tried."""
+        self._no_way = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+    def reschedule_connection_attempt(self) -> None:
+        # slixmpp has tried all addresses, and would begin again by itself.
+        self._current_connection_attempt = None
+        self.on_unreachable(self._no_way)
 
     async def _attempt_connection(self, host: str, port: int, tls: bool, server_hostname: str | None) -> bool:
         """All addresses of a host, which slixmpp got from a record of the domain or was told. Whatever fails is told as

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
@@ -28,18 +29,15 @@ def organisation_of(group: Group) -> Organisation:
     return home_of(group.pk, group.reseller_id, group.enterprise)
 
 
-def home_of(group_id: uuid.UUID, reseller_id: uuid.UUID, enterprise: str) -> Organisation:
-    """The organisation of a user of this group."""
-    return (reseller_id, enterprise) if enterprise else (group_id, "")
+def home_of(group_id: Any, reseller_id: Any, enterprise: str) -> Organisation:
+    """The organisation of a user of this group, by its columns as the database returned them."""
+    return (as_uuid(reseller_id), enterprise) if enterprise else (as_uuid(group_id), "")
 
 
 def organisations_of(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Organisation]:
     """The organisation of each of these users, in one query."""
     rows = execute_for(_HOMES, user_ids, {}) if user_ids else []
-    return {
-        as_uuid(key): home_of(as_uuid(group), as_uuid(reseller), enterprise)
-        for key, group, reseller, enterprise in rows
-    }
+    return {as_uuid(key): home_of(*columns) for key, *columns in rows}
 
 
 def same_organisation(one: str, other: str) -> Q:

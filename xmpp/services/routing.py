@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from portal.models import EndUser
 from portal.problems import conflict, invalid, not_found
@@ -64,7 +63,7 @@ def _sender_of(user: EndUser) -> _Sender:
     if not rows:
         raise not_found("User")  # deleted since the request began
     priority, domain, has_xmpp, *home = rows[0]
-    return _Sender(priority or "both", domain or "", bool(has_xmpp), _home(*home))
+    return _Sender(priority or "both", domain or "", bool(has_xmpp), home_of(*home))
 
 
 def route_by_name(user: EndUser, name: str) -> Route:
@@ -93,14 +92,10 @@ def route_to_jid(user: EndUser, jid: str) -> Route:
 def _peer_with(jid: str, home: Organisation) -> _Peer | None:
     """The user of this organisation with this JID."""
     rows = execute_planned(_PEER, {"jid": jid})
-    if not rows or _home(*rows[0][4:]) != home:
+    if not rows or home_of(*rows[0][4:]) != home:
         return None
     key, name, is_active, has_xmpp = rows[0][:4]
     return _Peer(as_uuid(key), name, bool(is_active), jid if has_xmpp else "")
-
-
-def _home(group_id: Any, reseller_id: Any, enterprise: str) -> Organisation:
-    return home_of(as_uuid(group_id), as_uuid(reseller_id), enterprise)
 
 
 def _route(sender: _Sender, peer: _Peer | None, jid: str) -> Route:
