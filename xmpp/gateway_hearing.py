@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 
 # So many texts are taken together, so many wait; what is more is asked to come again. As much else may be under way
 # (receipts, presence); what is more is dropped then, as it is when the database is away.
-TOGETHER = 100
+TOGETHER = 400
 MOST_WAITING = 2000
 FINISH_S = 5
 
