@@ -241,8 +241,9 @@ class Prosody:
         self.program.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add_account(self, jid: str, password: str) -> None:
-        """Make an account, or give it another password. Nobody is disconnected by it: it is only a file.
+    def add_account(self, jid: str, password: str, *, rounds: int = SCRAM_ROUNDS) -> None:
+        """Make an account, or give it another password. Nobody is disconnected by it: it is only a file. `rounds` is
+        what the server asks for; with others nobody can log in.
 
         (A change through `prosodyctl` or the admin interfaces ends the account's sessions, facts/xmpp.md 2d.)
         """
@@ -259,7 +260,7 @@ class Prosody:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{_encoded(user)}.dat"
         fresh = path.with_suffix(".new")
-        fresh.write_text(f'return {{\n{lines}\t["iteration_count"] = {SCRAM_ROUNDS};\n}};\n')
+        fresh.write_text(f'return {{\n{lines}\t["iteration_count"] = {rounds};\n}};\n')
         fresh.rename(path)
         self._own(folder.parent)
 

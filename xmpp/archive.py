@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element
 
 from django.conf import settings
-from slixmpp.exceptions import IqError
 
-from xmpp.stanzas import ArchivePage, News, build_archive_query, build_newest_query, read_archive_end
+from xmpp.building import build_archive_query, build_newest_query
+from xmpp.requests import RequestRefused
+from xmpp.stanzas import ArchivePage, News, read_archive_end
 
 PAGE = 100
 # The cursor of an archive that was empty when we first looked: all that it has is new.
@@ -17,7 +18,7 @@ FROM_THE_START = "*"
 # What a server says that has no archive for the account. Anything else may be better the next time.
 _NO_ARCHIVE = frozenset({"service-unavailable", "feature-not-implemented", "forbidden", "not-allowed"})
 
-Ask = Callable[[str, Element], Awaitable[Element]]
+Ask = Callable[[str, str], Awaitable[Element]]
 Store = Callable[[Sequence[News], str], Awaitable[None]]
 
 
@@ -52,7 +53,7 @@ class Archive:
             # Archives may know whole seconds only.
             until = self._begins - timedelta(seconds=1) if self._begins else None
             newest = read_archive_end(await self._ask("set", build_newest_query(until)))
-        except IqError as error:
+        except RequestRefused as error:
             if error.condition in _NO_ARCHIVE:
                 return
             raise
@@ -63,7 +64,7 @@ class Archive:
     async def read(self) -> None:
         """Store what is new, page by page; each is stored before the next is asked for.
 
-        A server without an archive has nothing new. Raises slixmpp's IqError and IqTimeout, and what `store` raises:
+        A server without an archive has nothing new. Raises RequestFailed, and what `store` raises:
         what is left is read the next time.
         """
         if not self.cursor:
@@ -74,7 +75,7 @@ class Archive:
         while page is None or not page.complete:
             try:
                 page = await self._read_page(since)
-            except IqError as error:
+            except RequestRefused as error:
                 if error.condition == "item-not-found" and not looked_back:
                     since, looked_back = self._oldest, True
                 elif error.condition in _NO_ARCHIVE and page is None:

@@ -207,7 +207,6 @@ class Bridge(Resident):
 
     def on_online(self, session: Session, *, fresh: bool) -> None:
         self._traffic.sender.on_online(session, fresh=fresh)
-        self._traffic.wishes.set()
 
     async def begin(self, session: Session) -> None:
         await self._traffic.begin(session)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element
-
-from slixmpp.exceptions import IqError
 
 from xmpp.archive import Archive
+from xmpp.building import ENABLE_CARBONS, FETCH_ROSTER, build_presence
 from xmpp.client import Client
-from xmpp.stanzas import CARBONS
+from xmpp.requests import RequestRefused
+from xmpp.stanzas import ROSTER
 
 if TYPE_CHECKING:
     from xmpp.owner import Owner
@@ -23,18 +22,18 @@ if TYPE_CHECKING:
 
 
 async def catch_up(session: Session, owner: Owner, client: Client, archive: Archive) -> None:
-    """Returns when all that was said meanwhile is stored. Raises slixmpp's IqError and IqTimeout, and what `owner`
+    """Returns when all that was said meanwhile is stored. Raises RequestFailed, and what `owner`
     raises."""
-    with suppress(IqError):  # a server without carbons: then there are only the messages that are for us
-        await client.ask("set", Element(f"{{{CARBONS}}}enable"))
+    with suppress(RequestRefused):  # a server without carbons: then there are only the messages that are for us
+        await client.requests.ask("set", ENABLE_CARBONS)
     owner.on_roster(session, await _fetch_roster(client), whole=True)
     await owner.begin(session)
     await archive.begin()
-    client.say_presence({}, session.show, session.message)
+    client.tell(build_presence(show=session.show, status=session.message))
     await archive.read()
 
 
 async def _fetch_roster(client: Client) -> list[dict[str, str]]:
-    answer = await client.ask("get", Element("{jabber:iq:roster}query"))
-    items = answer.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
+    answer = await client.requests.ask("get", FETCH_ROSTER)
+    items = answer.iterfind(f"{{{ROSTER}}}query/{{{ROSTER}}}item")
     return [dict(item.attrib) for item in items]

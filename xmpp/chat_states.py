@@ -10,10 +10,11 @@ from contextlib import suppress
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from portal.residents import in_database
+from xmpp.building import build_chat_state
 from xmpp.client import Passing
 from xmpp.services import chat_states
 from xmpp.session import Session
-from xmpp.stanzas import ChatState, Said, build_chat_state
+from xmpp.stanzas import ChatState, Said
 
 # What changes and goes back within so long is not told, however fast somebody changes their mind.
 COALESCE_S = 1.0

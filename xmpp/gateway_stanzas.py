@@ -19,6 +19,7 @@ from typing import Literal
 from xml.etree.ElementTree import Element
 
 from portal.xml_text import without_illegal_characters
+from xmpp.building import escaped
 from xmpp.stanzas import (
     CLIENT,
     DELAY,
@@ -27,7 +28,6 @@ from xmpp.stanzas import (
     STANZA_ERRORS,
     STANZA_ID,
     bare,
-    escaped,
 )
 
 COMPONENT = "jabber:component:accept"

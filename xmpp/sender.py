@@ -15,11 +15,11 @@ from contextlib import suppress
 from django.db import Error as DatabaseError
 
 from portal.residents import in_database
+from xmpp.building import build_message
 from xmpp.client import Sent
 from xmpp.services import outbox
 from xmpp.services.outbox import Outgoing
 from xmpp.session import Session
-from xmpp.stanzas import build_message
 from xmpp.states import DeliveryState
 from xmpp.together import BATCH, Pace
 
@@ -82,6 +82,7 @@ class Sender:
 
     async def send(self) -> None:
         """Send what waits for sessions that are online, a batch of it. Raises DatabaseError."""
+        await self._pace.begin()
         online = {key for key, session in self._sessions.items() if session.is_online}
         try:
             if self._unsure:
@@ -95,7 +96,6 @@ class Sender:
     async def _send_queued(self, ready: set[uuid.UUID]) -> None:
         if not ready:
             return
-        await self._pace.begin()
         texts = await in_database(outbox.claim_queued, ready, holder=self._holder, limit=BATCH)
         if await self._write(texts) > 1:
             # There may be more, for sessions that are online by then.
@@ -120,6 +120,8 @@ class Sender:
             for text in refused:
                 await in_database(outbox.give_up, text.message_id, "The XMPP server does not take this message.")
             await self._write([text for text in texts if text not in refused])
+            # Others come online at about the same time.
+            self._pace.done(len(account_ids))
         except Exception:
             self._to_resend |= account_ids
             raise

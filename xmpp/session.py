@@ -14,18 +14,19 @@ from contextlib import suppress
 from xml.etree.ElementTree import Element
 
 from django.conf import settings
-from slixmpp.exceptions import IqError, XMPPError
 from slixmpp.jid import InvalidJID
 
 from portal.logs import get_logger
 from xmpp import stanzas
 from xmpp.acknowledging import Unstored
 from xmpp.archive import Archive
+from xmpp.building import build_presence, build_roster_removal, build_subscription
 from xmpp.catching_up import catch_up
-from xmpp.client import Client, Sent
+from xmpp.client import MOST_ROUNDS, Client, Sent
 from xmpp.owner import Account, Owner
 from xmpp.peers import Peers
 from xmpp.reconnecting import pause_s
+from xmpp.requests import RequestFailed, RequestRefused
 from xmpp.states import AccountStatus
 
 logger = get_logger(__name__)
@@ -35,7 +36,11 @@ FORGET_S = 10.0
 # Of the time after which a silent connection is dead, the part after which it is asked.
 ASK_AFTER = 0.5
 # What the server says when it is not the password's fault (RFC 6120 §6.5).
-_PASSING = frozenset({"temporary-auth-failure", "aborted"})
+_PASSING = {
+    "temporary-auth-failure": "The XMPP server cannot check the password now.",
+    # By us: nobody else ends an exchange so.
+    "aborted": f"The XMPP server asks for more than {MOST_ROUNDS:,} rounds of SCRAM, or its challenge is not valid.",
+}
 _UNDECRYPTABLE = "The password cannot be decrypted. Set it anew."
 
 
@@ -128,7 +133,7 @@ class Session:
 
     async def _until_online_or_ended(self, client: Client) -> None:
         """The login has its time. How long catching up takes depends on how much there is; each step of it has its own
-        time (Client.ask)."""
+        time (Requests.ask)."""
         is_over = lambda: self._catching_up is not None or self.is_online or self._ended.is_set()  # noqa: E731
         try:
             async with asyncio.timeout(LOGIN_S):
@@ -205,25 +210,22 @@ class Session:
         """Our own presence from now on: `show` is "" (available), away, dnd or xa."""
         self.show, self.message = show, message
         if self._client is not None and self.is_online:
-            self._client.say_presence({}, show, message)
+            self._client.tell(build_presence(show=show, status=message))
 
     def say_subscription(self, kind: str, jid: str) -> bool:
         """`subscribe`, `unsubscribe`, `subscribed` or `unsubscribed`; whether it was said."""
         if self._client is None or not self.is_online:
             return False
-        self._client.say_presence({"to": jid, "type": kind})
-        return True
+        return self._client.tell(build_subscription(to=jid, kind=kind))
 
     async def forget_peer(self, jid: str) -> bool:
         """Take `jid` off the roster, which ends subscriptions both ways; whether it is off now."""
-        query = Element("{jabber:iq:roster}query")
-        query.append(Element("{jabber:iq:roster}item", {"jid": jid, "subscription": "remove"}))
         try:
             async with asyncio.timeout(FORGET_S):
-                await self._ask("set", query)
-        except IqError:
+                await self._ask("set", build_roster_removal(jid))
+        except RequestRefused:
             return True  # it was not on it
-        except (XMPPError, TimeoutError):
+        except (RequestFailed, TimeoutError):
             return False
         return True
 
@@ -310,7 +312,7 @@ class Session:
 
     def on_refused(self, condition: str) -> None:
         if condition in _PASSING:
-            self._why = "The XMPP server cannot check the password now."
+            self._why = _PASSING[condition]
         else:
             self._refused = "The XMPP server refused the password."
 
@@ -335,7 +337,7 @@ class Session:
             assert self._client is not None
             await catch_up(self, self._owner, self._client, self._archive)
             self._be_online(fresh=True)
-        except XMPPError as error:
+        except RequestFailed as error:
             self._give_up(f"The server did not answer as it should ({error.condition}).")
         except Exception as error:
             # With the database away nothing can be stored: the next session reads it again.
@@ -353,10 +355,10 @@ class Session:
         self._wake.set()
         self._owner.on_online(self, fresh=fresh)
 
-    async def _ask(self, kind: str, payload: Element) -> Element:
+    async def _ask(self, kind: str, payload: str) -> Element:
         if self._client is None:
-            raise XMPPError("remote-server-timeout")
-        return await self._client.ask(kind, payload)
+            raise RequestFailed("remote-server-timeout")
+        return await self._client.requests.ask(kind, payload)
 
     def _stop_catching_up(self) -> None:
         if self._catching_up is not None:

@@ -1,5 +1,4 @@
-"""What is said on an XMPP stream, built and read without any I/O (RFC 6121, XEP-0085, 0184, 0203, 0280, 0313,
-0359).
+"""What is said on an XMPP stream, read without any I/O (RFC 6121, XEP-0085, 0184, 0203, 0280, 0313, 0359).
 
 Whatever comes from the server may be forged, malformed or huge: readers return None for what means nothing to us, and
 trust ids, carbons and archive results only from the account's own server.
@@ -11,11 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
-from xml.etree.ElementTree import Element, SubElement
-
-from portal.xml_text import has_illegal_characters
+from xml.etree.ElementTree import Element
 
 CLIENT = "jabber:client"
+ROSTER = "jabber:iq:roster"
 CARBONS = "urn:xmpp:carbons:2"
 FORWARD = "urn:xmpp:forward:0"
 DELAY = "urn:xmpp:delay"
@@ -174,14 +172,18 @@ def _read_error(stanza: Element, peer: str) -> Refused | None:
     origin_id = _short(stanza.get("id"))
     if not origin_id:
         return None
+    text = stanza.findtext(f"{{{CLIENT}}}error/{{{STANZA_ERRORS}}}text")
+    reason = text or read_condition(stanza).replace("-", " ")
+    return Refused(peer, origin_id, reason[:300])
+
+
+def read_condition(stanza: Element) -> str:
+    """Why it came back, in the words of RFC 6120 §8.3.3."""
     error = stanza.find(f"{{{CLIENT}}}error")
-    reason = ""
     for part in error if error is not None else ():
-        if part.tag == f"{{{STANZA_ERRORS}}}text":
-            reason = part.text or reason
-        elif part.tag.startswith(f"{{{STANZA_ERRORS}}}"):
-            reason = reason or part.tag.partition("}")[2].replace("-", " ")
-    return Refused(peer, origin_id, reason[:300] or "undefined condition")
+        if part.tag.startswith(f"{{{STANZA_ERRORS}}}") and part.tag != f"{{{STANZA_ERRORS}}}text":
+            return part.tag.partition("}")[2]
+    return "undefined-condition"
 
 
 def _read_receipt(stanza: Element, peer: str) -> Received | None:
@@ -235,69 +237,6 @@ def read_time(stamp: str) -> datetime | None:
         return datetime.fromisoformat(stamp).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def build_message(*, to: str, text: str, origin_id: str) -> str:
-    """A chat message that asks for a receipt. Raises ValueError for what XML cannot write.
-
-    Messages are written as text: there are thousands a second, and as elements they cost three times as much.
-    """
-    if has_illegal_characters(text):
-        raise ValueError("This text has characters that XML cannot write.")
-    key, body = escaped(origin_id), escaped(text)
-    asks = f"<request xmlns='{RECEIPTS}'/><active xmlns='{CHAT_STATES}'/>"
-    origin = f"<origin-id xmlns='{STANZA_ID}' id='{key}'/>"
-    return f"<message to='{escaped(to)}' type='chat' id='{key}'><body>{body}</body>{origin}{asks}</message>"
-
-
-def build_receipt(*, to: str, origin_id: str) -> str:
-    """The answer to a message that asked for one, for the sender's other clients too."""
-    receipt = f"<received xmlns='{RECEIPTS}' id='{escaped(origin_id)}'/>"
-    return f"<message to='{escaped(to)}' type='chat'>{receipt}<store xmlns='urn:xmpp:hints'/></message>"
-
-
-def build_chat_state(*, to: str, state: str, stanza_id: str) -> str:
-    """A word on whether we are writing, `composing`, `paused` or `active`, which no server is to keep (XEP-0334)."""
-    said = f"<{state} xmlns='{CHAT_STATES}'/><no-store xmlns='urn:xmpp:hints'/>"
-    return f"<message to='{escaped(to)}' type='chat' id='{escaped(stanza_id)}'>{said}</message>"
-
-
-def escaped(text: str) -> str:
-    """As content and in attributes alike. A bare carriage return would be read as a line feed (XML 1.0 §2.11)."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&apos;")
-    return text.replace("\r", "&#13;")
-
-
-def build_archive_query(*, page_size: int, after: str = "", since: datetime | None = None) -> Element:
-    """The `<query/>` for a page of the archive: what comes after an id, or since a time, oldest first (XEP-0313)."""
-    query, page = _archive_query("start", since, page_size)
-    if after:
-        SubElement(page, f"{{{RESULT_SET}}}after").text = after
-    return query
-
-
-def build_newest_query(until: datetime | None) -> Element:
-    """The `<query/>` for the newest message of the archive alone, of those until a time."""
-    query, page = _archive_query("end", until, 1)
-    SubElement(page, f"{{{RESULT_SET}}}before")
-    return query
-
-
-def _archive_query(bound: str, at: datetime | None, page_size: int) -> tuple[Element, Element]:
-    """A `<query/>` with a time as its `start` or `end`, and the `<set/>` in it that says which page."""
-    query = Element(f"{{{ARCHIVE}}}query")
-    form = SubElement(query, f"{{{DATA_FORM}}}x", {"type": "submit"})
-    _add_field(form, "FORM_TYPE", ARCHIVE, {"type": "hidden"})
-    if at is not None:
-        _add_field(form, bound, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    page = SubElement(query, f"{{{RESULT_SET}}}set")
-    SubElement(page, f"{{{RESULT_SET}}}max").text = str(page_size)
-    return query, page
-
-
-def _add_field(form: Element, name: str, value: str, attributes: dict[str, str] | None = None) -> None:
-    field = SubElement(form, f"{{{DATA_FORM}}}field", {"var": name, **(attributes or {})})
-    SubElement(field, f"{{{DATA_FORM}}}value").text = value
 
 
 def read_archive_end(answer: Element) -> ArchivePage:

@@ -19,6 +19,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from portal.residents import in_database
 from portal.scoping import parse_id
+from xmpp.building import build_receipt
 from xmpp.chat_states import ChatStates
 from xmpp.client import Sent
 from xmpp.peers import Peer
@@ -29,7 +30,7 @@ from xmpp.services.receiving import Heard
 from xmpp.services.rosters import Wish
 from xmpp.services.sessions import StatusChange
 from xmpp.session import Session
-from xmpp.stanzas import LONGEST_JID, ChatState, News, Received, Refused, Said, build_receipt
+from xmpp.stanzas import LONGEST_JID, ChatState, News, Received, Refused, Said
 from xmpp.states import AccountStatus
 from xmpp.together import AWAY, BATCH, Pace, Together, do_all
 
@@ -210,7 +211,8 @@ class Traffic:
         while self._roster:
             await do_all(_call_each, [self._roster[0]])
             self._roster.popleft()
-            self.wishes.set()
+            if not self._roster:
+                self.wishes.set()
 
     async def tell_peers(self) -> None:
         """Store the presence of peers; what changed and went back since the last call is not told."""

@@ -35,6 +35,10 @@ _WISHES = """
 """
 
 
+# Asked at each login.
+_WATCHES = "SELECT 1 FROM xmpp_subscription WHERE user_id {among} AND direction = 'out' LIMIT 1"
+
+
 @dataclass(frozen=True)
 class Wish:
     """What an account's session has to say about a subscription: a presence type. `forget`: the entry can leave the
@@ -123,9 +127,9 @@ def note_roster(account_id: uuid.UUID, items: Sequence[Mapping[str, str]], *, wh
     """
     entries = {item.get("jid", "").lower(): item for item in items if item.get("jid")}
     watched = {jid for jid, entry in entries.items() if entry.get("subscription") in ("to", "both")}
-    rows = Subscription.objects.filter(user=account_id, direction=Direction.OUT).order_by("pk")
-    if not entries and not rows.exists():
+    if not entries and not execute_for(_WATCHES, [account_id], {}):
         return
+    rows = Subscription.objects.filter(user=account_id, direction=Direction.OUT).order_by("pk")
     with transaction.atomic():
         lock_account(account_id)
         known = {row.jid: row for row in rows}

@@ -17,11 +17,11 @@ from portal.services.organisation import get_colleagues
 from portal.sql import insert
 from portal.xml_text import require_legal
 from presence.services.online import online_among
+from xmpp.building import escaped
 from xmpp.models import ImMessage, ImReceiver, XmppDelivery
 from xmpp.services.conversations import lock_conversations, lock_group
 from xmpp.services.received_rows import Activity, raise_participants
 from xmpp.services.routing import Route, route_by_name
-from xmpp.stanzas import escaped
 
 # As it is written to the stream. Servers take 256 kB in one stanza, with all that is around the text.
 LONGEST_BYTES = 64 * 1024

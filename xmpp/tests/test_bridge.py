@@ -93,6 +93,15 @@ def test_wrong_password_is_tried_once(prosody: Prosody, account: ImpAccount) -> 
     assert attempts[0].startswith("SCRAM")
 
 
+def test_a_server_that_asks_for_too_many_rounds(prosody: Prosody, account: ImpAccount, colleague: ImpAccount) -> None:
+    """RFC 5802 leaves the count to the server; the sessions of all others would stand still for an hour."""
+    prosody.add_account(account.imp_id, account.password, rounds=2_000_000_000)
+    with bridging():
+        wait_status(account, AccountStatus.RECONNECTING)
+        assert "100,000 rounds" in account.status_reason
+        wait_status(colleague, AccountStatus.ONLINE)
+
+
 def test_a_new_password_ends_the_final_state(prosody: Prosody, account: ImpAccount) -> None:
     """S0.16: with the right password the account goes online, without a restart of anything."""
     right = account.password

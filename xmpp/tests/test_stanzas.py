@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.xml_text import has_illegal_characters
-from xmpp import stanzas
+from xmpp import building, stanzas
 from xmpp.stanzas import ArchivePage, ChatState, Received, Refused, Said, read_message
 
 OWN = "me@im.example"
@@ -184,23 +184,46 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).filter(
 )
 
 
+def written(text: str) -> Element:
+    """As the server reads it."""
+    return ET.fromstring(f"<s xmlns='{stanzas.CLIENT}'>{text}</s>")[0]
+
+
 @pytest.mark.fuzz
-@given(text=TEXTS, to=TEXTS, origin_id=TEXTS)
-def test_what_is_written_is_read(text: str, to: str, origin_id: str) -> None:
+@given(text=TEXTS, to=TEXTS, key=TEXTS)
+def test_what_is_written_is_read(text: str, to: str, key: str) -> None:
     """S0.1: any text that XML can write comes through as it is."""
-    written = ET.fromstring(
-        f"<s xmlns='jabber:client'>{stanzas.build_message(to=to, text=text, origin_id=origin_id)}</s>"
-    )[0]
-    assert written.findtext("{jabber:client}body", "") == text
-    receipt = ET.fromstring(f"<s xmlns='jabber:client'>{stanzas.build_receipt(to=to, origin_id=origin_id)}</s>")[0]
+    message = written(building.build_message(to=to, text=text, origin_id=key))
+    assert message.findtext("{jabber:client}body", "") == text
+    receipt = written(building.build_receipt(to=to, origin_id=key))
     assert receipt.find("{urn:xmpp:receipts}received") is not None
-    word = ET.fromstring(
-        f"<s xmlns='jabber:client'>{stanzas.build_chat_state(to=to, state='paused', stanza_id=origin_id)}</s>"
-    )[0]
+    word = written(building.build_chat_state(to=to, state="paused", stanza_id=key))
     assert [child.tag for child in word] == [
         "{http://jabber.org/protocol/chatstates}paused",
         "{urn:xmpp:hints}no-store",
     ]
+    presence = written(building.build_presence(show="dnd", status=text))
+    assert presence.findtext("{jabber:client}status", "") == text
+    query = written(building.build_archive_query(page_size=10, after=key))
+    assert query.findtext(f"{{{stanzas.RESULT_SET}}}set/{{{stanzas.RESULT_SET}}}after", "") == key
+
+
+@pytest.mark.fuzz
+@given(jid=TEXTS.filter(lambda text: not set(text) & set("\t\n")))
+def test_any_jid_is_written(jid: str) -> None:
+    assert written(building.build_subscription(to=jid, kind="subscribe")).get("to") == jid
+    assert written(building.build_roster_removal(jid))[0].get("jid") == jid
+
+
+def test_archive_queries_ask_for_times_in_utc() -> None:
+    """XEP-0313 §4.1.2, XEP-0082."""
+    at = datetime(2026, 11, 27, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    for bound, query in (
+        ("start", building.build_archive_query(page_size=5, since=at)),
+        ("end", building.build_newest_query(at)),
+    ):
+        fields = {field.get("var"): "".join(field.itertext()) for field in written(query).iter("{jabber:x:data}field")}
+        assert fields == {"FORM_TYPE": stanzas.ARCHIVE, bound: "2026-11-26T23:30:00Z"}
 
 
 _NAMES = st.sampled_from(
