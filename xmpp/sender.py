@@ -114,17 +114,22 @@ class Sender:
             return
         self._to_resend -= account_ids
         try:
-            await in_database(outbox.expire, account_ids)
-            texts = await in_database(outbox.claim_unfinished, account_ids, holder=self._holder)
-            refused = self._refused_by_server(texts)
-            for text in refused:
-                await in_database(outbox.give_up, text.message_id, "The XMPP server does not take this message.")
-            await self._write([text for text in texts if text not in refused])
-            # Others come online at about the same time.
-            self._pace.done(len(account_ids))
+            left = await in_database(outbox.with_unfinished, account_ids)
+            if left:
+                await self._send_unfinished(left)
         except Exception:
             self._to_resend |= account_ids
             raise
+        # Others come online at about the same time.
+        self._pace.done(len(account_ids))
+
+    async def _send_unfinished(self, account_ids: set[uuid.UUID]) -> None:
+        await in_database(outbox.expire, account_ids)
+        texts = await in_database(outbox.claim_unfinished, account_ids, holder=self._holder)
+        refused = self._refused_by_server(texts)
+        for text in refused:
+            await in_database(outbox.give_up, text.message_id, "The XMPP server does not take this message.")
+        await self._write([text for text in texts if text not in refused])
 
     def _refused_by_server(self, texts: Sequence[Outgoing]) -> list[Outgoing]:
         """Of each account over whose messages the server ended its stream again and again, the first to go."""

@@ -33,6 +33,11 @@ _CLAIMED = f"""
     SELECT d.message_id FROM xmpp_xmppdelivery d JOIN xmpp_impaccount a ON a.user_id = d.account_id
     WHERE d.account_id {{among}} AND d.state = 'sending' AND {HELD_SQL}
 """  # noqa: S608 - made of constants
+# Asked at each login.
+_UNFINISHED = """
+    SELECT DISTINCT account_id FROM xmpp_xmppdelivery
+    WHERE account_id {among} AND state IN ('queued', 'sending', 'sent')
+"""
 _MOVE = """
     UPDATE xmpp_xmppdelivery SET state = %(state)s, at = %(at)s
     WHERE message_id {among} AND state IN ({earlier}) RETURNING message_id
@@ -55,6 +60,11 @@ class Outgoing:
 def claim_queued(account_ids: Collection[uuid.UUID], *, holder: str, limit: int) -> list[Outgoing]:
     """Make queued stanzas of these accounts `sending`, oldest first, and return them. Committed before any is sent."""
     return _claim([DeliveryState.QUEUED], account_ids, holder=holder, limit=limit)
+
+
+def with_unfinished(account_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these accounts with stanzas that are not settled."""
+    return {as_uuid(key) for (key,) in execute_for(_UNFINISHED, account_ids, {})}
 
 
 def claim_unfinished(account_ids: Collection[uuid.UUID], *, holder: str) -> list[Outgoing]:

@@ -37,6 +37,7 @@ _WISHES = """
 
 # Asked at each login.
 _WATCHES = "SELECT 1 FROM xmpp_subscription WHERE user_id {among} AND direction = 'out' LIMIT 1"
+_HEARD = "SELECT 1 FROM xmpp_subscription WHERE user_id {among} AND direction = 'out' AND show <> '' LIMIT 1"
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,9 @@ def _tell(rows: Iterable[Subscription]) -> None:
 
 def forget_peers(account_ids: Collection[uuid.UUID]) -> None:
     """New sessions hear everybody anew: whoever is silent now was perhaps there when the former one ended."""
-    heard = Subscription.objects.filter(user__among=list(account_ids), direction=Direction.OUT).exclude(show="")
-    if not heard.exists():
+    if not execute_for(_HEARD, account_ids, {}):
         return
+    heard = Subscription.objects.filter(user__among=list(account_ids), direction=Direction.OUT).exclude(show="")
     with transaction.atomic():
         lock_accounts(account_ids)
         rows = list(heard)

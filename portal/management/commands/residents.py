@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from portal import collector
 from portal.residents.host import ResidentHost, serve_until_stopped
 from portal.residents.registry import registered
 
@@ -27,4 +28,5 @@ class Command(BaseCommand):
         host = ResidentHost([known[name] for name in names])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: host.stop())
+        collector.spare_what_stays()
         serve_until_stopped(host)
