@@ -58,7 +58,7 @@ def main() -> None:
             _analyse()
             with _web() as port:
                 latencies = uvloop.run(_latencies(server, small, port))
-        sessions = _sessions(server, SESSIONS)
+        sessions = [_sessions(server, SESSIONS) for _ in range(ROUNDS)]
     show("XMPP bridge, one worker", _table(rates, costs, raw, bare, latencies, sessions))
 
 
@@ -68,10 +68,11 @@ def _table(
     raw: list[float],
     bare: list[tuple[float, float]],
     latencies: list[float],
-    sessions: tuple[float, float],
+    sessions: list[tuple[float, float]],
 ) -> list[tuple[str, ...]]:
     shares = [rate / ceiling for rate, ceiling in zip(rates, raw, strict=True)]
-    messages, logins = [cost for cost, _ in bare], [cost for _, cost in bare]
+    messages, bare_logins = [cost for cost, _ in bare], [cost for _, cost in bare]
+    memory, logins = [size for size, _ in sessions], [cost for _, cost in sessions]
     return [
         ("what", "bridge", "beside it", "ratio", "goal"),
         ("messages a second, in + out", _list(rates), f"raw {_list(raw)}", f"{median(shares):.2f}", "0.20"),
@@ -82,20 +83,20 @@ def _table(
             f"{median(costs) / median(messages):.2f}",
             "1.5",
         ),
-        ("kB a TLS session", f"{sessions[0]:.0f}", "", "", "200"),
+        ("kB a TLS session", _list(memory), "", "", "200"),
         (
             "CPU a login, ms",
-            f"{sessions[1]:.1f}",
-            f"bare slixmpp {median(logins):.1f}",
-            f"{sessions[1] / median(logins):.2f}",
+            _list(logins, 1),
+            f"bare slixmpp {_list(bare_logins, 1)}",
+            f"{median(logins) / median(bare_logins):.2f}",
             "10 ms",
         ),
         ("API to peer when idle, ms p50 / p99", _spread(latencies), "", "", "p50 15"),
     ]
 
 
-def _list(values: list[float]) -> str:
-    return " ".join(f"{value:.0f}" for value in values)
+def _list(values: list[float], digits: int = 0) -> str:
+    return " ".join(f"{value:.{digits}f}" for value in values)
 
 
 def _spread(seconds: list[float]) -> str:
@@ -306,7 +307,7 @@ def _sessions(server: Any, count: int) -> tuple[float, float]:
     """kB and ms of CPU a session: a worker without any, and then with so many more."""
     from xmpp.models import ImpAccount
 
-    ImpAccount.objects.update(enabled=False)
+    ImpAccount.objects.update(enabled=False, status="offline")
     with _bridge() as pid:
         time.sleep(10)
         memory, cpu = _pss(pid), _cpu(pid)

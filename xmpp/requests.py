@@ -56,7 +56,7 @@ class Requests:
         answer = self._waiting.get(iq.get("id", ""))
         if answer is None or answer.done() or iq.get("type") not in ("result", "error"):
             return False
-        if iq.get("from", "") not in ("", own.bare, own.full, own.domain):
+        if iq.get("from", "").lower() not in ("", own.bare, own.full.lower(), own.domain):
             return False
         answer.set_result(iq)
         return True

@@ -29,7 +29,7 @@ async def ask(answer: str, sender: str = "") -> tuple[bool, ET.Element]:
     return taken, await asking
 
 
-@pytest.mark.parametrize("sender", ["", "me@im.example", "me@im.example/portal-1", "im.example"])
+@pytest.mark.parametrize("sender", ["", "me@im.example", "Me@IM.example", "me@im.example/portal-1", "im.example"])
 def test_answers(sender: str) -> None:
     taken, found = asyncio.run(ask(" type='result'><query/></iq>", sender))
     assert taken
