@@ -64,8 +64,8 @@ class Archive:
     async def read(self) -> None:
         """Store what is new, page by page; each is stored before the next is asked for.
 
-        A server without an archive has nothing new. Raises RequestFailed, and what `store` raises:
-        what is left is read the next time.
+        A server without an archive has nothing new. Raises RequestFailed, and what `store` raises: what is left is read
+        the next time.
         """
         if not self.cursor:
             return

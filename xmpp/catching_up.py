@@ -14,7 +14,7 @@ from xmpp.archive import Archive
 from xmpp.building import ENABLE_CARBONS, FETCH_ROSTER, build_presence
 from xmpp.client import Client
 from xmpp.requests import RequestRefused
-from xmpp.stanzas import ROSTER
+from xmpp.stanzas import read_roster
 
 if TYPE_CHECKING:
     from xmpp.owner import Owner
@@ -22,18 +22,11 @@ if TYPE_CHECKING:
 
 
 async def catch_up(session: Session, owner: Owner, client: Client, archive: Archive) -> None:
-    """Returns when all that was said meanwhile is stored. Raises RequestFailed, and what `owner`
-    raises."""
+    """Returns when all that was said meanwhile is stored. Raises RequestFailed, and what `owner` raises."""
     with suppress(RequestRefused):  # a server without carbons: then there are only the messages that are for us
         await client.requests.ask("set", ENABLE_CARBONS)
-    owner.on_roster(session, await _fetch_roster(client), whole=True)
+    owner.on_roster(session, read_roster(await client.requests.ask("get", FETCH_ROSTER)), whole=True)
     await owner.begin(session)
     await archive.begin()
     client.tell(build_presence(show=session.show, status=session.message))
     await archive.read()
-
-
-async def _fetch_roster(client: Client) -> list[dict[str, str]]:
-    answer = await client.requests.ask("get", FETCH_ROSTER)
-    items = answer.iterfind(f"{{{ROSTER}}}query/{{{ROSTER}}}item")
-    return [dict(item.attrib) for item in items]

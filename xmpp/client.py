@@ -25,7 +25,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 from xmpp.guarded import Guarded
 from xmpp.listener import Listener
 from xmpp.requests import Requests
-from xmpp.stanzas import CLIENT
+from xmpp.stanzas import CLIENT, ROSTER, read_roster
 
 # With PLUS the server proves to be the one that holds the certificate; a plain password is never sent (S0.12).
 SCRAM = {
@@ -114,9 +114,7 @@ class Client(Guarded, ClientXMPP):
     def _watch_stanzas(self) -> None:
         for name in ("IM", "IMError", "Presence", "Roster Update"):
             self.remove_handler(name)
-        self.register_handler(
-            Callback("roster", MatchXPath(f"{{{CLIENT}}}iq/{{jabber:iq:roster}}query"), self._on_roster_push)
-        )
+        self.register_handler(Callback("roster", MatchXPath(f"{{{CLIENT}}}iq/{{{ROSTER}}}query"), self._on_roster_push))
 
     def _watch_stream(self) -> None:
         told = self.listener
@@ -305,8 +303,7 @@ class Client(Guarded, ClientXMPP):
         answer["type"] = "result"
         answer["id"] = iq["id"]
         self.send(answer)
-        items = iq.xml.iterfind("{jabber:iq:roster}query/{jabber:iq:roster}item")
-        self.listener.on_roster([dict(item.attrib) for item in items])
+        self.listener.on_roster(read_roster(iq.xml))
 
     def _on_acked(self, stanza: object) -> None:
         if isinstance(stanza, Sent) and stanza.stanza_id:

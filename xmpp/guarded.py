@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from abc import ABC, abstractmethod
 from typing import Any
 
 from slixmpp.xmlstream import XMLStream
@@ -12,7 +13,7 @@ from slixmpp.xmlstream import XMLStream
 from portal.addresses import ForbiddenAddress, check_address
 
 
-class Guarded(XMLStream):
+class Guarded(XMLStream, ABC):
     """It tries all addresses once. `may_be_private`: it was the operator who named the server."""
 
     may_be_private = False
@@ -22,9 +23,9 @@ class Guarded(XMLStream):
         super().__init__(*args, **kwargs)
         self.add_event_handler("connection_failed", self._on_connection_failed)
 
+    @abstractmethod
     def on_unreachable(self, reason: str) -> None:
         """No address of the server answered; the last one did not because of this."""
-        raise NotImplementedError
 
     def _on_connection_failed(self, error: object) -> None:
         """One address did not answer; the others are tried."""

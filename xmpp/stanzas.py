@@ -239,6 +239,11 @@ def read_time(stamp: str) -> datetime | None:
         return None
 
 
+def read_roster(iq: Element) -> list[dict[str, str]]:
+    """The attributes of each `<item/>` of a roster, or of what changed in it (RFC 6121 §2.1)."""
+    return [dict(item.attrib) for item in iq.iterfind(f"{{{ROSTER}}}query/{{{ROSTER}}}item")]
+
+
 def read_archive_end(answer: Element) -> ArchivePage:
     """The `<fin/>` in the answer to a query; without one the archive has nothing more for us."""
     end = answer.find(f"{{{ARCHIVE}}}fin")

@@ -34,10 +34,7 @@ _CLAIMED = f"""
     WHERE d.account_id {{among}} AND d.state = 'sending' AND {HELD_SQL}
 """  # noqa: S608 - made of constants
 # Asked at each login.
-_UNFINISHED = """
-    SELECT DISTINCT account_id FROM xmpp_xmppdelivery
-    WHERE account_id {among} AND state IN ('queued', 'sending', 'sent')
-"""
+_UNFINISHED = "SELECT DISTINCT account_id FROM xmpp_xmppdelivery WHERE account_id {among} AND state IN ({states})"
 _MOVE = """
     UPDATE xmpp_xmppdelivery SET state = %(state)s, at = %(at)s
     WHERE message_id {among} AND state IN ({earlier}) RETURNING message_id
@@ -64,7 +61,8 @@ def claim_queued(account_ids: Collection[uuid.UUID], *, holder: str, limit: int)
 
 def with_unfinished(account_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of these accounts with stanzas that are not settled."""
-    return {as_uuid(key) for (key,) in execute_for(_UNFINISHED, account_ids, {})}
+    statement = _UNFINISHED.replace("{states}", _listed(OPEN))
+    return {as_uuid(key) for (key,) in execute_for(statement, account_ids, {})}
 
 
 def claim_unfinished(account_ids: Collection[uuid.UUID], *, holder: str) -> list[Outgoing]:

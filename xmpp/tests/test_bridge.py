@@ -94,7 +94,7 @@ def test_wrong_password_is_tried_once(prosody: Prosody, account: ImpAccount) -> 
 
 
 def test_a_server_that_asks_for_too_many_rounds(prosody: Prosody, account: ImpAccount, colleague: ImpAccount) -> None:
-    """RFC 5802 leaves the count to the server; the sessions of all others would stand still for an hour."""
+    """RFC 5802 leaves the count to the server; the sessions of all others would stand still for minutes."""
     prosody.add_account(account.imp_id, account.password, rounds=2_000_000_000)
     with bridging():
         wait_status(account, AccountStatus.RECONNECTING)
